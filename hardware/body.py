@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: MIT
+"""The Minitaur's body: motor order, signs, leg space, five-bar kinematics and limits, in one place.
+
+Legs are front-left, back-left, front-right, back-right; leg i has motors 2i and 2i+1. Leg space is
+(swing, extension): both motors turning together change the leg's length, turning apart swing the
+foot fore and aft (Tan 2018, arXiv 1804.10332; Haarnoja 2019, arXiv 1812.11103).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+N_LEGS = 4
+N_MOTORS = 8
+LEG_NAMES = ("front_left", "back_left", "front_right", "back_right")
+
+# s_i = (-1)^(i // 2): the right legs' motors are mounted mirrored.
+LEG_SIGN: FloatArray = np.array([1.0, 1.0, -1.0, -1.0])
+
+# Our motor angle times this is the URDF's joint angle (bullet3 minitaur.py, _motor_direction).
+URDF_MOTOR_SIGN: FloatArray = np.array([-1.0, -1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 1.0])
+
+# Five-bar leg, bullet3 pybullet_envs minitaur URDF and Raibert controller: crank, shank, and shank
+# to toe. The often-quoted 0.1 and 0.2 m are nominal.
+CRANK_M = 0.112
+SHANK_M = 0.199
+TOE_M = 0.2315
+
+
+def leg_to_motor(swing_rad: FloatArray, extension_rad: FloatArray) -> FloatArray:
+    """Leg space to motor angles: m1 = extension - s swing, m2 = extension + s swing.
+
+    Args:
+        swing_rad: (..., 4), foot toward the back > 0.
+        extension_rad: (..., 4), leg straight at pi, folded at 0.
+
+    Returns:
+        (..., 8) motor angles, rad.
+    """
+    signed = LEG_SIGN * swing_rad
+    out = np.empty((*signed.shape[:-1], N_MOTORS))
+    out[..., 0::2] = extension_rad - signed
+    out[..., 1::2] = extension_rad + signed
+    return out
+
+
+def motor_to_leg(motor_angle_rad: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Motor angles to leg space, the inverse of `leg_to_motor`.
+
+    Args:
+        motor_angle_rad: (..., 8).
+
+    Returns:
+        swing and extension, each (..., 4) rad.
+    """
+    first, second = motor_angle_rad[..., 0::2], motor_angle_rad[..., 1::2]
+    return LEG_SIGN * 0.5 * (second - first), 0.5 * (first + second)
+
+
+def toe_position(swing_rad: FloatArray, extension_rad: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Forward kinematics of the five-bar leg (bullet3, Raibert utility).
+
+    Args:
+        swing_rad: any shape.
+        extension_rad: the same shape.
+
+    Returns:
+        x and z of the toe seen from the hip, m; body frame, x toward the head, z up.
+    """
+    alpha = np.arcsin(CRANK_M / SHANK_M * np.sin(extension_rad))
+    x_m = TOE_M * np.sin(alpha + swing_rad) - CRANK_M * np.sin(extension_rad + swing_rad)
+    length = TOE_M * np.cos(alpha + swing_rad) - CRANK_M * np.cos(extension_rad + swing_rad)
+    return x_m, -length
+
+
+@dataclass(frozen=True)
+class Body:
+    """Geometry, stance, action range and limits of a Minitaur-style robot.
+
+    Attributes:
+        name: identifies the body in saved policies.
+        stance_swing_rad: swing of every leg in the stance.
+        stance_extension_rad: extension of every leg in the stance.
+        action_swing_rad: half width of the learned swing around the stance.
+        action_extension_rad: half width of the learned extension around the stance.
+        swing_limit_rad: largest swing magnitude any command may ask.
+        extension_min_rad: smallest extension any command may ask.
+        extension_max_rad: largest extension; beyond, the knee is near its singularity.
+        rate_limit_rad_s: largest change of a commanded motor angle.
+        torque_limit_nm: largest torque a motor can give (60 A, bullet3 motor.py).
+        overheat_torque_nm: torque a motor may not hold for `overheat_s`.
+        overheat_s: see above (bullet3 minitaur.py: 2.45 N m for 1 s).
+        kp: default proportional gain, PWM per rad (Ha 2020: 0.5).
+        kd: default derivative gain, PWM per rad/s (Ha 2020: 0.005).
+        hip_x_m: hips lie at +- this along the body's x axis.
+        hip_y_m: hips lie at +- this along the body's y axis.
+        footprint_m: largest horizontal extent, for workspace checks.
+    """
+
+    name: str = "minitaur"
+    stance_swing_rad: float = 0.0
+    stance_extension_rad: float = 2.0
+    action_swing_rad: float = 0.5
+    action_extension_rad: float = 0.5
+    swing_limit_rad: float = np.pi
+    extension_min_rad: float = 0.3
+    extension_max_rad: float = 2.8
+    rate_limit_rad_s: float = 25.0
+    torque_limit_nm: float = 3.5
+    overheat_torque_nm: float = 2.45
+    overheat_s: float = 1.0
+    kp: float = 0.5
+    kd: float = 0.005
+    hip_x_m: float = 0.21
+    hip_y_m: float = 0.1
+    footprint_m: float = 0.6
+    motor_names: tuple[str, ...] = field(
+        default=(
+            "motor_front_leftL_joint",
+            "motor_front_leftR_joint",
+            "motor_back_leftL_joint",
+            "motor_back_leftR_joint",
+            "motor_front_rightL_joint",
+            "motor_front_rightR_joint",
+            "motor_back_rightL_joint",
+            "motor_back_rightR_joint",
+        )
+    )
+
+    def stance_motor_rad(self) -> FloatArray:
+        """(8,) motor angles of the stance, rad."""
+        return leg_to_motor(
+            np.full(N_LEGS, self.stance_swing_rad), np.full(N_LEGS, self.stance_extension_rad)
+        )
+
+    def action_to_motor(self, action: FloatArray) -> FloatArray:
+        """A normalised action to motor angles around the stance.
+
+        Args:
+            action: (..., 8) in [-1, 1]: four swings, then four extensions.
+
+        Returns:
+            (..., 8) motor angles, rad.
+        """
+        swing = self.stance_swing_rad + self.action_swing_rad * action[..., :N_LEGS]
+        extension = self.stance_extension_rad + self.action_extension_rad * action[..., N_LEGS:]
+        return leg_to_motor(swing, extension)
+
+    def motor_to_action(self, motor_angle_rad: FloatArray) -> FloatArray:
+        """Motor angles to the normalised action that asks for them; not clipped.
+
+        Args:
+            motor_angle_rad: (..., 8).
+
+        Returns:
+            (..., 8): four swings, then four extensions.
+        """
+        swing, extension = motor_to_leg(motor_angle_rad)
+        return np.concatenate(
+            [
+                (swing - self.stance_swing_rad) / self.action_swing_rad,
+                (extension - self.stance_extension_rad) / self.action_extension_rad,
+            ],
+            axis=-1,
+        )
+
+
+MINITAUR = Body()

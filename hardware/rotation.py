@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""Quaternions and angles, pure functions. Quaternions are (x, y, z, w), body to world."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def roll_pitch_yaw(quaternion_xyzw: FloatArray) -> tuple[float, float, float]:
+    """Roll, pitch, yaw (rad) of a unit quaternion (4,), as rotations about x, then y, then z."""
+    x, y, z, w = (float(v) for v in quaternion_xyzw)
+    roll = math.atan2(2.0 * (w * x + y * z), 1.0 - 2.0 * (x * x + y * y))
+    pitch = math.asin(max(-1.0, min(1.0, 2.0 * (w * y - z * x))))
+    yaw = math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+    return roll, pitch, yaw
+
+
+def quaternion(roll_rad: float, pitch_rad: float, yaw_rad: float) -> FloatArray:
+    """(4,) unit quaternion of roll, pitch, yaw (rad); the inverse of `roll_pitch_yaw`."""
+    cr, sr = math.cos(roll_rad / 2), math.sin(roll_rad / 2)
+    cp, sp = math.cos(pitch_rad / 2), math.sin(pitch_rad / 2)
+    cy, sy = math.cos(yaw_rad / 2), math.sin(yaw_rad / 2)
+    return np.array(
+        [
+            sr * cp * cy - cr * sp * sy,
+            cr * sp * cy + sr * cp * sy,
+            cr * cp * sy - sr * sp * cy,
+            cr * cp * cy + sr * sp * sy,
+        ]
+    )
+
+
+def world_z_in_body(quaternion_xyzw: FloatArray) -> FloatArray:
+    """(3,) the world's up direction seen in the body frame; (0, 0, 1) when level."""
+    x, y, z, w = (float(v) for v in quaternion_xyzw)
+    return np.array([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)])
+
+
+def rotate(quaternion_xyzw: FloatArray, vector: FloatArray) -> FloatArray:
+    """(3,) vector in the body frame to the world frame."""
+    axis, w = quaternion_xyzw[:3], float(quaternion_xyzw[3])
+    t = 2.0 * np.cross(axis, vector)
+    return np.asarray(vector + w * t + np.cross(axis, t), dtype=np.float64)
+
+
+def rotate_inverse(quaternion_xyzw: FloatArray, vector: FloatArray) -> FloatArray:
+    """(3,) vector in the world frame to the body frame."""
+    conjugate = quaternion_xyzw * np.array([-1.0, -1.0, -1.0, 1.0])
+    return rotate(conjugate, vector)
+
+
+def wrap_to_pi(angle_rad: float) -> float:
+    """The same angle in [-pi, pi)."""
+    return (angle_rad + math.pi) % (2.0 * math.pi) - math.pi

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The host application: what a person starts."""
