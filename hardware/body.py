@@ -62,20 +62,23 @@ def motor_to_leg(motor_angle_rad: FloatArray) -> tuple[FloatArray, FloatArray]:
     return LEG_SIGN * 0.5 * (second - first), 0.5 * (first + second)
 
 
-def toe_position(swing_rad: FloatArray, extension_rad: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Forward kinematics of the five-bar leg (bullet3, Raibert utility).
+def toe_position(
+    swing_rad: FloatArray, extension_rad: FloatArray, toe_m: float = TOE_M
+) -> tuple[FloatArray, FloatArray]:
+    """Forward kinematics of the five-bar leg (bullet3, Raibert utility; its x points backward).
 
     Args:
         swing_rad: any shape.
         extension_rad: the same shape.
+        toe_m: knee to toe; `SHANK_M` gives the point where both shanks meet (the URDF's foot).
 
     Returns:
         x and z of the toe seen from the hip, m; body frame, x toward the head, z up.
     """
     alpha = np.arcsin(CRANK_M / SHANK_M * np.sin(extension_rad))
-    x_m = TOE_M * np.sin(alpha + swing_rad) - CRANK_M * np.sin(extension_rad + swing_rad)
-    length = TOE_M * np.cos(alpha + swing_rad) - CRANK_M * np.cos(extension_rad + swing_rad)
-    return x_m, -length
+    back_m = toe_m * np.sin(alpha + swing_rad) - CRANK_M * np.sin(extension_rad + swing_rad)
+    length_m = toe_m * np.cos(alpha + swing_rad) - CRANK_M * np.cos(extension_rad + swing_rad)
+    return -back_m, -length_m
 
 
 @dataclass(frozen=True)
