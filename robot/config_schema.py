@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: MIT
+"""What can be configured: frozen, strict pydantic models, one per section. SI units in the names.
+
+`robot.config` resolves files and flags into one `Config`; nothing else builds one by hand. Every
+range is what the rest of the code can honour; whatever spans two sections is checked in `Config`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    from hardware.body import Body
+
+TaskName = Literal["forward", "backward", "left", "right"]
+OPPOSITE: dict[str, str] = {
+    "forward": "backward",
+    "backward": "forward",
+    "left": "right",
+    "right": "left",
+}
+
+
+def _as_tuple(value: Any) -> Any:
+    # YAML has lists only; a frozen model wants tuples; strict mode would refuse one for the other.
+    return tuple(value) if isinstance(value, list) else value
+
+
+# Also part of file names, and never mistaken for a number in YAML.
+Name = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$")]
+Positive = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Angle = Annotated[float, Field(gt=0.0, le=math.pi)]
+Size = Annotated[int, Field(ge=1, le=4096)]
+
+
+class Section(BaseModel):
+    """The base of every section: frozen, strict, no unknown keys, only finite numbers."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+class TerrainConfig(Section):
+    """The ground of the twin; which keys matter depends on `kind`."""
+
+    name: Name = "flat"
+    kind: Literal["plane", "soft", "heightfield"] = "plane"
+    friction: Annotated[float, Field(gt=0.0, le=3.0)] = 1.0
+    restitution: Probability = 0.0
+    stiffness_n_m: Annotated[float, Field(gt=0.0, le=1e6)] = 30000.0
+    damping_n_s_m: Annotated[float, Field(ge=0.0, le=1e5)] = 1000.0
+    roughness_m: Annotated[float, Field(ge=0.0, le=0.2)] = 0.0
+    feature_m: Annotated[float, Field(gt=0.0, le=5.0)] = 0.2
+    slot_width_m: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    slot_depth_m: Annotated[float, Field(ge=0.0, le=0.2)] = 0.0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    size_m: Annotated[float, Field(gt=0.0, le=100.0)] = 12.0
+
+
+class RobotConfig(Section):
+    """A body: stance, action range and gains; the rest of its geometry is `hardware.body`'s."""
+
+    name: Name = "minitaur"
+    kp: Annotated[float, Field(gt=0.0, le=5.0)] = 0.5
+    kd: Annotated[float, Field(ge=0.0, le=0.5)] = 0.005
+    stance_swing_rad: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.0
+    stance_extension_rad: Annotated[float, Field(ge=0.3, le=2.8)] = 2.0
+    action_swing_rad: Annotated[float, Field(gt=0.0, le=math.pi)] = 0.5
+    action_extension_rad: Annotated[float, Field(gt=0.0, le=math.pi)] = 0.5
+    rate_limit_rad_s: Annotated[float, Field(gt=0.0, le=200.0)] = 25.0
+    footprint_m: Annotated[float, Field(gt=0.0, le=5.0)] = 0.6
+
+    def to_body(self) -> Body:
+        """The `hardware.body.Body` that this section describes."""
+        from hardware.body import Body  # loads NumPy, which `robot --help` can do without
+
+        return Body(**self.model_dump())
+
+
+class SimConfig(Section):
+    """The twin: physics, delays, sensor noise (standard deviations) and deviations of the body."""
+
+    physics_rate_hz: Annotated[int, Field(ge=100, le=10000)] = 500
+    solver_iterations: Annotated[int, Field(ge=1, le=1000)] = 30
+    sensor_latency_s: Annotated[float, Field(ge=0.0, le=0.2)] = 0.02
+    pd_latency_s: Annotated[float, Field(ge=0.0, le=0.05)] = 0.002
+    motor_angle_noise_rad: Annotated[float, Field(ge=0.0, le=0.5)] = 0.01
+    motor_velocity_noise_rad_s: Annotated[float, Field(ge=0.0, le=5.0)] = 0.2
+    attitude_noise_rad: Annotated[float, Field(ge=0.0, le=0.5)] = 0.01
+    angular_velocity_noise_rad_s: Annotated[float, Field(ge=0.0, le=5.0)] = 0.05
+    battery_v: Annotated[float, Field(ge=6.0, le=30.0)] = 16.0
+    mass_scale: Annotated[float, Field(ge=0.5, le=2.0)] = 1.0
+    strength: Annotated[float, Field(ge=0.2, le=2.0)] = 1.0
+
+
+class ActionFilterConfig(Section):
+    """The Butterworth low-pass on the actions; a `cutoff_hz` of null takes it out."""
+
+    order: Annotated[int, Field(ge=1, le=4)] = 1
+    cutoff_hz: Annotated[float, Field(gt=0.0, le=50.0)] | None = 5.0
+
+
+class ControlConfig(Section):
+    """The control loop."""
+
+    rate_hz: Annotated[int, Field(ge=20, le=100)] = 50
+    history_frames: Annotated[int, Field(ge=1, le=30)] = 6
+    action_filter: ActionFilterConfig = ActionFilterConfig()
+
+
+class RewardConfig(Section):
+    """How a step's motion becomes a number."""
+
+    frame: Literal["episode", "step"] = "episode"
+    linear_scale: Positive = 1.0
+    angular_scale: Positive = 1.0
+    smoothness_weight: NonNegative = 0.001
+    side_penalty: NonNegative = 0.0
+    turn_penalty: NonNegative = 0.0
+
+
+class ConstraintConfig(Section):
+    """The attitude limits and the multipliers that hold them."""
+
+    kind: Literal["pid", "dual", "fixed", "off"] = "pid"
+    form: Literal["vector", "margin"] = "vector"
+    pitch_limit_rad: Angle = math.pi / 12
+    roll_limit_rad: Angle = math.pi / 6
+    budget: NonNegative = 0.01
+    kp: NonNegative = 1.0
+    ki: NonNegative = 0.1
+    kd: NonNegative = 0.0
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 3e-4
+    lambda_initial: NonNegative = 0.0
+    lambda_max: Annotated[float, Field(gt=0.0, le=1e6)] = 100.0
+    lambda_fixed: NonNegative = 1.0
+
+    @model_validator(mode="after")
+    def _multipliers_fit(self) -> ConstraintConfig:
+        for key in ("lambda_initial", "lambda_fixed"):
+            if getattr(self, key) > self.lambda_max:
+                raise ValueError(f"{key} is above lambda_max ({self.lambda_max:g}): lower it")
+        return self
+
+
+class EpisodeConfig(Section):
+    """When a roll-out ends."""
+
+    length_s: Annotated[float, Field(ge=0.5, le=120.0)] = 4.0
+    fall_pitch_rad: Angle = 1.0
+    fall_roll_rad: Angle = 1.0
+
+
+class WorkspaceConfig(Section):
+    """The rectangle on the floor that the robot stays in, around where it was put down."""
+
+    half_length_m: Annotated[float, Field(gt=0.0, le=50.0)] = 2.5
+    half_width_m: Annotated[float, Field(gt=0.0, le=50.0)] = 2.5
+    centre_radius_m: Annotated[float, Field(ge=0.0, le=50.0)] = 0.5
+
+
+class LearningConfig(Section):
+    """Soft actor-critic."""
+
+    updates_per_step: Annotated[int, Field(ge=1, le=64)] = 2
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = 256
+    hidden_sizes: Annotated[
+        tuple[Size, ...], Field(min_length=1, max_length=8), BeforeValidator(_as_tuple)
+    ] = (256, 256)
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 3e-4
+    temperature_learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 3e-4
+    discount: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
+    cost_discount: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
+    tau: Annotated[float, Field(gt=0.0, le=1.0)] = 0.005
+    initial_temperature: Annotated[float, Field(gt=0.0, le=100.0)] = 0.1
+    target_entropy: Annotated[float, Field(ge=-100.0, le=100.0)] = -8.0
+    layer_norm: bool = True
+    relabel: bool = True
+    replay_capacity: Annotated[int, Field(ge=1, le=100_000_000)] = 1_000_000
+    random_steps: Annotated[int, Field(ge=0)] = 500
+    actor_every: Annotated[int, Field(ge=1, le=100)] = 1
+    torch_threads: Annotated[int, Field(ge=1, le=256)] = 1
+
+    @model_validator(mode="after")
+    def _a_batch_fits(self) -> LearningConfig:
+        if self.replay_capacity < self.batch_size:
+            raise ValueError(f"replay_capacity is below batch_size ({self.batch_size}): raise it")
+        return self
+
+
+class StandUpConfig(Section):
+    """The scripted stand-up."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
+    pause_s: Annotated[float, Field(ge=0.0, le=600.0)] = 2.0
+
+
+class RunConfig(Section):
+    """One run: how long, which seed, how often it is saved."""
+
+    minutes: Annotated[float, Field(gt=0.0, le=100_000.0)] = 8.0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    checkpoint_every_s: Annotated[float, Field(gt=0.0, le=86400.0)] = 60.0
+
+
+class Config(Section):
+    """Everything that can be configured; checks whatever spans two sections."""
+
+    terrain: TerrainConfig = TerrainConfig()
+    robot: RobotConfig = RobotConfig()
+    sim: SimConfig = SimConfig()
+    control: ControlConfig = ControlConfig()
+    tasks: Annotated[tuple[TaskName, ...], Field(min_length=1), BeforeValidator(_as_tuple)] = (
+        "forward",
+        "backward",
+    )
+    reward: RewardConfig = RewardConfig()
+    constraint: ConstraintConfig = ConstraintConfig()
+    episode: EpisodeConfig = EpisodeConfig()
+    workspace: WorkspaceConfig = WorkspaceConfig()
+    learning: LearningConfig = LearningConfig()
+    stand_up: StandUpConfig = StandUpConfig()
+    run: RunConfig = RunConfig()
+
+    @model_validator(mode="after")
+    def _tasks_come_in_pairs(self) -> Config:
+        for task in self.tasks:
+            if self.tasks.count(task) > 1:
+                raise ValueError(f"tasks: {task!r} is there twice")
+            if OPPOSITE[task] not in self.tasks:
+                raise ValueError(
+                    f"tasks: {task!r} lacks its opposite {OPPOSITE[task]!r}; add it, or the robot "
+                    "can't walk home"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _rates_fit(self) -> Config:
+        physics, control = self.sim.physics_rate_hz, self.control.rate_hz
+        if physics % control:
+            raise ValueError(
+                f"sim.physics_rate_hz ({physics}) is not a multiple of control.rate_hz ({control})"
+            )
+        cutoff = self.control.action_filter.cutoff_hz
+        if cutoff is not None and cutoff >= control / 2:
+            raise ValueError(
+                f"control.action_filter.cutoff_hz ({cutoff:g}) must be below half of "
+                f"control.rate_hz ({control}); null takes the filter out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_robot_fits(self) -> Config:
+        for key in ("half_length_m", "half_width_m"):
+            side = 2.0 * getattr(self.workspace, key)
+            if side < self.robot.footprint_m:
+                raise ValueError(
+                    f"workspace.{key}: a side of {side:g} m is smaller than the robot "
+                    f"({self.robot.footprint_m:g} m); make it larger"
+                )
+            if self.terrain.kind != "plane" and side > self.terrain.size_m:
+                raise ValueError(
+                    f"workspace.{key}: a side of {side:g} m does not fit on the terrain "
+                    f"(terrain.size_m is {self.terrain.size_m:g})"
+                )
+            if self.workspace.centre_radius_m >= getattr(self.workspace, key):
+                raise ValueError(f"workspace.centre_radius_m must be below workspace.{key}")
+        return self
