@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: MIT
+"""Lagrange multipliers: how much each constraint weighs against the reward. Pure, no torch.
+
+    measured mean cost per step, (K,) --> update --> values, (K,) in [0, lambda_max]
+
+`dual` is projected gradient ascent on the dual, as Ha et al. 2020 (arXiv 2002.08550) alternate it
+with the policy. `pid` (the default) reacts sooner and does not wind up: Stooke et al. 2020 (arXiv
+2007.03964). `fixed` holds constants, `off` holds zeros.
+
+Invariants: the values are finite whatever is fed in. A measurement that is not finite changes
+nothing for its constraint and is counted in `rejected`: `max(0, nan)` is 0 in Python, which would
+switch the constraint off for good without a word.
+
+The paper's own margin, f_s = min(bound - |pitch|, bound - |roll|) with E[f_s] >= 0, is the cost
+-f_s under a budget of 0: the update below then reads lambda <- [lambda - rate E[f_s]]+.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ConstraintConfig:
+    """How multipliers follow the measured cost. Tuples hold one entry per constraint.
+
+    A violation is (mean cost - budget) / scale, cut to [-1, max_violation].
+    """
+
+    kind: Literal["pid", "dual", "fixed", "off"] = "pid"
+    budgets: tuple[float, ...] = ()
+    """Mean cost per step that is still allowed."""
+    scales: tuple[float, ...] | None = None
+    """What counts as a violation of one; None is the budget itself, or 1 where that is zero."""
+    initial: tuple[float, ...] | None = None
+    """Multipliers at the start (`dual`, `pid`); None is zero."""
+    fixed: tuple[float, ...] = ()
+    """The constants of `fixed`."""
+    lambda_max: float = 100.0
+    max_violation: float = 10.0
+    proportional: float = 0.1
+    integral: float = 0.05
+    derivative: float = 0.1
+    growth: float = 0.1
+    """Share by which the integral also grows or shrinks per unit of violation (`pid`)."""
+    smoothing: float = 0.7
+    """Weight of the past in the running mean that P and D see (`pid`)."""
+    dual_rate: float = 0.05
+    """Step of `dual` per unit of violation."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("pid", "dual", "fixed", "off"):
+            raise ValueError(f"kind must be pid, dual, fixed or off, got {self.kind!r}")
+        for name in ("budgets", "scales", "initial", "fixed"):
+            values = getattr(self, name)
+            if values is not None and not all(math.isfinite(v) for v in values):
+                raise ValueError(f"{name} must be finite, got {values}")
+        for name in ("proportional", "integral", "derivative", "growth", "dual_rate"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not 0.0 < self.lambda_max < math.inf or not 0.0 < self.max_violation < math.inf:
+            raise ValueError("lambda_max and max_violation must be positive")
+        if self.kind == "pid" and (self.integral <= 0.0 or self.growth >= 1.0):
+            raise ValueError("pid needs integral > 0 and growth < 1")
+        if not 0.0 <= self.smoothing < 1.0:
+            raise ValueError(f"smoothing must be in [0, 1), got {self.smoothing}")
+        if self.scales is not None and not all(s > 0.0 for s in self.scales):
+            raise ValueError(f"scales must be positive, got {self.scales}")
+        for name in ("initial", "fixed"):
+            if not all(0.0 <= v <= self.lambda_max for v in getattr(self, name) or ()):
+                raise ValueError(f"{name} must be in [0, lambda_max], got {getattr(self, name)}")
+
+
+class Multipliers(Protocol):
+    """K multipliers of one task."""
+
+    rejected: NDArray[np.int64]
+    """(K,) measurements so far that were not finite."""
+
+    @property
+    def values(self) -> Floats:
+        """(K,) in [0, lambda_max], a fresh array."""
+
+    def update(self, mean_cost: ArrayLike) -> None:
+        """Take in the measured mean cost per step, (K,), of the task's newest episode."""
+
+    def state_dict(self) -> dict[str, NDArray[np.generic]]:
+        """Copies of everything that evolves."""
+
+    def load_state_dict(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Continue exactly where `state_dict` was taken; ValueError if it does not fit."""
+
+
+def make_multipliers(config: ConstraintConfig, n_constraints: int) -> Multipliers:
+    """The multipliers that the configuration asks for, for K constraints."""
+    if config.kind == "off":
+        return Constant(np.zeros(n_constraints))
+    if config.kind == "fixed":
+        return Constant(_vector("fixed", config.fixed, n_constraints))
+    return (Dual if config.kind == "dual" else Pid)(config, n_constraints)
+
+
+class _State:
+    """Named float64 arrays of shape (K,), saved and restored as one."""
+
+    def __init__(self, n_constraints: int) -> None:
+        self.n_constraints = n_constraints
+        self.rejected = np.zeros(n_constraints, np.int64)
+
+    def _arrays(self) -> dict[str, NDArray[np.generic]]:
+        return {"rejected": self.rejected}
+
+    def _usable(self, mean_cost: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
+        cost = np.asarray(mean_cost, np.float64)
+        if cost.shape != (self.n_constraints,):
+            raise ValueError(f"mean_cost has shape {cost.shape}, expected ({self.n_constraints},)")
+        usable = np.isfinite(cost)
+        self.rejected += ~usable
+        return np.where(usable, cost, 0.0), usable
+
+    def state_dict(self) -> dict[str, NDArray[np.generic]]:
+        """Copies of everything that evolves."""
+        return {name: array.copy() for name, array in self._arrays().items()}
+
+    def load_state_dict(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Continue exactly where `state_dict` was taken; ValueError if it does not fit."""
+        arrays = self._arrays()
+        if set(state) != set(arrays):
+            raise ValueError(f"multipliers have {sorted(arrays)}, the state has {sorted(state)}")
+        for name, array in arrays.items():
+            new = state[name]
+            if new.shape != array.shape or new.dtype != array.dtype:
+                raise ValueError(f"{name} is {new.dtype} {new.shape}, expected {array.shape}")
+            if not np.isfinite(new.astype(np.float64)).all():
+                raise ValueError(f"{name} is not finite: {new}")
+        for name, array in arrays.items():
+            array[...] = state[name]
+
+
+class Constant(_State):
+    """Multipliers that never move."""
+
+    def __init__(self, constants: Floats) -> None:
+        super().__init__(len(constants))
+        self._values = constants.astype(np.float64)
+
+    @property
+    def values(self) -> Floats:
+        """(K,), a fresh array."""
+        return np.array(self._values)
+
+    def update(self, mean_cost: ArrayLike) -> None:
+        """Count what is not finite; nothing else happens."""
+        self._usable(mean_cost)
+
+
+class _Measured(_State):
+    def __init__(self, config: ConstraintConfig, n_constraints: int) -> None:
+        super().__init__(n_constraints)
+        self._config = config
+        self._budgets = _vector("budgets", config.budgets, n_constraints)
+        if config.scales is None:
+            self._scales = np.where(self._budgets > 0.0, self._budgets, 1.0)
+        else:
+            self._scales = _vector("scales", config.scales, n_constraints)
+        initial = (0.0,) * n_constraints if config.initial is None else config.initial
+        self._initial = _vector("initial", initial, n_constraints)
+
+    def _violation(self, mean_cost: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
+        cost, usable = self._usable(mean_cost)
+        with np.errstate(over="ignore"):
+            violation = (cost - self._budgets) / self._scales
+        return np.clip(violation, -1.0, self._config.max_violation), usable
+
+
+class Dual(_Measured):
+    """Projected gradient ascent: lambda <- clip(lambda + rate * violation, 0, lambda_max)."""
+
+    def __init__(self, config: ConstraintConfig, n_constraints: int) -> None:
+        super().__init__(config, n_constraints)
+        self._values = self._initial.copy()
+
+    @property
+    def values(self) -> Floats:
+        """(K,) in [0, lambda_max], a fresh array."""
+        return np.array(self._values)
+
+    def update(self, mean_cost: ArrayLike) -> None:
+        """Take in the measured mean cost per step, (K,), of the task's newest episode."""
+        violation, usable = self._violation(mean_cost)
+        moved = self._values + self._config.dual_rate * violation
+        moved = np.clip(moved, 0.0, self._config.lambda_max)
+        np.copyto(self._values, moved, where=usable)
+
+    def _arrays(self) -> dict[str, NDArray[np.generic]]:
+        return {**super()._arrays(), "values": self._values}
+
+
+class Pid(_Measured):
+    """PID control of the multipliers (Stooke 2020, algorithm 2) that cannot wind up.
+
+    lambda = clip(Kp * v + I + Kd * (v - v_before)+, 0, lambda_max), v the smoothed violation.
+
+    The integral itself stays in [0, lambda_max] and moves by (Ki + growth * I) times the newest
+    violation: in proportion to its own size, so that it comes back from saturation in the same
+    few updates whatever the height it reached, and still stands still exactly at the budget.
+    """
+
+    def __init__(self, config: ConstraintConfig, n_constraints: int) -> None:
+        super().__init__(config, n_constraints)
+        self._integral = self._initial.copy()
+        self._smooth = np.zeros(n_constraints)
+        self._values = self._initial.copy()
+
+    @property
+    def values(self) -> Floats:
+        """(K,) in [0, lambda_max], a fresh array."""
+        return np.array(self._values)
+
+    def update(self, mean_cost: ArrayLike) -> None:
+        """Take in the measured mean cost per step, (K,), of the task's newest episode."""
+        c = self._config
+        violation, usable = self._violation(mean_cost)
+        relative = c.growth * np.clip(violation, -1.0, 1.0) * self._integral
+        integral = np.clip(self._integral + c.integral * violation + relative, 0.0, c.lambda_max)
+        smooth = c.smoothing * self._smooth + (1.0 - c.smoothing) * violation
+        # Only a rising cost is answered, as in the paper: a falling one needs no brake.
+        rise = np.maximum(smooth - self._smooth, 0.0)
+        values = integral + c.proportional * smooth + c.derivative * rise
+        np.copyto(self._values, np.clip(values, 0.0, c.lambda_max), where=usable)
+        np.copyto(self._integral, integral, where=usable)
+        np.copyto(self._smooth, smooth, where=usable)
+
+    def _arrays(self) -> dict[str, NDArray[np.generic]]:
+        own = {"integral": self._integral, "smooth": self._smooth, "values": self._values}
+        return {**super()._arrays(), **own}
+
+
+def _vector(name: str, values: Sequence[float], n_constraints: int) -> Floats:
+    if len(values) != n_constraints:
+        raise ValueError(f"{name} needs {n_constraints} numbers, got {len(values)}: {values}")
+    return np.array(values, np.float64)

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: MIT
+"""The learner: one SAC per task over one replay, with multipliers, counters and full state.
+
+    add (every step) --> replay --> update (n gradient steps, tasks in turn) --> policy (live view)
+                                                      end_episode --> multipliers of that task
+
+Deterministic: the same seed and the same calls give the same bytes, also across save and load.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from learning.constraint import ConstraintConfig, make_multipliers
+from learning.policy import NumpyPolicy
+from learning.replay import Replay
+from learning.sac import Sac, SacConfig
+
+STATE_VERSION = 1
+
+
+class LearnerState(TypedDict):
+    """Everything that evolves, but the replay (which is rebuilt from the journal)."""
+
+    tensors: dict[str, NDArray[np.generic]]
+    scalars: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """Settings of the learner."""
+
+    sac: SacConfig = field(default_factory=SacConfig)
+    constraint: ConstraintConfig = field(default_factory=ConstraintConfig)
+    replay_capacity: int = 300_000
+    relabel: bool = True
+    """Every task learns from every transition; else only from those of its own episodes."""
+    shared_network: bool = False
+    """One network told the task by a one-hot input, instead of one network per task."""
+
+    def __post_init__(self) -> None:
+        if self.replay_capacity < self.sac.batch_size:
+            raise ValueError(
+                f"replay_capacity {self.replay_capacity} holds no batch of {self.sac.batch_size}"
+            )
+        if self.shared_network:
+            raise ValueError("shared_network is not there yet: set it to false")
+
+
+class Learner:
+    """Learns several tasks from one stream of transitions.
+
+    Attributes:
+        tasks: Their names; indices follow this order.
+        replay: What it learns from.
+        gradient_steps: Updates done, over all tasks.
+    """
+
+    def __init__(
+        self,
+        config: LearnerConfig,
+        tasks: tuple[str, ...],
+        observation_size: int,
+        action_size: int,
+        n_constraints: int,
+        seed: int,
+    ) -> None:
+        if not tasks or len(set(tasks)) != len(tasks):
+            raise ValueError(f"tasks must be named, each once, got {tasks}")
+        self.config = config
+        self.tasks = tuple(tasks)
+        self.n_constraints = n_constraints
+        self.replay = Replay(
+            config.replay_capacity, observation_size, action_size, len(tasks), n_constraints
+        )
+        seeds = np.random.SeedSequence(seed).spawn(len(tasks) + 1)
+        self._rng = np.random.default_rng(seeds[0])
+        self._sacs = [
+            Sac(
+                config.sac,
+                observation_size,
+                action_size,
+                n_constraints,
+                int(s.generate_state(1, np.uint64)[0] >> 1),
+            )
+            for s in seeds[1:]
+        ]
+        self._multipliers = [make_multipliers(config.constraint, n_constraints) for _ in tasks]
+        self._turn = 0
+        self.gradient_steps = 0
+
+    def add(
+        self,
+        observation: ArrayLike,
+        action: ArrayLike,
+        rewards: ArrayLike,
+        costs: ArrayLike,
+        next_observation: ArrayLike,
+        done: bool,
+        task: str,
+    ) -> None:
+        """Store one transition; see `Replay.add`.
+
+        Args:
+            observation: (O,).
+            action: (A,) in [-1, 1].
+            rewards: (n_tasks,) what this step would have earned in each task.
+            costs: (K,) what this step cost under each constraint.
+            next_observation: (O,).
+            done: The episode truly ended here (not: it was cut short).
+            task: Whose episode it belongs to.
+        """
+        self.replay.add(
+            observation, action, rewards, costs, next_observation, done, self._index(task)
+        )
+
+    def update(self, n_updates: int) -> int:
+        """Do gradient steps, tasks in turn. A task with less than one batch is passed over.
+
+        Returns:
+            How many were done: n_updates, or 0 while no task has a batch.
+        """
+        size = self.config.sac.batch_size
+        for i in range(n_updates):
+            task = self._next_task(size)
+            if task is None:
+                return i
+            batch = self.replay.sample(self._rng, size, task, only_own=not self.config.relabel)
+            self._sacs[task].update(batch, self._multipliers[task].values)
+            self.gradient_steps += 1
+        return n_updates
+
+    def end_episode(self, task: str, mean_costs: ArrayLike) -> None:
+        """Move the task's multipliers; those of the others stay bit-identical.
+
+        Args:
+            task: Whose episode ended.
+            mean_costs: (K,) its mean cost per step.
+        """
+        self._multipliers[self._index(task)].update(mean_costs)
+
+    def multipliers(self, task: str) -> NDArray[np.float64]:
+        """(K,) the task's multipliers, a copy."""
+        return self._multipliers[self._index(task)].values
+
+    def policy(self, task: str) -> NumpyPolicy:
+        """The task's policy on the live weights: every update shows in it at once, uncopied.
+
+        For use in the thread that updates; others need a copy.
+        """
+        actor = self._sacs[self._index(task)].actor
+        layers = [
+            (weight.detach().numpy(), bias.detach().numpy())
+            for weight, bias in zip(actor.weights, actor.biases, strict=True)
+        ]
+        return NumpyPolicy(layers, actor.log_std_range)
+
+    def metrics(self) -> dict[str, dict[str, float | list[float]]]:
+        """Per task: alpha, lambda, q_mean, critic_loss, entropy, updates, rejected costs."""
+        result: dict[str, dict[str, float | list[float]]] = {}
+        for task, sac, multipliers in zip(self.tasks, self._sacs, self._multipliers, strict=True):
+            result[task] = {
+                **sac.metrics(),
+                "lambda": multipliers.values.tolist(),
+                "rejected_costs": float(multipliers.rejected.sum()),
+            }
+        return result
+
+    def finite(self) -> bool:
+        """Whether every number that acts or learns is finite; publish nothing otherwise."""
+        return all(sac.finite() for sac in self._sacs)
+
+    def state_dict(self) -> LearnerState:
+        """Copies of all that evolves: arrays by name, and scalars that JSON can hold.
+
+        The replay is not in it; add its transitions again in their order, then load this.
+        """
+        tensors: dict[str, NDArray[np.generic]] = {}
+        for task, sac, multipliers in zip(self.tasks, self._sacs, self._multipliers, strict=True):
+            tensors.update({f"{task}.sac.{k}": v for k, v in sac.state_dict().items()})
+            tensors.update(
+                {f"{task}.multipliers.{k}": v for k, v in multipliers.state_dict().items()}
+            )
+        scalars = {
+            "version": STATE_VERSION,
+            "tasks": list(self.tasks),
+            "constraint_kind": self.config.constraint.kind,
+            "gradient_steps": self.gradient_steps,
+            "turn": self._turn,
+            "rng": self._rng.bit_generator.state,
+        }
+        return {"tensors": tensors, "scalars": scalars}
+
+    def load_state_dict(self, state: LearnerState) -> None:
+        """Continue exactly where `state_dict` was taken.
+
+        Raises:
+            ValueError: The state is of another version, other tasks or other sizes.
+        """
+        scalars, tensors = state["scalars"], state["tensors"]
+        expected = {
+            "version": STATE_VERSION,
+            "tasks": list(self.tasks),
+            "constraint_kind": self.config.constraint.kind,
+        }
+        for name, value in expected.items():
+            if scalars.get(name) != value:
+                raise ValueError(
+                    f"the state's {name} is {scalars.get(name)!r}, this learner's is {value!r}: "
+                    "resume with the configuration that saved it"
+                )
+        known: set[str] = set()
+        for task, sac, multipliers in zip(self.tasks, self._sacs, self._multipliers, strict=True):
+            for prefix, part in (
+                (f"{task}.sac.", sac),
+                (f"{task}.multipliers.", multipliers),
+            ):
+                own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+                known.update(prefix + k for k in own)
+                part.load_state_dict(own)
+        if known != set(tensors):
+            raise ValueError(f"the state holds unknown tensors: {sorted(set(tensors) - known)}")
+        self._rng.bit_generator.state = scalars["rng"]
+        self.gradient_steps = int(scalars["gradient_steps"])
+        self._turn = int(scalars["turn"])
+
+    def _index(self, task: str) -> int:
+        try:
+            return self.tasks.index(task)
+        except ValueError:
+            raise ValueError(f"unknown task {task!r}: this learner has {self.tasks}") from None
+
+    def _next_task(self, batch_size: int) -> int | None:
+        for offset in range(len(self.tasks)):
+            task = (self._turn + offset) % len(self.tasks)
+            available = len(self.replay) if self.config.relabel else self.replay.own_size(task)
+            if available >= batch_size:
+                self._turn = (task + 1) % len(self.tasks)
+                return task
+        return None

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: MIT
+"""The learned policy as the control process runs it: NumPy only, no torch.
+
+A policy is a list of (weight, bias) arrays. They may be views of a learner's live tensors, so that
+in one process the newest weights act without a copy, or come from `policy.safetensors`:
+
+    keys       <task>.layer<i>.weight (out, in) and <task>.layer<i>.bias (out,), float32
+    metadata   walkhome = JSON that the caller chooses; network = JSON with what the file needs
+
+The head gives 2 A numbers: the mean and the log standard deviation before the tanh.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float32]
+Layer = tuple[Floats, Floats]
+
+_KEY = re.compile(r"(?P<task>.+)\.layer(?P<index>\d+)\.(?P<kind>weight|bias)")
+
+
+class PolicyInvalid(ValueError):  # noqa: N818 (what it is, not that it is one)
+    """A policy file or array that must not drive a robot: says what, where and what to do."""
+
+
+class NumpyPolicy:
+    """Runs one task's actor. Not thread-safe: it owns the buffers it computes in.
+
+    Attributes:
+        layers: (weight (out, in), bias (out,)) float32, input side first.
+        observation_size: O.
+        action_size: A.
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer], log_std_range: tuple[float, float] = (-10.0, 2.0)
+    ) -> None:
+        """Take the arrays as they are, without a copy.
+
+        Raises:
+            PolicyInvalid: Shapes do not chain, a type is wrong, or a number is not finite.
+        """
+        _check_layers("policy", layers)
+        self.layers = list(layers)
+        self.log_std_range = log_std_range
+        self.observation_size = int(layers[0][0].shape[1])
+        self.action_size = int(layers[-1][1].shape[0]) // 2
+        self._input = np.zeros(self.observation_size, np.float32)
+        self._outputs = [np.zeros(bias.shape, np.float32) for _, bias in layers]
+
+    def act(
+        self,
+        observation: ArrayLike,
+        deterministic: bool,
+        rng: np.random.Generator | None = None,
+    ) -> NDArray[np.float64]:
+        """The action for one observation.
+
+        Args:
+            observation: (O,).
+            deterministic: The mode of the policy, instead of a draw.
+            rng: Where the draw comes from; needed unless deterministic.
+
+        Returns:
+            (A,) float64 in [-1, 1], a fresh array.
+
+        Raises:
+            ValueError: The observation is not finite or has the wrong size.
+        """
+        x: Floats = self._input
+        array = np.asarray(observation)
+        if array.shape != x.shape:
+            raise ValueError(f"observation has shape {array.shape}, the policy wants {x.shape}")
+        x[:] = array
+        if not np.isfinite(x).all():
+            bad = np.flatnonzero(~np.isfinite(x)).tolist()
+            raise ValueError(f"observation is not finite at {bad}")
+        last = len(self.layers) - 1
+        for i, (weight, bias) in enumerate(self.layers):
+            y = self._outputs[i]
+            np.dot(weight, x, out=y)
+            y += bias
+            if i < last:
+                np.maximum(y, 0.0, out=y)
+            x = y
+        u = x[: self.action_size].astype(np.float64)
+        if not deterministic:
+            if rng is None:
+                raise ValueError("a stochastic action needs rng")
+            log_std = np.clip(x[self.action_size :].astype(np.float64), *self.log_std_range)
+            u += np.exp(log_std) * rng.standard_normal(self.action_size)
+        action: NDArray[np.float64] = np.tanh(u)
+        if not np.isfinite(action).all():
+            raise PolicyInvalid(
+                "the policy's action is not finite: its weights are damaged; "
+                "stop the robot and load the last checkpoint"
+            )
+        return action
+
+
+def save_policies(
+    path: str | os.PathLike[str],
+    policies: Mapping[str, NumpyPolicy],
+    metadata: Mapping[str, Any],
+) -> None:
+    """Write several tasks' policies into one file.
+
+    Args:
+        path: Where; replaced if it exists.
+        policies: By task name.
+        metadata: JSON-able; stored under `walkhome`.
+
+    Raises:
+        PolicyInvalid: A weight is not finite; nothing is written.
+    """
+    from safetensors.numpy import save
+
+    if not policies:
+        raise PolicyInvalid(f"no policy to write to {path}")
+    tensors: dict[str, NDArray[Any]] = {}
+    for task, policy in policies.items():
+        _check_layers(f"policy of task {task!r}", policy.layers)
+        for i, (weight, bias) in enumerate(policy.layers):
+            tensors[f"{task}.layer{i}.weight"] = np.ascontiguousarray(weight)
+            tensors[f"{task}.layer{i}.bias"] = np.ascontiguousarray(bias)
+    network = {"log_std_range": list(next(iter(policies.values())).log_std_range)}
+    data = save(
+        tensors, metadata={"walkhome": json.dumps(dict(metadata)), "network": json.dumps(network)}
+    )
+    Path(path).write_bytes(data)
+
+
+def load_policies(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, NumpyPolicy], dict[str, Any]]:
+    """Read what `save_policies` wrote, and check every bit of it.
+
+    Returns:
+        The policies by task, and the metadata.
+
+    Raises:
+        PolicyInvalid: The file is missing, torn, of another kind, or holds unusable numbers.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    advice = "choose another checkpoint or learn again"
+    try:
+        with safe_open(os.fspath(path), framework="numpy") as file:
+            header = file.metadata() or {}
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise PolicyInvalid(f"cannot read policy {path}: {error}; {advice}") from error
+    try:
+        metadata = json.loads(header["walkhome"])
+        low, high = json.loads(header["network"])["log_std_range"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise PolicyInvalid(
+            f"policy {path} lacks its description ({error!r}): not written by this program; "
+            f"{advice}"
+        ) from error
+    if not (isinstance(low, float) and isinstance(high, float) and low < high):
+        raise PolicyInvalid(f"policy {path} has log_std_range {low}, {high}; {advice}")
+    if not isinstance(metadata, dict):
+        raise PolicyInvalid(f"policy {path}: its description is not a JSON object; {advice}")
+    found: dict[str, dict[tuple[int, str], NDArray[Any]]] = {}
+    for key, array in arrays.items():
+        match = _KEY.fullmatch(key)
+        if match is None:
+            raise PolicyInvalid(f"policy {path} holds an unknown tensor {key!r}; {advice}")
+        layer = (int(match["index"]), match["kind"])
+        found.setdefault(match["task"], {})[layer] = array
+    if not found:
+        raise PolicyInvalid(f"policy {path} is empty; {advice}")
+    policies = {}
+    for task, parts in found.items():
+        where = f"policy {path}, task {task!r}"
+        n = len(parts) // 2
+        if set(parts) != {(i, kind) for i in range(n) for kind in ("weight", "bias")}:
+            raise PolicyInvalid(f"{where}: layers are missing, has {sorted(parts)}; {advice}")
+        layers = [(parts[i, "weight"], parts[i, "bias"]) for i in range(n)]
+        _check_layers(where, layers)
+        policies[task] = NumpyPolicy(layers, (low, high))
+    if len({(p.observation_size, p.action_size) for p in policies.values()}) != 1:
+        raise PolicyInvalid(f"policy {path}: its tasks differ in input or output size; {advice}")
+    return policies, metadata
+
+
+def _check_layers(where: str, layers: Sequence[Layer]) -> None:
+    advice = "the weights are unusable; choose another checkpoint or learn again"
+    if not layers:
+        raise PolicyInvalid(f"{where} has no layers; {advice}")
+    size = None
+    for i, (weight, bias) in enumerate(layers):
+        at = f"{where}, layer {i}"
+        if weight.dtype != np.float32 or bias.dtype != np.float32:
+            raise PolicyInvalid(f"{at}: {weight.dtype} and {bias.dtype}, not float32; {advice}")
+        if weight.ndim != 2 or bias.shape != (weight.shape[0],) or 0 in weight.shape:
+            raise PolicyInvalid(f"{at}: weight {weight.shape}, bias {bias.shape}; {advice}")
+        if size is not None and weight.shape[1] != size:
+            raise PolicyInvalid(f"{at}: takes {weight.shape[1]} but is given {size}; {advice}")
+        # A sum is finite only if all terms are; this keeps the check cheap enough to repeat.
+        if not (math.isfinite(weight.sum()) and math.isfinite(bias.sum())):
+            raise PolicyInvalid(f"{at}: a weight is not finite; {advice}")
+        size = weight.shape[0]
+    if size is None or size % 2:
+        raise PolicyInvalid(f"{where}: the head has {size} outputs, not twice a number; {advice}")

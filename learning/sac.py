@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: MIT
+"""Soft actor-critic with constraints, for one task: everything that learns, in one file.
+
+    batch --> critic step (twin reward critics, one cost critic, one backward pass)
+          --> actor and temperature step (every `actor_every`-th time)
+          --> targets follow
+
+SAC is Haarnoja et al. 2018 (arXiv 1801.01290, 1812.05905); the constraint enters the actor's loss
+as in Ha et al. 2020 (arXiv 2002.08550), its multipliers come from outside (see `constraint`).
+Invariants: only `done` stops a bootstrap, a truncation does not; costs carry no entropy bonus; the
+random numbers come from this object's generator alone, so that equal seeds give equal bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from learning.networks import Actor, Critics
+from learning.replay import Batch
+
+
+@dataclass(frozen=True)
+class SacConfig:
+    """Settings of one learner. Costs and rewards are per step, discounts too."""
+
+    hidden_sizes: tuple[int, ...] = (256, 256)
+    batch_size: int = 256
+    learning_rate: float = 3e-4
+    temperature_learning_rate: float = 3e-4
+    discount: float = 0.99
+    cost_discount: float = 0.99
+    tau: float = 0.005
+    """Share of the live critics that enters the targets after each update."""
+    initial_temperature: float = 0.1
+    target_entropy: float | None = None
+    """Wanted entropy in nats; None is minus the number of actions (1812.05905, appendix D)."""
+    layer_norm: bool = True
+    actor_every: int = 1
+    """Actor and temperature step once per so many critic steps."""
+    n_critics: int = 2
+    log_std_range: tuple[float, float] = (-10.0, 2.0)
+
+    def __post_init__(self) -> None:
+        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
+            raise ValueError(f"hidden_sizes must be positive, got {self.hidden_sizes}")
+        for name in ("batch_size", "actor_every", "n_critics"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "temperature_learning_rate", "initial_temperature", "tau"):
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("discount", "cost_discount"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        if self.tau > 1.0 or not self.log_std_range[0] < self.log_std_range[1]:
+            raise ValueError(f"tau {self.tau} or log_std_range {self.log_std_range} out of range")
+
+
+def reward_target(
+    reward: Tensor,
+    not_done: Tensor,
+    next_values: Tensor,
+    next_log_prob: Tensor,
+    alpha: Tensor,
+    discount: float,
+) -> Tensor:
+    """Soft Bellman target, (N,): r + gamma (1 - done) (min_j Q_j(s', a') - alpha log pi(a'|s')).
+
+    1812.05905 eqs. 2, 3 and 6, with the minimum over the critics (n_critics, N) of its section 5.
+    """
+    soft_value = next_values.amin(0) - alpha * next_log_prob
+    return torch.addcmul(reward, not_done, soft_value, value=discount)
+
+
+def cost_target(cost: Tensor, not_done: Tensor, next_values: Tensor, discount: float) -> Tensor:
+    """Bellman target of the costs, (N, K): c + gamma_c (1 - done) Q_c(s', a').
+
+    Ha 2020: the safety critic is evaluated as the reward critic is, without the entropy bonus.
+    """
+    return torch.addcmul(cost, not_done[:, None], next_values, value=discount)
+
+
+def critic_loss(values: Tensor, target: Tensor, cost_values: Tensor, cost_target: Tensor) -> Tensor:
+    """Half the mean squared Bellman error, summed over all critics and outputs (eq. 5)."""
+    loss = 0.5 * (values - target).square().sum() / target.shape[0]
+    if cost_values.shape[1]:
+        loss = loss + 0.5 * (cost_values - cost_target).square().sum() / target.shape[0]
+    return loss
+
+
+def actor_loss(
+    log_prob: Tensor,
+    values: Tensor,
+    cost_values: Tensor,
+    alpha: Tensor,
+    multipliers: Tensor,
+) -> Tensor:
+    """E[alpha log pi - (min_j Q_j - sum_k lambda_k Qc_k) / (1 + sum_k lambda_k)].
+
+    1812.05905 eq. 7 on the Lagrangian of Ha 2020, divided by 1 + sum lambda as in Stooke 2020
+    (arXiv 2007.03964, eq. 8) so that a large multiplier turns the gradient instead of growing it.
+    """
+    value = values.amin(0)
+    if cost_values.shape[1]:
+        value = (value - cost_values @ multipliers) / (1.0 + multipliers.sum())
+    return (alpha * log_prob - value).mean()
+
+
+def temperature_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: float) -> Tensor:
+    """-log(alpha) E[log pi + wanted entropy], after 1812.05905 eq. 18.
+
+    With log(alpha) in place of alpha, as its authors' code has it
+    (https://github.com/rail-berkeley/softlearning/issues/37): same sign, steadier step.
+    """
+    return -log_alpha * (log_prob.detach().mean() + target_entropy)
+
+
+class Sac:
+    """One task's actor, critics, targets, temperature and their optimisers.
+
+    Attributes:
+        updates: Critic updates done.
+        actor: Its tensors are updated in place and never replaced: views of them stay live.
+    """
+
+    def __init__(
+        self,
+        config: SacConfig,
+        observation_size: int,
+        action_size: int,
+        n_constraints: int,
+        seed: int,
+    ) -> None:
+        self.config = config
+        self.generator = torch.Generator().manual_seed(seed)
+        self.action_size = action_size
+        self.n_constraints = n_constraints
+        self.actor = Actor(
+            observation_size,
+            action_size,
+            config.hidden_sizes,
+            config.log_std_range,
+            self.generator,
+        )
+        self.critics = Critics(
+            observation_size + action_size,
+            config.hidden_sizes,
+            config.n_critics,
+            n_constraints,
+            config.layer_norm,
+            self.generator,
+        )
+        self.targets = [p.detach().clone() for p in self.critics.parameters]
+        self.log_alpha = torch.tensor(math.log(config.initial_temperature), requires_grad=True)
+        self.target_entropy = (
+            -float(action_size) if config.target_entropy is None else config.target_entropy
+        )
+        self._critic_optimiser = torch.optim.Adam(
+            self.critics.parameters, lr=config.learning_rate, fused=True
+        )
+        self._actor_optimiser = torch.optim.Adam(
+            [
+                {"params": self.actor.parameters, "lr": config.learning_rate},
+                {"params": [self.log_alpha], "lr": config.temperature_learning_rate},
+            ],
+            fused=True,
+        )
+        self.updates = 0
+        self._last: dict[str, Tensor] = {}
+
+    @property
+    def alpha(self) -> float:
+        """The temperature."""
+        return math.exp(float(self.log_alpha.detach()))
+
+    def update(self, batch: Batch, multipliers: NDArray[np.float64]) -> None:
+        """One gradient step on everything.
+
+        Args:
+            batch: Transitions with this task's reward; read, not kept.
+            multipliers: (K,) one per constraint, each at least 0.
+        """
+        self._critic_step(batch)
+        self.updates += 1
+        if self.updates % self.config.actor_every == 0:
+            self._actor_step(batch, multipliers)
+        torch._foreach_lerp_(self.targets, self.critics.parameters, self.config.tau)
+
+    def _critic_step(self, batch: Batch) -> None:
+        config = self.config
+        with torch.no_grad():
+            next_observation = torch.from_numpy(batch.next_observation)
+            not_done = torch.from_numpy(batch.not_done)
+            noise = self._noise(len(not_done))
+            next_action, next_log_prob = self.actor.sample(next_observation, noise)
+            next_values, next_costs = self.critics.values(
+                torch.cat((next_observation, next_action), 1), self.targets
+            )
+            target = reward_target(
+                torch.from_numpy(batch.reward),
+                not_done,
+                next_values,
+                next_log_prob,
+                self.log_alpha.exp(),
+                config.discount,
+            )
+            target_costs = cost_target(
+                torch.from_numpy(batch.cost), not_done, next_costs, config.cost_discount
+            )
+        values, cost_values = self.critics.values(torch.from_numpy(batch.observation_action))
+        loss = critic_loss(values, target, cost_values, target_costs)
+        _step(self._critic_optimiser, loss, self.critics.parameters)
+        self._last["critic_loss"] = loss.detach()
+        self._last["q_mean"] = values.detach()
+
+    def _actor_step(self, batch: Batch, multipliers: NDArray[np.float64]) -> None:
+        observation = torch.from_numpy(batch.observation)
+        action, log_prob = self.actor.sample(observation, self._noise(len(observation)))
+        values, cost_values = self.critics.values(torch.cat((observation, action), 1))
+        loss = actor_loss(
+            log_prob,
+            values,
+            cost_values,
+            self.log_alpha.detach().exp(),
+            torch.from_numpy(multipliers.astype(np.float32)),
+        ) + temperature_loss(self.log_alpha, log_prob, self.target_entropy)
+        # The gradient is asked for these tensors alone, so none is spent on the critics' weights.
+        _step(self._actor_optimiser, loss, [*self.actor.parameters, self.log_alpha])
+        self._last["log_prob"] = log_prob.detach()
+
+    def _noise(self, n: int) -> Tensor:
+        return torch.randn(n, self.action_size, generator=self.generator)
+
+    def metrics(self) -> dict[str, float]:
+        """Numbers of the newest update; computed only when asked for."""
+        last = self._last
+        return {
+            "alpha": self.alpha,
+            "q_mean": float(last["q_mean"].mean()) if "q_mean" in last else 0.0,
+            "critic_loss": float(last["critic_loss"]) if "critic_loss" in last else 0.0,
+            "entropy": -float(last["log_prob"].mean()) if "log_prob" in last else 0.0,
+            "updates": float(self.updates),
+        }
+
+    def finite(self) -> bool:
+        """Whether every number that acts or learns is finite; publish nothing otherwise."""
+        tensors = [*self.actor.parameters, *self.critics.parameters, *self.targets, self.log_alpha]
+        # A sum is finite only if every term is (terms this large would be lost anyway).
+        return all(math.isfinite(float(t.detach().sum())) for t in tensors)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Live tensors of all that evolves, by name, in a fixed order."""
+        named: dict[str, Tensor] = {}
+        for i, (weight, bias) in enumerate(zip(self.actor.weights, self.actor.biases, strict=True)):
+            named[f"actor.layer{i}.weight"] = weight
+            named[f"actor.layer{i}.bias"] = bias
+        for name, live, target in zip(
+            self.critics.names, self.critics.parameters, self.targets, strict=True
+        ):
+            named[f"critics.{name}"] = live
+            named[f"targets.{name}"] = target
+        named["log_alpha"] = self.log_alpha
+        return named
+
+    def state_dict(self) -> dict[str, NDArray[np.generic]]:
+        """Copies of everything that evolves, as arrays by name."""
+        state: dict[str, NDArray[np.generic]] = {}
+        learning = {id(t): name for name, t in self.tensors().items()}
+        for name, tensor in self.tensors().items():
+            state[name] = tensor.detach().numpy().copy()
+        for optimiser in (self._critic_optimiser, self._actor_optimiser):
+            for group in optimiser.param_groups:
+                for p in group["params"]:
+                    for key, value in optimiser.state[p].items():
+                        state[f"adam.{learning[id(p)]}.{key}"] = value.numpy().copy()
+        state["generator"] = self.generator.get_state().numpy().copy()
+        state["updates"] = np.array(self.updates, np.int64)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Continue exactly where `state_dict` was taken.
+
+        Raises:
+            ValueError: A tensor is missing, unknown, or has another shape or type.
+        """
+        named = self.tensors()
+        adam = [k for k in state if k.startswith("adam.")]
+        known = {*named, *adam, "generator", "updates"}
+        if set(state) != known:
+            raise ValueError(f"state does not fit: {sorted(set(state) ^ known)} differ")
+        for name, tensor in named.items():
+            _check_like(name, state[name], tensor)
+        optimiser_state: dict[str, dict[str, Tensor]] = {}
+        for key in adam:
+            name, _, entry = key[len("adam.") :].rpartition(".")
+            if name not in named or entry not in ("step", "exp_avg", "exp_avg_sq"):
+                raise ValueError(f"{key} belongs to no tensor of this learner")
+            if entry != "step":
+                _check_like(key, state[key], named[name])
+            optimiser_state.setdefault(name, {})[entry] = torch.from_numpy(state[key].copy())
+        with torch.no_grad():
+            for name, tensor in named.items():
+                tensor.copy_(torch.from_numpy(state[name]))
+        for optimiser in (self._critic_optimiser, self._actor_optimiser):
+            optimiser.state.clear()
+            for group in optimiser.param_groups:
+                for p in group["params"]:
+                    name = next(n for n, t in named.items() if t is p)
+                    if name in optimiser_state:
+                        optimiser.state[p] = optimiser_state[name]
+        self.generator.set_state(torch.from_numpy(state["generator"].copy()))
+        self.updates = int(state["updates"])
+
+
+def _step(optimiser: torch.optim.Optimizer, loss: Tensor, parameters: list[Tensor]) -> None:
+    gradients = torch.autograd.grad(loss, parameters)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimiser.step()
+
+
+def _check_like(name: str, array: NDArray[np.generic], tensor: Tensor) -> None:
+    if array.dtype != np.float32 or array.shape != tuple(tensor.shape):
+        raise ValueError(
+            f"{name} is {array.dtype} {array.shape}, expected float32 {tuple(tensor.shape)}"
+        )
