@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: MIT
+"""One roll-out of one task: observe, act, let a period pass, look what came of it, hand it on.
+
+Termination (no bootstrap) is a fall; truncation (bootstrapped) is the time limit and the
+workspace's edge. Steps go to whoever listens: the learner and the journal while learning, nobody
+while evaluating.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from hardware.robot import Pose2D, RobotState
+from hardware.rotation import roll_pitch_yaw
+from robot.config_schema import Config
+from robot.observation import Observer
+from robot.rig import Actuator, Rig
+from robot.tally import EpisodeResult
+from robot.tasks import TASKS, motion, reward_features, reward_weights
+from robot.workspace import Workspace
+from safety.attitude import attitude_costs, attitude_margin, is_fallen
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Policy(Protocol):
+    """Observation to action in [-1, 1]^8."""
+
+    def __call__(self, observation: FloatArray) -> FloatArray:
+        """(n,) to (8,)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One control step, whole: all that learning, journal and view may want.
+
+    Attributes:
+        task: name of the task that acted.
+        first: whether it opens the episode.
+        observation: (n,) what the policy saw.
+        action: (8,) what it asked for.
+        filtered: (8,) after the low-pass.
+        sent_rad: (8,) motor angles after the limits.
+        next_observation: (n,) what came of it.
+        state: measurement after the step.
+        attitude: roll, pitch after the step, rad.
+        pose: place after the step.
+        features: (6,) what rewards are linear in.
+        rewards: (n tasks,) for every task being learned.
+        costs: (n constraints,).
+        done: a fall; the future is worth nothing.
+        ended: empty while it goes on, else `fall`, `exit`, `timeout` or `stop`.
+    """
+
+    task: str
+    first: bool
+    observation: FloatArray
+    action: FloatArray
+    filtered: FloatArray
+    sent_rad: FloatArray
+    next_observation: FloatArray
+    state: RobotState
+    attitude: tuple[float, float]
+    pose: Pose2D
+    features: FloatArray
+    rewards: FloatArray
+    costs: FloatArray
+    done: bool
+    ended: str
+
+
+class Episodes:
+    """Runs roll-outs on a rig.
+
+    Args:
+        config: rates, reward, limits.
+        tasks: whose rewards are computed, in order.
+        rig: the robot, its pose and its clock.
+        actuator: the gate to its motors.
+        observer: makes observations.
+        stop_requested: asked once a step.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        tasks: Sequence[str],
+        rig: Rig,
+        actuator: Actuator,
+        observer: Observer,
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._config = config
+        self._tasks = tuple(tasks)
+        self._rig = rig
+        self._actuator = actuator
+        self._observer = observer
+        self._stop_requested = stop_requested
+        self._weights = reward_weights(self._tasks, config.reward)
+        w = config.workspace
+        self._workspace = Workspace(w.half_length_m, w.half_width_m, w.centre_radius_m)
+
+    def run(
+        self,
+        task: str,
+        policy: Policy,
+        on_step: Callable[[Step], None] = lambda step: None,
+        length_s: float | None = None,
+        fenced: bool = True,
+    ) -> EpisodeResult:
+        """One roll-out.
+
+        Args:
+            task: what to do.
+            policy: who does it.
+            on_step: told every step.
+            length_s: time limit; the configuration's when None.
+            fenced: end at the workspace's edge.
+        """
+        seconds = self._config.episode.length_s if length_s is None else length_s
+        max_steps = max(1, round(seconds / self._rig.clock.period_s))
+        state, start = self._rig.robot.read(), self._rig.pose.latest()
+        filtered = self._actuator.start(state)
+        observation = self._observer.reset(state, filtered)
+        past = deque([filtered, filtered], maxlen=2)
+        pose, steps, total, costs = start, 0, 0.0, np.zeros(self.n_constraints)
+        travelled = np.zeros(3)  # x, y, yaw in the body's own frame, step by step
+        column = self._tasks.index(task)
+        ended = ""
+        while not ended:
+            action = policy(observation)
+            filtered, sent = self._actuator.act(action, state)
+            self._rig.clock.tick()
+            state, before, pose = self._rig.robot.read(), pose, self._rig.pose.latest()
+            roll, pitch, _ = roll_pitch_yaw(state.attitude_xyzw)
+            steps += 1
+            ended = self._ending(roll, pitch, pose, before, fenced, steps >= max_steps)
+            travelled += self._velocity(before, pose, before.yaw_rad)
+            episode_frame = self._config.reward.frame == "episode"
+            frame_yaw = start.yaw_rad if episode_frame else before.yaw_rad
+            velocity = self._velocity(before, pose, frame_yaw)
+            features = reward_features(velocity, (filtered, past[-1], past[-2]))
+            past.append(filtered)
+            step = Step(
+                task=task,
+                first=steps == 1,
+                observation=observation,
+                action=action,
+                filtered=filtered,
+                sent_rad=sent,
+                next_observation=self._observer.observe(state, filtered),
+                state=state,
+                attitude=(roll, pitch),
+                pose=pose,
+                features=features,
+                rewards=features @ self._weights,
+                costs=self._costs(roll, pitch),
+                done=ended == "fall",
+                ended=ended,
+            )
+            on_step(step)
+            observation = step.next_observation
+            total += float(step.rewards[column])
+            costs += step.costs
+        return EpisodeResult(
+            task=task,
+            steps=steps,
+            ended=ended,
+            start=(start.x_m, start.y_m, start.yaw_rad),
+            end=(pose.x_m, pose.y_m, pose.yaw_rad),
+            speed_m_s=float(np.dot(TASKS[task].direction[:2], travelled[:2])) / steps,
+            turn_rate_rad_s=float(travelled[2]) / steps,
+            undiscounted_return=total,
+            mean_costs=tuple(float(c) for c in costs / steps),
+        )
+
+    def _velocity(
+        self, before: Pose2D, after: Pose2D, frame_yaw_rad: float
+    ) -> tuple[float, float, float]:
+        return motion(
+            (before.x_m, before.y_m, before.yaw_rad),
+            (after.x_m, after.y_m, after.yaw_rad),
+            frame_yaw_rad,
+            self._rig.clock.period_s,
+        )
+
+    @property
+    def n_constraints(self) -> int:
+        """2 for the vector form, 1 for the paper's margin."""
+        return 2 if self._config.constraint.form == "vector" else 1
+
+    def _costs(self, roll: float, pitch: float) -> FloatArray:
+        c = self._config.constraint
+        if c.form == "vector":
+            return np.asarray(attitude_costs(roll, pitch, c.pitch_limit_rad, c.roll_limit_rad))
+        # The paper holds E[f_s] >= 0 (Ha 2020, section 3.4): the cost is -f_s, either sign.
+        margin = attitude_margin(roll, pitch, c.pitch_limit_rad, c.roll_limit_rad)
+        return -np.atleast_1d(np.asarray(margin, dtype=np.float64))
+
+    def _ending(
+        self, roll: float, pitch: float, pose: Pose2D, before: Pose2D, fenced: bool, timeout: bool
+    ) -> str:
+        e = self._config.episode
+        if is_fallen(roll, pitch, e.fall_roll_rad, e.fall_pitch_rad):
+            return "fall"
+        if self._stop_requested():
+            return "stop"
+        if fenced and self._workspace.leaving(pose, before):
+            return "exit"
+        return "timeout" if timeout else ""

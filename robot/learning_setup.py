@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""From the configuration to a learner, and from a learner to a policy file anyone can run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from learning.constraint import ConstraintConfig
+from learning.learner import Learner, LearnerConfig
+from learning.sac import SacConfig
+from robot.config_schema import Config
+from robot.observation import ObservationLayout
+
+N_ACTIONS = 8
+
+
+def observation_layout(config: Config) -> ObservationLayout:
+    """The layout that a configuration asks for."""
+    return ObservationLayout(frames=config.control.history_frames)
+
+
+def make_learner(config: Config) -> Learner:
+    """A fresh learner for the configured tasks and constraints; seeded by `run.seed`."""
+    import torch
+
+    torch.set_num_threads(config.learning.torch_threads)
+    learning, constraint = config.learning, config.constraint
+    n_constraints = 2 if constraint.form == "vector" else 1
+    sac = SacConfig(
+        hidden_sizes=learning.hidden_sizes,
+        batch_size=learning.batch_size,
+        learning_rate=learning.learning_rate,
+        temperature_learning_rate=learning.temperature_learning_rate,
+        discount=learning.discount,
+        cost_discount=learning.cost_discount,
+        tau=learning.tau,
+        initial_temperature=learning.initial_temperature,
+        target_entropy=learning.target_entropy,
+        layer_norm=learning.layer_norm,
+        actor_every=learning.actor_every,
+    )
+    multipliers = ConstraintConfig(
+        kind=constraint.kind,
+        # The paper's margin is held at zero, the two angles under a small budget each.
+        budgets=(constraint.budget,) * n_constraints if n_constraints == 2 else (0.0,),
+        initial=(constraint.lambda_initial,) * n_constraints,
+        fixed=(constraint.lambda_fixed,) * n_constraints,
+        lambda_max=constraint.lambda_max,
+        proportional=constraint.kp,
+        integral=constraint.ki,
+        derivative=constraint.kd,
+        dual_rate=constraint.learning_rate,
+    )
+    return Learner(
+        LearnerConfig(sac, multipliers, learning.replay_capacity, learning.relabel),
+        config.tasks,
+        observation_layout(config).size,
+        N_ACTIONS,
+        n_constraints,
+        config.run.seed,
+    )
+
+
+def policy_metadata(config: Config) -> dict[str, Any]:
+    """What a stranger needs to run a saved policy: layout, scales, rate, filter, body."""
+    return {
+        "format": 1,
+        "tasks": list(config.tasks),
+        "observation": observation_layout(config).to_json(),
+        "action": {"layout": "swing[4], extension[4] around the stance", "range": [-1.0, 1.0]},
+        "rate_hz": config.control.rate_hz,
+        "action_filter": config.control.action_filter.model_dump(),
+        "body": config.robot.model_dump(),
+    }

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""Between roll-outs: get the robot on its feet by its own motors, wait, or ask for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hardware.robot import Stop
+from robot.config_schema import Config
+from robot.rig import Actuator, Rig
+from safety.stand_up import StandUp
+
+MAX_PAUSES = 3  # then a person is needed (Ha 2020 had 20 to 30 of those on soft ground)
+
+
+@dataclass(frozen=True)
+class StandUpOutcome:
+    """What came of getting up.
+
+    Attributes:
+        ok: it stands.
+        attempts: scripts tried, over all pauses.
+    """
+
+    ok: bool
+    attempts: int
+
+
+class Resetter:
+    """Runs the scripted stand-up on a rig.
+
+    Args:
+        config: attempts and pauses.
+        rig: the robot.
+        actuator: the gate to its motors.
+        on_period: told `stand_up` or `waiting` every control period.
+        stopped: asked every control period.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        rig: Rig,
+        actuator: Actuator,
+        on_period: Callable[[str], None] = lambda kind: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._config, self._rig, self._actuator = config, rig, actuator
+        self._on_period, self._stopped = on_period, stopped
+        self._script = StandUp(
+            rig.robot.body,
+            np.random.default_rng([config.run.seed, 2]),
+            max_attempts=config.stand_up.max_attempts,
+        )
+
+    def stand_up(self) -> StandUpOutcome:
+        """Attempts, then a pause in which the motors cool, then attempts again."""
+        attempts = 0
+        for pause in range(MAX_PAUSES):
+            ok, tried = self._attempts()
+            attempts += tried
+            if ok or self._stopped():
+                return StandUpOutcome(ok, attempts)
+            if pause < MAX_PAUSES - 1:
+                self._wait(self._config.stand_up.pause_s)
+        return StandUpOutcome(False, attempts)
+
+    def _attempts(self) -> tuple[bool, int]:
+        state = self._rig.robot.read()
+        self._script.reset(state)
+        while not self._stopped():
+            command = self._script.step(state, self._rig.clock.now_s())
+            if command.done or command.failed:
+                return command.done, self._script.attempts
+            self._actuator.script(command.motor_angle_rad, command.kp, command.kd)
+            self._rig.clock.tick()
+            self._on_period("stand_up")
+            state = self._rig.robot.read()
+        return False, self._script.attempts
+
+    def _wait(self, seconds: float) -> None:
+        self._rig.robot.stop(Stop.SETTLE)
+        for _ in range(round(seconds / self._rig.clock.period_s)):
+            if self._stopped():
+                return
+            self._rig.clock.tick()
+            self._on_period("waiting")

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""A robot ready to be driven: who it is, where it is, how time passes, and the gate for commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hardware.robot import MotorCommand, PoseSource, Robot, RobotState
+from robot.clock import Clock, TwinClock
+from robot.config_schema import Config
+from safety.action_filter import ActionFilter
+from safety.limits import CommandLimiter
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rig:
+    """What the loop needs of the world; the same for the twin and for a board."""
+
+    robot: Robot
+    pose: PoseSource
+    clock: Clock
+
+
+def make_twin(config: Config, seed: int) -> Rig:
+    """The PyBullet twin in lockstep, placed once: upright in the middle of the workspace.
+
+    Raises:
+        ImportError: PyBullet is not installed.
+        sim.terrain.TerrainError: PyBullet can't build the terrain.
+    """
+    # PyBullet takes a second to load and is an extra: only who wants the twin pays for it.
+    from sim.terrain import Terrain
+    from sim.twin import PyBulletRobot, TwinSettings
+
+    twin = PyBulletRobot(
+        Terrain(**config.terrain.model_dump()),
+        TwinSettings(**config.sim.model_dump()),
+        config.robot.to_body(),
+        seed,
+    )
+    return Rig(twin, twin, TwinClock(twin, config.control.rate_hz))
+
+
+class Actuator:
+    """The only way to the motors: filter, leg space, limits, robot.
+
+    Args:
+        rig: whose robot is driven.
+        config: filter, gains and rate.
+    """
+
+    def __init__(self, rig: Rig, config: Config) -> None:
+        self._robot = rig.robot
+        self._body = rig.robot.body
+        filter_config = config.control.action_filter
+        self._filter = ActionFilter(
+            8, filter_config.order, filter_config.cutoff_hz, config.control.rate_hz
+        )
+        self._limiter = CommandLimiter(self._body, rig.clock.period_s)
+        # A command outlives a late tick, not a dead host (docs: validity on the board).
+        self._valid_s = max(0.1, 3.0 * rig.clock.period_s)
+
+    def start(self, state: RobotState) -> FloatArray:
+        """Begin at the measured posture; returns it as the (8,) filtered action."""
+        posture = np.clip(self._body.motor_to_action(state.motor_angle_rad), -1.0, 1.0)
+        self._filter.reset(posture)
+        self._limiter.reset(state.motor_angle_rad)
+        return posture
+
+    def act(self, action: FloatArray, state: RobotState) -> tuple[FloatArray, FloatArray]:
+        """Send a policy's action.
+
+        Args:
+            action: (8,) in [-1, 1].
+            state: newest measurement, for the torque estimate.
+
+        Returns:
+            The filtered action (8,) and the motor angles really sent (8,) rad.
+        """
+        filtered = self._filter(action)
+        target = self._body.action_to_motor(filtered)
+        return filtered, self.pose(target, state, self._body.kp, self._body.kd)
+
+    def pose(self, target_rad: FloatArray, state: RobotState, kp: float, kd: float) -> FloatArray:
+        """Send motor angles (8,) rad through the limits; returns what was really sent."""
+        safe, _ = self._limiter.limit(target_rad, state, kp, kd)
+        return self._robot.command(MotorCommand(safe, kp, kd, self._valid_s)).angle_rad
+
+    def script(self, target_rad: FloatArray, kp: float, kd: float) -> FloatArray:
+        """Send a scripted posture; the script limits its own rate and range (`safety.stand_up`)."""
+        command = MotorCommand(target_rad, kp, kd, self._valid_s)
+        return self._robot.command(command).angle_rad

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""What is counted during a run: minutes, steps, falls, exits, speeds; and the summary made of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+SPEED_WINDOW = 10  # speeds are means of this many episodes (design: summary.json)
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """What came of one roll-out.
+
+    Attributes:
+        task: its name.
+        steps: control steps.
+        ended: `timeout`, `fall`, `exit` or `stop`.
+        start: x, y (m), yaw (rad), world frame.
+        end: the same at the end.
+        speed_m_s: mean velocity along the task's walking direction in the body's own frame, step by
+            step; 0 for turns.
+        turn_rate_rad_s: mean turn rate, counter-clockwise > 0.
+        undiscounted_return: sum of the task's rewards.
+        mean_costs: per constraint, mean per step.
+    """
+
+    task: str
+    steps: int
+    ended: str
+    start: tuple[float, float, float]
+    end: tuple[float, float, float]
+    speed_m_s: float
+    turn_rate_rad_s: float
+    undiscounted_return: float
+    mean_costs: tuple[float, ...]
+
+
+@dataclass
+class TaskTally:
+    """Counts of one task."""
+
+    episodes: int = 0
+    steps: int = 0
+    falls: int = 0
+    workspace_exits: int = 0
+    speeds_m_s: deque[float] = field(default_factory=lambda: deque(maxlen=SPEED_WINDOW))
+    turn_rates_rad_s: deque[float] = field(default_factory=lambda: deque(maxlen=SPEED_WINDOW))
+
+    @property
+    def speed_m_s(self) -> float:
+        """Mean of the last episodes; 0 before the first."""
+        return sum(self.speeds_m_s) / max(1, len(self.speeds_m_s))
+
+    @property
+    def turn_rate_rad_s(self) -> float:
+        """Mean of the last episodes; 0 before the first."""
+        return sum(self.turn_rates_rad_s) / max(1, len(self.turn_rates_rad_s))
+
+
+@dataclass
+class Tally:
+    """Counts of a run. Times are robot seconds."""
+
+    tasks: dict[str, TaskTally]
+    moving_s: float = 0.0
+    standing_up_s: float = 0.0
+    waiting_s: float = 0.0
+    stand_ups_tried: int = 0
+    stand_ups_failed: int = 0
+    human_resets: int = 0
+
+    @classmethod
+    def of(cls, tasks: tuple[str, ...]) -> Tally:
+        """An empty one."""
+        return cls({name: TaskTally() for name in tasks})
+
+    @property
+    def total_s(self) -> float:
+        """Every second the robot was switched on for learning."""
+        return self.moving_s + self.standing_up_s + self.waiting_s
+
+    @property
+    def steps(self) -> int:
+        """Control steps of episodes."""
+        return sum(task.steps for task in self.tasks.values())
+
+    @property
+    def episodes(self) -> int:
+        """Finished episodes."""
+        return sum(task.episodes for task in self.tasks.values())
+
+    @property
+    def falls(self) -> int:
+        """Episodes ended by attitude."""
+        return sum(task.falls for task in self.tasks.values())
+
+    @property
+    def workspace_exits(self) -> int:
+        """Episodes that left the workspace."""
+        return sum(task.workspace_exits for task in self.tasks.values())
+
+    def experience(self) -> dict[str, int]:
+        """Steps per task, for the scheduler."""
+        return {name: task.steps for name, task in self.tasks.items()}
+
+    def add(self, result: EpisodeResult) -> None:
+        """Count an episode; its steps were counted as they happened."""
+        task = self.tasks[result.task]
+        task.episodes += 1
+        task.falls += result.ended == "fall"
+        task.workspace_exits += result.ended == "exit"
+        task.speeds_m_s.append(result.speed_m_s)
+        task.turn_rates_rad_s.append(result.turn_rate_rad_s)
+
+    def summary(self) -> dict[str, object]:
+        """The counted part of summary.json."""
+        return {
+            "steps": self.steps,
+            "robot_minutes": {
+                "total": self.total_s / 60.0,
+                "moving": self.moving_s / 60.0,
+                "standing_up": self.standing_up_s / 60.0,
+                "waiting": self.waiting_s / 60.0,
+            },
+            "human_resets": self.human_resets,
+            "falls": self.falls,
+            "workspace_exits": self.workspace_exits,
+            "stand_ups": {"tried": self.stand_ups_tried, "failed": self.stand_ups_failed},
+            "tasks": {
+                name: {
+                    "episodes": task.episodes,
+                    "steps": task.steps,
+                    "falls": task.falls,
+                    "workspace_exits": task.workspace_exits,
+                    "speed_m_s": task.speed_m_s,
+                    "turn_rate_rad_s": task.turn_rate_rad_s,
+                }
+                for name, task in self.tasks.items()
+            },
+        }

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""Tasks are directions; the reward is one pure function of logged motion.
+
+Task vector w = [w_x, w_y, w_yaw], reward w . [dx, dy, dyaw] / dt minus a smoothness penalty (Ha
+2020, section 3.2). Everything task-specific enters linearly, so each transition is relabelled for
+every task by one matrix product: `rewards = features @ weights`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hardware.rotation import wrap_to_pi
+from robot.config_schema import RewardConfig
+
+FloatArray = npt.NDArray[np.float64]
+
+# Features of one step: forward and sideways velocity, turn rate, their magnitudes beside the task's
+# own direction, and the squared second difference of the actions.
+N_FEATURES = 6
+FEATURE_NAMES = ("v_x_m_s", "v_y_m_s", "turn_rate_rad_s", "abs_v_m_s", "abs_turn_rad_s", "jerk")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A direction to move in.
+
+    Attributes:
+        name: as the user types it.
+        direction: w, the unit of [x, y, yaw].
+        opposite: the task that undoes this one's motion.
+    """
+
+    name: str
+    direction: tuple[float, float, float]
+    opposite: str
+
+    @property
+    def turns(self) -> bool:
+        """Whether this is a turn on the spot."""
+        return self.direction[2] != 0.0
+
+    @property
+    def heading_rad(self) -> float:
+        """Direction of travel in the body frame; 0 is forward, counter-clockwise > 0."""
+        return math.atan2(self.direction[1], self.direction[0])
+
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task("forward", (1.0, 0.0, 0.0), "backward"),
+        Task("backward", (-1.0, 0.0, 0.0), "forward"),
+        Task("left", (0.0, 0.0, 1.0), "right"),
+        Task("right", (0.0, 0.0, -1.0), "left"),
+    )
+}
+
+
+def motion(
+    before: tuple[float, float, float],
+    after: tuple[float, float, float],
+    frame_yaw_rad: float,
+    period_s: float,
+) -> tuple[float, float, float]:
+    """Velocity between two poses, seen in a frame turned by `frame_yaw_rad`.
+
+    Args:
+        before: x, y (m) and yaw (rad), world frame.
+        after: the same, one period later.
+        frame_yaw_rad: yaw of the episode's start (the paper) or of the step's start.
+        period_s: time between the poses.
+
+    Returns:
+        Forward and sideways velocity, m/s, and turn rate, rad/s.
+    """
+    dx, dy = after[0] - before[0], after[1] - before[1]
+    c, s = math.cos(frame_yaw_rad), math.sin(frame_yaw_rad)
+    turn = wrap_to_pi(after[2] - before[2])
+    return (c * dx + s * dy) / period_s, (c * dy - s * dx) / period_s, turn / period_s
+
+
+def reward_features(
+    velocity: tuple[float, float, float], actions: tuple[FloatArray, FloatArray, FloatArray]
+) -> FloatArray:
+    """(6,) what the reward of any task is linear in.
+
+    Args:
+        velocity: as `motion` gives it.
+        actions: a_t, a_{t-1}, a_{t-2}, each (8,).
+    """
+    jerk = actions[0] - 2.0 * actions[1] + actions[2]
+    v_x, v_y, turn = velocity
+    return np.array([v_x, v_y, turn, math.hypot(v_x, v_y), abs(turn), float(jerk @ jerk)])
+
+
+def reward_weights(tasks: tuple[str, ...], config: RewardConfig) -> FloatArray:
+    """(6, n tasks): multiply features by this to get every task's reward.
+
+    `side_penalty` (for turns: on travelling) and `turn_penalty` (for walking: on turning) are ours;
+    the paper has neither, and both default to what measured best (docs/learning.md).
+    """
+    weights = np.zeros((N_FEATURES, len(tasks)))
+    for column, name in enumerate(tasks):
+        task = TASKS[name]
+        w_x, w_y, w_yaw = task.direction
+        weights[0, column] = config.linear_scale * w_x
+        weights[1, column] = config.linear_scale * w_y
+        weights[2, column] = config.angular_scale * w_yaw
+        if task.turns:
+            weights[3, column] = -config.side_penalty
+        else:
+            weights[4, column] = -config.turn_penalty
+        weights[5, column] = -config.smoothness_weight
+    return weights

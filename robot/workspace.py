@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""The rectangle on the floor that the robot stays in, centred where it was put down."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from hardware.robot import Pose2D
+from hardware.rotation import wrap_to_pi
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A rectangle around the origin of the world frame.
+
+    Attributes:
+        half_length_m: extent along x.
+        half_width_m: extent along y.
+        centre_radius_m: closer than this to the centre, no direction leads home.
+    """
+
+    half_length_m: float
+    half_width_m: float
+    centre_radius_m: float
+
+    def contains(self, pose: Pose2D) -> bool:
+        """Whether the robot's middle is inside."""
+        return abs(pose.x_m) <= self.half_length_m and abs(pose.y_m) <= self.half_width_m
+
+    def leaving(self, pose: Pose2D, before: Pose2D) -> bool:
+        """Outside, and not on the way back in: a roll-out that started outside may walk home."""
+        return not self.contains(pose) and self._excess_m(pose) > self._excess_m(before) + 1e-9
+
+    def _excess_m(self, pose: Pose2D) -> float:
+        return max(abs(pose.x_m) - self.half_length_m, abs(pose.y_m) - self.half_width_m, 0.0)
+
+    def bearing_to_centre_rad(self, pose: Pose2D) -> float:
+        """Where the centre lies in the robot's own frame; 0 ahead, left > 0."""
+        return wrap_to_pi(math.atan2(-pose.y_m, -pose.x_m) - pose.yaw_rad)
+
+    def near_centre(self, pose: Pose2D) -> bool:
+        """Whether the robot stands within the centre's radius."""
+        return math.hypot(pose.x_m, pose.y_m) <= self.centre_radius_m
