@@ -7,12 +7,17 @@ this module only knows the numbers. Everything random is drawn from the terrain'
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pybullet
 
+FloatArray = npt.NDArray[np.float64]
+
 GRAVITY_M_S2 = 9.81
+_SOFT_HALF_M = 20.0
 
 
 class TerrainError(ValueError):
@@ -102,28 +107,27 @@ def _build_plane(terrain: Terrain, client: int) -> list[int]:
 
 
 def _build_soft(terrain: Terrain, client: int) -> list[int]:
-    """A compliant plane with low compliant mounds: caps of big buried spheres.
+    """A compliant box with low compliant mounds: caps of big buried spheres.
 
     Height fields and triangle meshes are sheets without a volume: a foot that sinks 30 mm falls
-    through them. A plane and a sphere hold at any depth, so softness and unevenness both come out.
+    through them; a box and a sphere hold at any depth. A box and not a plane, because Bullet clips
+    box against box: the number of contact points, and with it the stiffness under a foot, does not
+    depend on how the foot got there (on a plane the left legs sank twice as deep as the right).
     """
     if terrain.stiffness_n_m <= 0.0 or terrain.damping_n_s_m < 0.0:
         raise TerrainError(
             f"terrain {terrain.name!r}: a soft terrain needs stiffness_n_m > 0 and damping_n_s_m >= 0"
         )
-    bodies = [_plane(client)]
-    rng = np.random.default_rng(terrain.seed)
-    if terrain.roughness_m > 0.0:
-        half_width_m = terrain.feature_m / 2.0
-        # Sphere whose cap of height h is 2 a wide: r = (a^2 + h^2) / (2 h).
-        heights = rng.uniform(0.3, 1.0, size=_mound_count(terrain)) * terrain.roughness_m
-        places = rng.uniform(-0.5, 0.5, size=(len(heights), 2)) * terrain.size_m
-        for height, (x, y) in zip(heights, places, strict=True):
-            radius = (half_width_m**2 + height**2) / (2.0 * height)
-            shape = pybullet.createCollisionShape(
-                pybullet.GEOM_SPHERE, radius=radius, physicsClientId=client
-            )
-            bodies.append(_static(client, shape, (float(x), float(y), float(height - radius))))
+    half_m = max(_SOFT_HALF_M, terrain.size_m)
+    slab = pybullet.createCollisionShape(
+        pybullet.GEOM_BOX, halfExtents=[half_m, half_m, 1.0], physicsClientId=client
+    )
+    bodies = [_static(client, slab, (0.0, 0.0, -1.0))]
+    for x, y, height, radius in mounds(terrain):
+        shape = pybullet.createCollisionShape(
+            pybullet.GEOM_SPHERE, radius=radius, physicsClientId=client
+        )
+        bodies.append(_static(client, shape, (x, y, height - radius)))
     for body in bodies:
         pybullet.changeDynamics(
             body,
@@ -135,9 +139,33 @@ def _build_soft(terrain: Terrain, client: int) -> list[int]:
     return bodies
 
 
-def _mound_count(terrain: Terrain) -> int:
-    """About one mound per two feature squares."""
-    return max(1, int(0.5 * (terrain.size_m / terrain.feature_m) ** 2))
+def mounds(terrain: Terrain) -> FloatArray:
+    """(n, 4) mounds of a soft terrain: x, y, height and radius of the sphere, m; n may be 0."""
+    if terrain.roughness_m <= 0.0:
+        return np.zeros((0, 4))
+    rng = np.random.default_rng(terrain.seed)
+    # A cap is about twice as wide 30 mm under the surface as it is on it. Closer together, a foot
+    # that sank in would stand on several mounds at once, each with its own spring.
+    per_side = max(1, round(terrain.size_m / (2.0 * terrain.feature_m)))
+    spacing_m = terrain.size_m / per_side
+    grid = (np.arange(per_side) + 0.5) * spacing_m - terrain.size_m / 2.0
+    places = np.array([(x, y) for x in grid for y in grid])
+    places += rng.uniform(-0.15, 0.15, size=places.shape) * spacing_m
+    height = rng.uniform(0.4, 1.0, size=len(places)) * terrain.roughness_m
+    # Sphere whose cap of height h is 2 a wide: r = (a^2 + h^2) / (2 h).
+    radius = ((terrain.feature_m / 2.0) ** 2 + height**2) / (2.0 * height)
+    return np.column_stack([places, height, radius])
+
+
+def surface_height(terrain: Terrain, x_m: float, y_m: float) -> float:
+    """Height of the undisturbed plane or soft surface at a place, m; 0 is the general surface."""
+    highest = 0.0
+    if terrain.kind == "soft":
+        for x, y, height, radius in mounds(terrain):
+            squared = radius**2 - (x - x_m) ** 2 - (y - y_m) ** 2
+            if squared > 0.0:
+                highest = max(highest, math.sqrt(squared) + height - radius)
+    return highest
 
 
 def slot_heights(terrain: Terrain, cell_m: float) -> np.ndarray:

@@ -304,6 +304,8 @@ class PyBulletRobot:
         self._foot_links = tuple((self._knees[2 * i], self._knees[2 * i + 1]) for i in range(4))
         self._configure_dynamics(len(joints))
         self._reset_legs(np.full(N_MOTORS, START_MOTOR_RAD))
+        if terrain.kind == "soft":
+            self._one_shank_per_foot()
         for left, right in self._foot_links:
             pybullet.createConstraint(
                 self._quadruped,
@@ -316,6 +318,19 @@ class PyBulletRobot:
                 KNEE_POINT_LEFT,
                 physicsClientId=c,
             )
+
+    def _one_shank_per_foot(self) -> None:
+        """On soft ground only the longer shank of each foot touches it; the other hangs on that.
+
+        Contact stiffness counts per contact point, so that two shanks sink half as deep as one; and
+        contacts are what a physics step costs. The other shank can't sink in by itself: it spans
+        from the foot to the knee, and both of these still touch.
+        """
+        for body in self.ground_bodies:
+            for left, _ in self._foot_links:
+                pybullet.setCollisionFilterPair(
+                    self._quadruped, body, left, -1, 0, physicsClientId=self._client
+                )
 
     def _configure_dynamics(self, n_joints: int) -> None:
         c = self._client
