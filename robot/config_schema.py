@@ -50,7 +50,7 @@ class TerrainConfig(Section):
     """The ground of the twin; which keys matter depends on `kind`."""
 
     name: Name = "flat"
-    kind: Literal["plane", "soft", "heightfield"] = "plane"
+    kind: Literal["plane", "soft", "slots"] = "plane"
     friction: Annotated[float, Field(gt=0.0, le=3.0)] = 1.0
     restitution: Probability = 0.0
     stiffness_n_m: Annotated[float, Field(gt=0.0, le=1e6)] = 30000.0
@@ -184,6 +184,7 @@ class LearningConfig(Section):
     relabel: bool = True
     replay_capacity: Annotated[int, Field(ge=1, le=100_000_000)] = 1_000_000
     random_steps: Annotated[int, Field(ge=0)] = 500
+    exploration_beta: Annotated[float, Field(ge=0.0, le=2.0)] = 1.0
     actor_every: Annotated[int, Field(ge=1, le=100)] = 1
     torch_threads: Annotated[int, Field(ge=1, le=256)] = 1
 
