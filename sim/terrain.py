@@ -101,7 +101,10 @@ def _plane(client: int, z_m: float = 0.0) -> int:
 def _static(client: int, shape: int, position: tuple[float, float, float]) -> int:
     if shape < 0:
         raise TerrainError("PyBullet refused a collision shape of the terrain")
-    body = pybullet.createMultiBody(0, shape, basePosition=position, physicsClientId=client)
+    # Bullet visits every multibody in every step, also one that stands still; a rigid body it skips.
+    body = pybullet.createMultiBody(
+        0, shape, basePosition=position, useMaximalCoordinates=True, physicsClientId=client
+    )
     if body < 0:
         raise TerrainError("PyBullet refused a body of the terrain")
     return int(body)
