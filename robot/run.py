@@ -3,9 +3,9 @@
 
     runs/<name>/  config.yaml  provenance.json  events.jsonl  metrics.jsonl  summary.json  journal/
 
-A refusal leaves nothing behind.
-Events and metrics are one JSON object a line, flushed at once; a summary replaces the last one
-atomically. JSON never holds NaN: a number that is not finite is written as null.
+A refusal leaves nothing behind. Events and metrics are one JSON object a line, flushed at once; a
+summary replaces the last one atomically. JSON never holds NaN: a number that is not finite is
+written as null.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -130,8 +131,9 @@ class RunFolder:
         """The folder of the checkpoints; made by whoever writes the first one."""
         return self.path / "checkpoints"
 
+    @cached_property
     def config(self) -> Config:
-        """The configuration that the run keeps.
+        """The configuration that the run keeps, read once.
 
         Raises:
             RunError: config.yaml can't be used.
