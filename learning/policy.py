@@ -63,13 +63,15 @@ class NumpyPolicy:
         observation: ArrayLike,
         deterministic: bool,
         rng: np.random.Generator | None = None,
+        noise: ArrayLike | None = None,
     ) -> NDArray[np.float64]:
         """The action for one observation.
 
         Args:
             observation: (O,).
             deterministic: The mode of the policy, instead of a draw.
-            rng: Where the draw comes from; needed unless deterministic.
+            rng: Where the draw comes from; needed unless deterministic or given `noise`.
+            noise: (A,) standard normal draw to use, for noise that is correlated over time.
 
         Returns:
             (A,) float64 in [-1, 1], a fresh array.
@@ -95,10 +97,12 @@ class NumpyPolicy:
             x = y
         u = x[: self.action_size].astype(np.float64)
         if not deterministic:
-            if rng is None:
-                raise ValueError("a stochastic action needs rng")
+            if noise is None:
+                if rng is None:
+                    raise ValueError("a stochastic action needs rng or noise")
+                noise = rng.standard_normal(self.action_size)
             log_std = np.clip(x[self.action_size :].astype(np.float64), *self.log_std_range)
-            u += np.exp(log_std) * rng.standard_normal(self.action_size)
+            u += np.exp(log_std) * np.asarray(noise, dtype=np.float64)
         action: NDArray[np.float64] = np.tanh(u)
         if not np.isfinite(action).all():
             raise PolicyInvalid(

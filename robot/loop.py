@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from hardware.robot import Stop
 from learning.checkpoint import save as save_checkpoint
+from learning.noise import coloured_noise
 from learning.policy import save_policies
 from robot.config_schema import Config
 from robot.episode import Episodes, Step
@@ -98,6 +99,7 @@ class LearningLoop:
         self._next_checkpoint_s = config.run.checkpoint_every_s
         self._task, self._phase = config.tasks[0], "stand up"
         self._steps = 0
+        self._noise, self._noise_step = np.zeros((0, N_ACTIONS)), 0
 
     def run(self) -> dict[str, Any]:
         """The whole run; returns the summary."""
@@ -146,15 +148,22 @@ class LearningLoop:
         self._phase = "episode"
         pose = self._rig.pose.latest()
         self._task = next_task(self._config.tasks, pose, self._workspace, self._tally.experience())
+        length = round(self._config.episode.length_s / self._rig.clock.period_s)
+        self._noise_step = 0
+        self._noise = coloured_noise(
+            self._rng, length, N_ACTIONS, self._config.learning.exploration_beta
+        )
         result = self._episodes.run(self._task, self._explore, self._on_step)
         self._tally.add(result)
         self._learner.end_episode(self._task, result.mean_costs)
         self._log_episode(result)
 
     def _explore(self, observation: FloatArray) -> FloatArray:
+        noise = self._noise[self._noise_step]
+        self._noise_step += 1
         if self._steps < self._config.learning.random_steps:
-            return self._rng.uniform(-1.0, 1.0, N_ACTIONS)
-        return self._policies[self._task].act(observation, deterministic=False, rng=self._rng)
+            return np.tanh(noise)
+        return self._policies[self._task].act(observation, deterministic=False, noise=noise)
 
     def _on_step(self, step: Step) -> None:
         self._steps += 1

@@ -1,0 +1,50 @@
+# Everything from a clean clone: needs Python 3.10 or 3.11, make and a C compiler.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.10 || command -v python3)
+VENV ?= .venv
+BIN = $(VENV)/bin
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help learn test lint types check canary clean
+
+help:
+	@echo "make learn   set up, then learn to walk forward and backward in the twin, then report"
+	@echo "make test    set up, then run the tests"
+	@echo "make check   lint, types and import arrows"
+
+$(VENV)/.learn: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' || \
+		{ echo "error: PyBullet has wheels for Python 3.10 and 3.11 only, this is" \
+		"$$($(PYTHON) --version); install one of those, or run make PYTHON=/path/to/python3.11"; \
+		exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[sim,report]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.learn
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[sim,report,dev]"
+	@touch $@
+
+RUN ?= runs/first-walk
+learn: $(VENV)/.learn
+	$(BIN)/robot learn --terrain flat --run-dir $(RUN)
+	$(BIN)/robot eval $(RUN)
+	$(BIN)/robot report $(RUN)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+check: lint types
+
+canary: $(VENV)/.learn
+	$(BIN)/python benchmarks/canary.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

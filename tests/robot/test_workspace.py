@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+"""The fence around the robot."""
+
+import math
+
+import pytest
+
+from hardware.robot import Pose2D
+from robot.workspace import Workspace
+
+SPACE = Workspace(2.0, 1.0, 0.3)
+
+
+def pose(x, y, yaw=0.0):
+    return Pose2D(x, y, yaw, 0.0)
+
+
+def test_inside_and_outside():
+    assert SPACE.contains(pose(2.0, -1.0))
+    assert not SPACE.contains(pose(2.01, 0.0))
+    assert not SPACE.contains(pose(0.0, -1.01))
+
+
+def test_a_robot_outside_may_walk_in_but_not_further_out():
+    assert SPACE.leaving(pose(2.1, 0.0), before=pose(1.9, 0.0))
+    assert SPACE.leaving(pose(2.2, 0.0), before=pose(2.1, 0.0))
+    assert not SPACE.leaving(pose(2.1, 0.0), before=pose(2.2, 0.0))
+    assert not SPACE.leaving(pose(1.9, 0.0), before=pose(1.8, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("place", "bearing"),
+    [
+        (pose(-1, 0, 0), 0.0),
+        (pose(0, -1, 0), math.pi / 2),
+        (pose(0, -1, math.pi / 2), 0.0),
+        (pose(1, 0, math.pi / 2), math.pi / 2),
+    ],
+)
+def test_bearing_to_the_centre(place, bearing):
+    assert SPACE.bearing_to_centre_rad(place) == pytest.approx(bearing)
