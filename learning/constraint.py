@@ -27,12 +27,16 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
+_MAX_VIOLATION = 1e6  # beyond it a measurement is huge all the same
+
 
 @dataclass(frozen=True)
 class ConstraintConfig:
     """How multipliers follow the measured cost. Tuples hold one entry per constraint.
 
-    A violation is (mean cost - budget) / scale, cut to [-1, max_violation].
+    A violation v is (mean cost - budget) / scale, at least -1; above 1 it counts as 1 + log v, so
+    that a robot on its back for a whole episode does not take the multiplier to the ceiling at
+    once, yet a larger violation is always answered by a larger step.
     """
 
     kind: Literal["pid", "dual", "fixed", "off"] = "pid"
@@ -45,10 +49,9 @@ class ConstraintConfig:
     fixed: tuple[float, ...] = ()
     """The constants of `fixed`."""
     lambda_max: float = 100.0
-    max_violation: float = 10.0
-    proportional: float = 0.1
-    integral: float = 0.05
-    derivative: float = 0.1
+    proportional: float = 0.5
+    integral: float = 0.06
+    derivative: float = 0.5
     growth: float = 0.1
     """Share by which the integral also grows or shrinks per unit of violation (`pid`)."""
     smoothing: float = 0.7
@@ -66,8 +69,8 @@ class ConstraintConfig:
         for name in ("proportional", "integral", "derivative", "growth", "dual_rate"):
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
-        if not 0.0 < self.lambda_max < math.inf or not 0.0 < self.max_violation < math.inf:
-            raise ValueError("lambda_max and max_violation must be positive")
+        if not 0.0 < self.lambda_max < math.inf:
+            raise ValueError(f"lambda_max must be positive, got {self.lambda_max}")
         if self.kind == "pid" and (self.integral <= 0.0 or self.growth >= 1.0):
             raise ValueError("pid needs integral > 0 and growth < 1")
         if not 0.0 <= self.smoothing < 1.0:
@@ -178,7 +181,10 @@ class _Measured(_State):
         cost, usable = self._usable(mean_cost)
         with np.errstate(over="ignore"):
             violation = (cost - self._budgets) / self._scales
-        return np.clip(violation, -1.0, self._config.max_violation), usable
+        violation = np.clip(violation, -1.0, _MAX_VIOLATION)
+        return np.where(
+            violation > 1.0, 1.0 + np.log(np.maximum(violation, 1.0)), violation
+        ), usable
 
 
 class Dual(_Measured):

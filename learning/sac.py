@@ -104,8 +104,8 @@ def actor_loss(
 ) -> Tensor:
     """E[alpha log pi - (min_j Q_j - sum_k lambda_k Qc_k) / (1 + sum_k lambda_k)].
 
-    1812.05905 eq. 7 on the Lagrangian of Ha 2020, divided by 1 + sum lambda as in Stooke 2020
-    (arXiv 2007.03964, eq. 8) so that a large multiplier turns the gradient instead of growing it.
+    1812.05905 eq. 7 on the Lagrangian of Ha 2020, divided by 1 + sum lambda as Stooke 2020
+    (arXiv 2007.03964) rescales it, so that a large multiplier turns the gradient, not grows it.
     """
     value = values.amin(0)
     if cost_values.shape[1]:
