@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""Scripts that bring a robot from its back or its side onto its belly, as data.
+
+They were found by random search over three-phase scripts in the twin and kept for how many random
+starting postures they work from. Both legs of a side move alike. The robot's left-right symmetry
+gives the mirror image of each for free.
+
+On its back the legs of one side push against the floor until the body topples over the other edge.
+On its side the legs can't reach the floor: their planes are parallel to it. There the quick turn of
+0.8 kg of legs tips the body off its narrow edge, onto its belly or its back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One posture to go to, legs of a side alike.
+
+    Attributes:
+        near: swing and extension, rad, of the legs of one side; of the lower side if it lies on one.
+        far: swing and extension, rad, of the other legs.
+        duration_s: after which the next phase begins, reached or not.
+    """
+
+    near: tuple[float, float]
+    far: tuple[float, float]
+    duration_s: float
+
+    def legs(self, near_is_left: bool) -> tuple[FloatArray, FloatArray]:
+        """Swing and extension, (4,) rad each, in `hardware.body` order (left legs first)."""
+        left, right = (self.near, self.far) if near_is_left else (self.far, self.near)
+        both = np.array([left, left, right, right])
+        return both[:, 0], both[:, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class RollOver:
+    """A script.
+
+    Attributes:
+        phases: one after the other.
+        rate_rad_s: how fast the motor targets move.
+    """
+
+    phases: tuple[Phase, ...]
+    rate_rad_s: float
+
+
+FROM_BACK = (
+    RollOver(
+        (
+            Phase((0.903, 2.260), (-2.621, 1.252), 0.308),
+            Phase((-0.460, 0.410), (-1.922, 2.852), 0.165),
+            Phase((2.212, 2.520), (-0.683, 1.560), 0.430),
+            Phase((3.142, 2.000), (1.571, 2.000), 0.600),
+        ),
+        15.0,
+    ),
+    RollOver(
+        (
+            Phase((-1.896, 1.249), (-2.101, 1.850), 0.251),
+            Phase((-2.894, 0.884), (-0.136, 1.051), 0.453),
+            Phase((-2.776, 2.049), (2.268, 2.786), 0.294),
+            Phase((1.571, 0.400), (0.000, 0.400), 0.600),
+        ),
+        15.0,
+    ),
+)
+
+FROM_SIDE = (
+    RollOver(
+        (
+            Phase((0.540, 2.890), (0.540, 2.890), 0.310),
+            Phase((3.020, 1.850), (3.020, 1.850), 0.400),
+            Phase((2.120, 2.400), (2.120, 2.400), 0.370),
+            Phase((0.000, 1.000), (0.000, 1.000), 0.500),
+        ),
+        40.0,
+    ),
+)
