@@ -10,12 +10,13 @@ Deterministic: the same seed and the same calls give the same bytes, also across
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from learning.constraint import ConstraintConfig, make_multipliers
+from learning.fast_sac import FastSac
 from learning.policy import NumpyPolicy
 from learning.replay import Replay
 from learning.sac import Sac, SacConfig
@@ -41,12 +42,16 @@ class LearnerConfig:
     """Every task learns from every transition; else only from those of its own episodes."""
     shared_network: bool = False
     """One network told the task by a one-hot input, instead of one network per task."""
+    backend: Literal["fast", "plain"] = "fast"
+    """Gradients written out (`fast_sac`) or by autograd (`sac`): same mathematics, same states."""
 
     def __post_init__(self) -> None:
         if self.replay_capacity < self.sac.batch_size:
             raise ValueError(
                 f"replay_capacity {self.replay_capacity} holds no batch of {self.sac.batch_size}"
             )
+        if self.backend not in ("fast", "plain"):
+            raise ValueError(f"backend must be fast or plain, got {self.backend!r}")
         if self.shared_network:
             raise ValueError("shared_network is not there yet: set it to false")
 
@@ -79,8 +84,9 @@ class Learner:
         )
         seeds = np.random.SeedSequence(seed).spawn(len(tasks) + 1)
         self._rng = np.random.default_rng(seeds[0])
+        make_sac = FastSac if config.backend == "fast" else Sac
         self._sacs = [
-            Sac(
+            make_sac(
                 config.sac,
                 observation_size,
                 action_size,
