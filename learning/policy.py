@@ -137,10 +137,10 @@ def save_policies(
         for i, (weight, bias) in enumerate(policy.layers):
             tensors[f"{task}.layer{i}.weight"] = np.ascontiguousarray(weight)
             tensors[f"{task}.layer{i}.bias"] = np.ascontiguousarray(bias)
-    network = {"log_std_range": list(next(iter(policies.values())).log_std_range)}
-    data = save(
-        tensors, metadata={"walkhome": json.dumps(dict(metadata)), "network": json.dumps(network)}
-    )
+    # One key only: with two, the order in which safetensors writes them differs from run to run.
+    log_std_range = list(next(iter(policies.values())).log_std_range)
+    description = json.dumps({**metadata, "log_std_range": log_std_range})
+    data = save(tensors, metadata={"walkhome": description})
     Path(path).write_bytes(data)
 
 
@@ -166,7 +166,7 @@ def load_policies(
         raise PolicyInvalid(f"cannot read policy {path}: {error}; {advice}") from error
     try:
         metadata = json.loads(header["walkhome"])
-        low, high = json.loads(header["network"])["log_std_range"]
+        low, high = metadata["log_std_range"]
     except (KeyError, TypeError, ValueError) as error:
         raise PolicyInvalid(
             f"policy {path} lacks its description ({error!r}): not written by this program; "

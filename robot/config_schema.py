@@ -123,6 +123,7 @@ class RewardConfig(Section):
     smoothness_weight: NonNegative = 0.001
     side_penalty: NonNegative = 0.0
     turn_penalty: NonNegative = 0.0
+    lean_penalty: NonNegative = 0.0
 
 
 class ConstraintConfig(Section):

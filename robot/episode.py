@@ -52,7 +52,7 @@ class Step:
         state: measurement after the step.
         attitude: roll, pitch after the step, rad.
         pose: place after the step.
-        features: (6,) what rewards are linear in.
+        features: (7,) what rewards are linear in.
         rewards: (n tasks,) for every task being learned.
         costs: (n constraints,).
         done: a fall; the future is worth nothing.

@@ -19,10 +19,10 @@ from robot.config_schema import RewardConfig
 
 FloatArray = npt.NDArray[np.float64]
 
-# Features of one step: forward and sideways velocity, turn rate, their magnitudes beside the task's
-# own direction, and the squared second difference of the actions.
-N_FEATURES = 6
-FEATURE_NAMES = ("v_x_m_s", "v_y_m_s", "turn_rate_rad_s", "abs_v_m_s", "abs_turn_rad_s", "jerk")
+# Features of one step: forward and sideways velocity, turn rate, the magnitudes of speed and turn,
+# the squared second difference of the actions, and how far the legs of a side lean one way.
+FEATURE_NAMES = ("v_x_m_s", "v_y_m_s", "turn_rate_rad_s", "abs_v_m_s", "abs_turn_rad_s", "jerk", "lean")
+N_FEATURES = len(FEATURE_NAMES)
 
 
 @dataclass(frozen=True)
@@ -87,19 +87,27 @@ def motion(
 def reward_features(
     velocity: tuple[float, float, float], actions: tuple[FloatArray, FloatArray, FloatArray]
 ) -> FloatArray:
-    """(6,) what the reward of any task is linear in.
+    """(7,) what the reward of any task is linear in.
 
     Args:
         velocity: as `motion` gives it.
-        actions: a_t, a_{t-1}, a_{t-2}, each (8,).
+        actions: a_t, a_{t-1}, a_{t-2}, each (8,), filtered.
     """
     jerk = actions[0] - 2.0 * actions[1] + actions[2]
     v_x, v_y, turn = velocity
-    return np.array([v_x, v_y, turn, math.hypot(v_x, v_y), abs(turn), float(jerk @ jerk)])
+    left = 0.5 * (actions[0][0] + actions[0][1])
+    right = 0.5 * (actions[0][2] + actions[0][3])
+    lean = 0.5 * (left * left + right * right)
+    speed = math.hypot(v_x, v_y)
+    return np.array([v_x, v_y, turn, speed, abs(turn), float(jerk @ jerk), float(lean)])
 
 
 def reward_weights(tasks: tuple[str, ...], config: RewardConfig) -> FloatArray:
-    """(6, n tasks): multiply features by this to get every task's reward.
+    """(7, n tasks): multiply features by this to get every task's reward.
+
+    `lean_penalty` is ours too, after Haarnoja 2019, who penalises legs folded under the body: swinging
+    all legs back moves the body 0.1 m at once, and a robot that found this leans for ever and never
+    steps. Legs of a side that swing against each other (trot, bound) pay nothing.
 
     `side_penalty` (for turns: on travelling) and `turn_penalty` (for walking: on turning) are ours;
     the paper has neither, and both default to what measured best (docs/learning.md).
@@ -116,4 +124,5 @@ def reward_weights(tasks: tuple[str, ...], config: RewardConfig) -> FloatArray:
         else:
             weights[4, column] = -config.turn_penalty
         weights[5, column] = -config.smoothness_weight
+        weights[6, column] = -config.lean_penalty
     return weights

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A strict YAML reader: what looks like one thing and means another is an error, never a guess.
 
-PyYAML speaks YAML 1.1, where `yes` is true, `0777` is 511, `12:30` is 750, `1e-3` is a string and
+PyYAML speaks YAML 1.1, where `off` is false, `0777` is 511, `12:30` is 750, `1e-3` is a string and
 the last of two equal keys wins in silence. Here a plain scalar is what YAML 1.2's core schema says,
 every one of those traps is refused with its line, and so are duplicate keys, aliases, non-string
 keys and numbers that are not finite.
@@ -22,10 +22,6 @@ _FLOAT = re.compile(
     r"^[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)$"
 )
 _TRAPS = (
-    (
-        re.compile(r"^(?:yes|no|on|off|y|n)$", re.IGNORECASE),
-        "is a yes/no word: write true or false, or quote it",
-    ),
     (
         re.compile(r"^[-+]?(?:0[0-9_]+|0[xob][0-9a-fA-F_]+)$"),
         "looks octal or hexadecimal: write a decimal number, or quote it",

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: MIT
+"""The loop, whole, on the twin: what it counts, writes and never does."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from robot.config import resolve_config
+from robot.evaluate import evaluate
+from robot.journal import FLAG_FIRST, FLAG_LAST, read_journal
+from robot.loop import learn
+from robot.rig import make_twin
+from robot.run import RunFolder
+
+SMALL = (
+    "learning.batch_size=16",
+    "learning.hidden_sizes=[16, 16]",
+    "learning.random_steps=60",
+    "learning.updates_per_step=1",
+    "episode.length_s=1.0",
+)
+
+
+class Watcher:
+    """A view that also looks at the twin's true base each time time passes."""
+
+    def __init__(self):
+        self.snapshots = []
+
+    def update(self, snapshot):
+        self.snapshots.append(snapshot)
+
+    def message(self, text):
+        pass
+
+    def close(self):
+        pass
+
+
+def run_once(folder, *sets, minutes=0.25, stop=None, rig=None):
+    config = resolve_config(overrides=[*SMALL, f"run.minutes={minutes}", *sets]).config
+    watcher = Watcher()
+    with RunFolder.create(folder, config) as run:
+        summary = learn(config, run, watcher, stop or SimpleNamespace(requested=False), rig)
+    return config, summary, watcher
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("loop") / "run"
+    config, summary, watcher = run_once(folder)
+    return SimpleNamespace(folder=folder, config=config, summary=summary, watcher=watcher)
+
+
+def test_summary_is_complete_and_adds_up(finished):
+    summary = json.loads((finished.folder / "summary.json").read_text())
+    assert summary == json.loads(json.dumps(finished.summary))
+    assert summary["status"] == "done"
+    minutes = summary["robot_minutes"]
+    assert minutes["total"] >= 0.25
+    parts = minutes["moving"] + minutes["standing_up"] + minutes["waiting"]
+    assert parts == pytest.approx(minutes["total"])
+    assert summary["steps"] == sum(task["steps"] for task in summary["tasks"].values())
+    assert minutes["moving"] * 60 * 50 == pytest.approx(summary["steps"])
+    assert summary["gradient_steps"] == summary["steps"] - 59  # one a step after the random ones
+
+
+def test_journal_holds_every_step(finished):
+    records = read_journal(finished.folder / "journal").records
+    assert len(records) == finished.summary["steps"]
+    assert np.array_equal(records["step"], np.arange(1, len(records) + 1))
+    assert np.abs(records["action"]).max() <= 1.0
+    assert all(np.isfinite(records[name]).all() for name in records.dtype.names)
+    first = (records["flags"] & FLAG_FIRST) > 0
+    last = (records["flags"] & FLAG_LAST) > 0
+    episodes = sum(task["episodes"] for task in finished.summary["tasks"].values())
+    assert first.sum() == last.sum() == episodes
+    assert np.array_equal(np.flatnonzero(first)[1:], np.flatnonzero(last)[:-1] + 1)
+
+
+def test_events_tell_of_every_episode_and_stand_up(finished):
+    events = [json.loads(line) for line in (finished.folder / "events.jsonl").open()]
+    assert events[0]["event"] == "learn_start"
+    assert events[-1]["event"] == "learn_end"
+    episodes = [event for event in events if event["event"] == "episode"]
+    assert [event["episode"] for event in episodes] == list(range(1, len(episodes) + 1))
+    assert sum(event["event"] == "stand_up" for event in events) >= len(episodes)
+
+
+def test_the_view_saw_the_end(finished):
+    assert finished.watcher.snapshots[-1].steps == finished.summary["steps"]
+
+
+def test_a_run_can_be_evaluated(finished):
+    answer = evaluate(finished.folder, episodes=1, seconds=1.0)
+    assert set(answer["tasks"]) == {"forward", "backward"}
+    assert answer["tasks"]["forward"]["episodes"] == 1
+
+
+def test_the_same_seed_gives_the_same_bytes(finished, tmp_path):
+    run_once(tmp_path / "again")
+    for name in ("000000.bin",):
+        mine = (finished.folder / "journal" / name).read_bytes()
+        assert mine == (tmp_path / "again" / "journal" / name).read_bytes()
+    policies = [f / "policy.safetensors" for f in (finished.folder, tmp_path / "again")]
+    assert policies[0].read_bytes() == policies[1].read_bytes()
+    run_once(tmp_path / "other", "run.seed=1", minutes=0.05)
+    other = (tmp_path / "other" / "journal" / "000000.bin").read_bytes()
+    assert other[: len(mine)] != mine[: len(other)]
+
+
+def test_the_robot_is_never_teleported(tmp_path):
+    config = resolve_config(overrides=[*SMALL, "run.minutes=0.5"]).config
+    rig = make_twin(config, 0)
+    twin, places = rig.robot, []
+    advance = twin.advance
+
+    def watched(duration_s):
+        advance(duration_s)
+        places.append(twin.true_state().position_m)
+
+    twin.advance = watched
+    run_once(tmp_path / "run", minutes=0.5, rig=rig)
+    jumps = np.linalg.norm(np.diff(places, axis=0), axis=1)
+    assert len(jumps) > 1000
+    # 3 m/s for a period of 20 ms; a teleport between episodes would be far more.
+    assert jumps.max() < 0.06
+
+
+def test_a_stop_saves_and_says_so(tmp_path):
+    class Soon:
+        asked = 0
+
+        @property
+        def requested(self):
+            self.asked += 1
+            return self.asked > 200
+
+    _, summary, _ = run_once(tmp_path / "run", minutes=5, stop=Soon())
+    assert summary["status"] == "interrupted"
+    assert (tmp_path / "run" / "policy.safetensors").is_file()
+    assert list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("terrain", ["mattress", "doormat"])
+def test_other_terrains_run(tmp_path, terrain):
+    _, summary, _ = run_once(tmp_path / "run", f"terrain={terrain}", minutes=0.1)
+    assert summary["terrain"] == terrain
+    assert summary["steps"] > 0
+
+
+def test_four_tasks_and_the_papers_margin(tmp_path):
+    _, summary, _ = run_once(
+        tmp_path / "run",
+        "tasks=[forward, backward, left, right]",
+        "constraint.form=margin",
+        "constraint.kind=dual",
+        minutes=0.2,
+    )
+    assert set(summary["tasks"]) == {"forward", "backward", "left", "right"}
