@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What a robot is: its body, its state and commands, and the wire to one. Imports nothing of ours."""
+"""What a robot is: body, state, commands and the wire to one. Imports nothing of ours."""

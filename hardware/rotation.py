@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
+_CONJUGATE = np.array([-1.0, -1.0, -1.0, 1.0])
+
 
 def roll_pitch_yaw(quaternion_xyzw: FloatArray) -> tuple[float, float, float]:
     """Roll, pitch, yaw (rad) of a unit quaternion (4,), as rotations about x, then y, then z."""
@@ -43,14 +45,18 @@ def world_z_in_body(quaternion_xyzw: FloatArray) -> FloatArray:
 
 def rotate(quaternion_xyzw: FloatArray, vector: FloatArray) -> FloatArray:
     """(3,) vector in the body frame to the world frame."""
-    axis, w = quaternion_xyzw[:3], float(quaternion_xyzw[3])
-    t = 2.0 * np.cross(axis, vector)
-    return np.asarray(vector + w * t + np.cross(axis, t), dtype=np.float64)
+    x, y, z, w = (float(v) for v in quaternion_xyzw)
+    a, b, c = (float(v) for v in vector)
+    # v + w t + q x t with t = 2 q x v; written out, because np.cross costs 20 us per call.
+    t, u, v = 2.0 * (y * c - z * b), 2.0 * (z * a - x * c), 2.0 * (x * b - y * a)
+    return np.array(
+        [a + w * t + (y * v - z * u), b + w * u + (z * t - x * v), c + w * v + (x * u - y * t)]
+    )
 
 
 def rotate_inverse(quaternion_xyzw: FloatArray, vector: FloatArray) -> FloatArray:
     """(3,) vector in the world frame to the body frame."""
-    conjugate = quaternion_xyzw * np.array([-1.0, -1.0, -1.0, 1.0])
+    conjugate = quaternion_xyzw * _CONJUGATE
     return rotate(conjugate, vector)
 
 

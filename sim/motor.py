@@ -7,6 +7,9 @@ thermal constants are published ones of the Minitaur's motors, a two-node model.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +22,9 @@ RESISTANCE_OHM = 0.186
 VOLTAGE_CLIP_V = 50.0
 OBSERVED_TORQUE_LIMIT_NM = 5.7
 # Empirical saturation of the torque with the current.
-CURRENT_TABLE_A: FloatArray = np.array([0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0])
-TORQUE_TABLE_NM: FloatArray = np.array([0.0, 1.0, 1.9, 2.45, 3.0, 3.25, 3.5])
+CURRENT_TABLE_A = (0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
+TORQUE_TABLE_NM = (0.0, 1.0, 1.9, 2.45, 3.0, 3.25, 3.5)
+_SLOPES: tuple[float, ...] = tuple((np.diff(TORQUE_TABLE_NM) / np.diff(CURRENT_TABLE_A)).tolist())
 
 AMBIENT_C = 22.0
 CORE_TO_CASE_K_W = 0.4907
@@ -44,39 +48,74 @@ class MotorModel:
     viscous_damping_v_s: float = 0.0
     strength: float = 1.0
 
-    def pwm(
+    def duty(
         self,
-        target_rad: FloatArray,
-        angle_rad: FloatArray,
-        velocity_rad_s: FloatArray,
+        target_rad: Sequence[float],
+        angle_rad: Sequence[float],
+        velocity_rad_s: Sequence[float],
         kp: float,
         kd: float,
-    ) -> FloatArray:
-        """(8,) duty in [-1, 1] of the PD controller on delayed measurements."""
-        duty = kp * (target_rad - angle_rad) - kd * velocity_rad_s
-        return np.minimum(np.maximum(duty, -1.0), 1.0)
+    ) -> list[float]:
+        """Duty in [-1, 1] of the PD controllers on delayed measurements."""
+        out = []
+        for target, angle, velocity in zip(target_rad, angle_rad, velocity_rad_s, strict=True):
+            duty = kp * (target - angle) - kd * velocity
+            out.append(-1.0 if duty < -1.0 else 1.0 if duty > 1.0 else duty)
+        return out
 
-    def torque(self, pwm: FloatArray, true_velocity_rad_s: FloatArray) -> FloatArray:
-        """(8,) shaft torque, N m, from duty and the true speed (back-EMF)."""
-        volts = pwm * self.battery_v
-        volts = volts - (TORQUE_CONSTANT_NM_A + self.viscous_damping_v_s) * true_velocity_rad_s
-        current = np.minimum(np.abs(volts), VOLTAGE_CLIP_V) / RESISTANCE_OHM
-        magnitude = np.interp(current, CURRENT_TABLE_A, TORQUE_TABLE_NM)
-        return np.asarray(self.strength * np.copysign(magnitude, volts), dtype=np.float64)
+    def drive(
+        self, duty: Sequence[float], velocity_rad_s: Sequence[float], cap_nm: float = math.inf
+    ) -> tuple[list[float], list[float]]:
+        """Shaft torque, N m, and current, A, from duty and the true speed (back-EMF).
 
-    def observed_torque(self, pwm: FloatArray) -> FloatArray:
-        """(8,) torque as the board estimates it from duty alone, N m."""
-        estimate = TORQUE_CONSTANT_NM_A * self.battery_v / RESISTANCE_OHM * pwm
-        return np.asarray(
-            np.minimum(np.maximum(estimate, -OBSERVED_TORQUE_LIMIT_NM), OBSERVED_TORQUE_LIMIT_NM)
-        )
+        Args:
+            duty: of each motor, in [-1, 1].
+            velocity_rad_s: true shaft speed of each motor.
+            cap_nm: largest torque magnitude; the current is limited to match it.
+        """
+        back_emf_v_s = TORQUE_CONSTANT_NM_A + self.viscous_damping_v_s
+        torques, currents = [], []
+        for motor_duty, velocity in zip(duty, velocity_rad_s, strict=True):
+            volts = motor_duty * self.battery_v - back_emf_v_s * velocity
+            magnitude_v = abs(volts)
+            current = (magnitude_v if magnitude_v < VOLTAGE_CLIP_V else VOLTAGE_CLIP_V) / (
+                RESISTANCE_OHM
+            )
+            torque = self.strength * torque_of(current)
+            if torque > cap_nm:
+                torque, current = cap_nm, current_of(cap_nm / self.strength)
+            torques.append(math.copysign(torque, volts))
+            currents.append(current)
+        return torques, currents
+
+    def observed_torque(self, duty: Sequence[float]) -> list[float]:
+        """Torque as the board estimates it from duty alone, N m."""
+        limit = OBSERVED_TORQUE_LIMIT_NM
+        estimates = [
+            TORQUE_CONSTANT_NM_A * (value * self.battery_v / RESISTANCE_OHM) for value in duty
+        ]
+        return [-limit if nm < -limit else limit if nm > limit else nm for nm in estimates]
+
+
+def torque_of(current_a: float) -> float:
+    """Torque of a current magnitude: the table, straight lines between, flat above."""
+    last = len(CURRENT_TABLE_A) - 1
+    i = bisect_right(CURRENT_TABLE_A, current_a) - 1
+    if i >= last:
+        return TORQUE_TABLE_NM[last]
+    return _SLOPES[i] * (current_a - CURRENT_TABLE_A[i]) + TORQUE_TABLE_NM[i]
+
+
+def current_of(torque_nm: float) -> float:
+    """Current magnitude of a torque magnitude, the inverse of `torque_of` below its plateau."""
+    return float(np.interp(torque_nm, TORQUE_TABLE_NM, CURRENT_TABLE_A))
 
 
 class OverheatGuard:
     """Switches a motor off that holds too much torque for too long; it cools, then works again.
 
-    bullet3's Minitaur keeps the motor off until the next reset. Here nobody resets the robot, so the
-    motor comes back after `recovery_s`, as a board does that clears the fault by itself.
+    bullet3's Minitaur keeps the motor off until the next reset. Here nobody resets the robot, so
+    the motor comes back after `recovery_s`, as a board does that clears the fault by itself.
     """
 
     def __init__(
@@ -85,26 +124,25 @@ class OverheatGuard:
         self._torque_nm = torque_nm
         self._time_s = time_s
         self._recovery_s = recovery_s
-        self._hot_s = np.zeros(n_motors)
-        self._off_s = np.zeros(n_motors)
+        self._hot_s = [0.0] * n_motors
+        self._off_s = [0.0] * n_motors
+        self.any_off = False
 
-    @property
-    def any_off(self) -> bool:
-        """Whether any motor is switched off now."""
-        return bool(self._off_s.any())
-
-    def apply(self, torque_nm: FloatArray, dt_s: float) -> FloatArray:
-        """(8,) torque with the switched-off motors at zero, after `dt_s` more of it."""
-        # Adding to zero where the torque is small resets the counter without a branch per motor.
-        self._hot_s = (self._hot_s + dt_s) * (np.abs(torque_nm) > self._torque_nm)
-        if self._hot_s.max() > self._time_s:
-            tripped = self._hot_s > self._time_s
-            self._off_s[tripped] = self._recovery_s
-            self._hot_s[tripped] = 0.0
-        if not self.any_off:
-            return torque_nm
-        self._off_s = np.maximum(self._off_s - dt_s, 0.0)
-        return np.where(self._off_s > 0.0, 0.0, torque_nm)
+    def enabled(self, torque_nm: Sequence[float], dt_s: float) -> list[bool]:
+        """Per motor whether it may give `torque_nm` for the next `dt_s`."""
+        hot_s, off_s, limit = self._hot_s, self._off_s, self._torque_nm
+        for i, torque in enumerate(torque_nm):
+            if off_s[i] > 0.0:
+                off_s[i] -= dt_s
+            elif torque > limit or torque < -limit:
+                hot_s[i] += dt_s
+                if hot_s[i] > self._time_s:
+                    hot_s[i], off_s[i] = 0.0, self._recovery_s
+            else:
+                hot_s[i] = 0.0
+        on = [off <= 0.0 for off in off_s]
+        self.any_off = not all(on)
+        return on
 
 
 class ThermalModel:
@@ -117,12 +155,14 @@ class ThermalModel:
     @property
     def core_c(self) -> FloatArray:
         """(8,) winding temperature, degrees C."""
-        return self._core_c.copy()
+        return np.array(self._core_c)
 
-    def advance(self, torque_nm: FloatArray, dt_s: float) -> None:
-        """Heat by the copper loss of `torque_nm` for `dt_s`, which is far below the 40 s constant."""
-        current = np.interp(np.abs(torque_nm), TORQUE_TABLE_NM, CURRENT_TABLE_A)
-        loss_w = WINDING_OHM * current * current
+    def advance(self, squared_current_a2: FloatArray, dt_s: float) -> None:
+        """Heat by the copper loss of (8,) mean square currents for `dt_s`.
+
+        `dt_s` must be far below the windings' time constant of 40 s.
+        """
+        loss_w = WINDING_OHM * squared_current_a2
         to_case_w = (self._core_c - self._case_c) / CORE_TO_CASE_K_W
         to_air_w = (self._case_c - AMBIENT_C) / CASE_TO_AIR_K_W
         self._core_c = self._core_c + (loss_w - to_case_w) * (dt_s / CORE_J_K)

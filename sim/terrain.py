@@ -101,7 +101,7 @@ def _plane(client: int, z_m: float = 0.0) -> int:
 def _static(client: int, shape: int, position: tuple[float, float, float]) -> int:
     if shape < 0:
         raise TerrainError("PyBullet refused a collision shape of the terrain")
-    # Bullet visits every multibody in every step, also one that stands still; a rigid body it skips.
+    # Bullet visits every multibody in every step, also one at rest; a resting rigid body it skips.
     body = pybullet.createMultiBody(
         0, shape, basePosition=position, useMaximalCoordinates=True, physicsClientId=client
     )

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: MIT
+"""The Minitaur's URDF in a PyBullet world: joints, five-bar loops, torques in, sensors out.
+
+The URDF is PyBullet's own default (`pybullet_data/quadruped/minitaur.urdf`, 6 kg), set up as
+bullet3's `pybullet_envs/minitaur/envs/minitaur.py` does; `tests/sim/test_reference.py` compares the
+two. Angles and torques have the order and signs of `hardware.body`. Values are tuples of floats:
+for 8 motors Python is faster than NumPy, and this code runs 500 times per simulated second.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pybullet
+import pybullet_data
+
+from hardware.body import N_LEGS, N_MOTORS, URDF_MOTOR_SIGN, Body
+
+FloatArray = npt.NDArray[np.float64]
+
+START_HEIGHT_M = 0.2  # bullet3 INIT_POSITION; motors at pi/2
+START_MOTOR_RAD = math.pi / 2
+START_KNEE_RAD = -2.1834
+KNEE_POINT_RIGHT = (0.0, 0.005, 0.2)  # where the two shanks of a leg are joined, bullet3
+KNEE_POINT_LEFT = (0.0, 0.01, 0.2)
+_CRANK_M = 0.11  # the URDF's links, for the first placement
+_SHANK_M = 0.2
+
+_SIGN: tuple[float, ...] = tuple(float(sign) for sign in URDF_MOTOR_SIGN)
+
+
+class Sample(NamedTuple):
+    """All sensors at one physics step, exact; world frame where not said otherwise."""
+
+    angle_rad: Sequence[float]  # 8
+    velocity_rad_s: Sequence[float]  # 8
+    torque_nm: Sequence[float]  # 8, as the board estimates it
+    quaternion_xyzw: Sequence[float]
+    angular_velocity_rad_s: Sequence[float]
+    velocity_m_s: Sequence[float]
+    position_m: Sequence[float]
+
+    def is_finite(self) -> bool:
+        """Whether every number is a number."""
+        return all(math.isfinite(value) for field in self for value in field)
+
+
+class Minitaur:
+    """The robot in one PyBullet world, in bullet3's starting posture.
+
+    Args:
+        client: PyBullet's client id.
+        body: names of the motors.
+        mass_scale: factor on the trunk's mass.
+    """
+
+    def __init__(self, client: int, body: Body, mass_scale: float = 1.0) -> None:
+        self._client = client
+        urdf = Path(pybullet_data.getDataPath()) / "quadruped" / "minitaur.urdf"
+        self.id: int = pybullet.loadURDF(str(urdf), [0, 0, START_HEIGHT_M], physicsClientId=client)
+        joints = [
+            pybullet.getJointInfo(self.id, joint, physicsClientId=client)
+            for joint in range(pybullet.getNumJoints(self.id, physicsClientId=client))
+        ]
+        index = {info[1].decode(): int(info[0]) for info in joints}
+        self.motors = [index[name] for name in body.motor_names]
+        self.knees = [
+            index[name.replace("motor_", "knee_").replace("_joint", "_link")]
+            for name in body.motor_names
+        ]
+        self._configure_dynamics(len(joints), mass_scale)
+        self.reset_legs(np.full(N_MOTORS, START_MOTOR_RAD))
+        for left, right in self.foot_links:
+            pybullet.createConstraint(
+                self.id,
+                right,
+                self.id,
+                left,
+                pybullet.JOINT_POINT2POINT,
+                [0, 0, 0],
+                KNEE_POINT_RIGHT,
+                KNEE_POINT_LEFT,
+                physicsClientId=client,
+            )
+
+    @property
+    def foot_links(self) -> tuple[tuple[int, int], ...]:
+        """Per leg the two shanks, whose ends make the foot."""
+        return tuple((self.knees[2 * leg], self.knees[2 * leg + 1]) for leg in range(N_LEGS))
+
+    def _configure_dynamics(self, n_joints: int, mass_scale: float) -> None:
+        for link in range(-1, n_joints):
+            pybullet.changeDynamics(
+                self.id,
+                link,
+                linearDamping=0,
+                angularDamping=0,
+                jointDamping=0,
+                physicsClientId=self._client,
+            )
+        if mass_scale != 1.0:
+            mass = pybullet.getDynamicsInfo(self.id, -1, physicsClientId=self._client)[0]
+            pybullet.changeDynamics(
+                self.id, -1, mass=mass * mass_scale, physicsClientId=self._client
+            )
+        # Bullet puts a velocity motor on every joint; without force it is out of the way.
+        moving = [*self.motors, *self.knees]
+        pybullet.setJointMotorControlArray(
+            self.id,
+            moving,
+            pybullet.VELOCITY_CONTROL,
+            targetVelocities=[0.0] * len(moving),
+            forces=[0.0] * len(moving),
+            physicsClientId=self._client,
+        )
+
+    def one_shank_per_foot(self, ground: Sequence[int]) -> None:
+        """Let only the longer shank of each foot touch the ground; the other hangs on that.
+
+        For soft ground: its stiffness counts per contact point, so that two shanks sink half as
+        deep as one, and contacts are what a physics step costs. The other shank can't sink in by
+        itself: it spans from the foot to the knee, and both of these still touch.
+        """
+        for body in ground:
+            for left, _ in self.foot_links:
+                pybullet.setCollisionFilterPair(
+                    self.id, body, left, -1, 0, physicsClientId=self._client
+                )
+
+    def place(self, position_m: FloatArray, quaternion_xyzw: FloatArray) -> None:
+        """Put the trunk somewhere (first placement only)."""
+        pybullet.resetBasePositionAndOrientation(
+            self.id, position_m, quaternion_xyzw, physicsClientId=self._client
+        )
+
+    def reset_legs(self, motor_rad: FloatArray) -> None:
+        """Set motors and the knees that close the five-bar loops (first placement only)."""
+        for leg in range(N_LEGS):
+            first, second = (float(motor_rad[2 * leg]), float(motor_rad[2 * leg + 1]))
+            # Both shanks meet: with half angle e the knee bends by asin(l1 sin e / l2) + pi - e.
+            extension = 0.5 * (first + second)
+            bend = math.asin(min(1.0, _CRANK_M / _SHANK_M * math.sin(extension)))
+            knee = -(bend + math.pi - extension)
+            if abs(extension - START_MOTOR_RAD) < 1e-9:
+                knee = START_KNEE_RAD
+            for motor, angle in ((2 * leg, first), (2 * leg + 1, second)):
+                for joint, value in ((self.motors[motor], angle), (self.knees[motor], knee)):
+                    pybullet.resetJointState(
+                        self.id, joint, _SIGN[motor] * value, 0.0, physicsClientId=self._client
+                    )
+
+    def apply_torques(self, torque_nm: Sequence[float]) -> None:
+        """Set the torques of the 8 motors for the next physics step."""
+        pybullet.setJointMotorControlArray(
+            self.id,
+            self.motors,
+            pybullet.TORQUE_CONTROL,
+            forces=[sign * torque for sign, torque in zip(_SIGN, torque_nm, strict=True)],
+            physicsClientId=self._client,
+        )
+
+    def sense(self, torque_nm: Sequence[float]) -> Sample:
+        """The sensors now; `torque_nm` is what the board reports."""
+        c = self._client
+        position, quaternion = pybullet.getBasePositionAndOrientation(self.id, physicsClientId=c)
+        linear, angular = pybullet.getBaseVelocity(self.id, physicsClientId=c)
+        states = pybullet.getJointStates(self.id, self.motors, physicsClientId=c)
+        return Sample(
+            [sign * state[0] for sign, state in zip(_SIGN, states, strict=True)],
+            [sign * state[1] for sign, state in zip(_SIGN, states, strict=True)],
+            torque_nm,
+            quaternion,
+            angular,
+            linear,
+            position,
+        )
+
+    def foot_positions(self) -> FloatArray:
+        """(4, 2, 3) m, world: where the left and the right shank of each leg end."""
+        feet = np.zeros((N_LEGS, 2, 3))
+        for leg, links in enumerate(self.foot_links):
+            for side, (link, point) in enumerate(
+                zip(links, (KNEE_POINT_LEFT, KNEE_POINT_RIGHT), strict=True)
+            ):
+                state = pybullet.getLinkState(
+                    self.id, link, computeForwardKinematics=True, physicsClientId=self._client
+                )
+                feet[leg, side], _ = pybullet.multiplyTransforms(
+                    state[0], state[1], point, [0, 0, 0, 1]
+                )
+        return feet
