@@ -58,6 +58,7 @@ app = typer.Typer(
     help="A four-legged robot learns to walk by itself.",
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
 )
 config_app = typer.Typer(help="Look at the configuration.", rich_markup_mode=None)
