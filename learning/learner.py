@@ -9,6 +9,7 @@ Deterministic: the same seed and the same calls give the same bytes, also across
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
@@ -20,6 +21,7 @@ from learning.fast_sac import FastSac
 from learning.policy import NumpyPolicy
 from learning.replay import Replay
 from learning.sac import Sac, SacConfig
+from learning.symmetry import Symmetry
 
 STATE_VERSION = 1
 
@@ -73,6 +75,7 @@ class Learner:
         action_size: int,
         n_constraints: int,
         seed: int,
+        symmetries: Sequence[Symmetry] = (),
     ) -> None:
         if not tasks or len(set(tasks)) != len(tasks):
             raise ValueError(f"tasks must be named, each once, got {tasks}")
@@ -80,7 +83,12 @@ class Learner:
         self.tasks = tuple(tasks)
         self.n_constraints = n_constraints
         self.replay = Replay(
-            config.replay_capacity, observation_size, action_size, len(tasks), n_constraints
+            config.replay_capacity,
+            observation_size,
+            action_size,
+            len(tasks),
+            n_constraints,
+            symmetries,
         )
         seeds = np.random.SeedSequence(seed).spawn(len(tasks) + 1)
         self._rng = np.random.default_rng(seeds[0])
@@ -205,8 +213,17 @@ class Learner:
         """Continue exactly where `state_dict` was taken.
 
         Raises:
-            ValueError: The state is of another version, other tasks or other sizes.
+            ValueError: The state is of another version, other tasks or other sizes; nothing has
+                changed then.
         """
+        before = self.state_dict()
+        try:
+            self._load(state)
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:
+            self._load(before)
+            raise ValueError(f"the learner's state cannot be used: {error}") from error
+
+    def _load(self, state: LearnerState) -> None:
         scalars, tensors = state["scalars"], state["tensors"]
         expected = {
             "version": STATE_VERSION,

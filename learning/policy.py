@@ -5,7 +5,7 @@ A policy is a list of (weight, bias) arrays. They may be views of a learner's li
 in one process the newest weights act without a copy, or come from `policy.safetensors`:
 
     keys       <task>.layer<i>.weight (out, in) and <task>.layer<i>.bias (out,), float32
-    metadata   walkhome = JSON that the caller chooses; network = JSON with what the file needs
+    metadata   walkhome = JSON that the caller chooses, with log_std_range added
 
 The head gives 2 A numbers: the mean and the log standard deviation before the tanh.
 """

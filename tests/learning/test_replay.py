@@ -8,24 +8,24 @@ from hypothesis import strategies as st
 
 from learning.replay import Replay
 
-O, A, T, K = 3, 2, 2, 2
+OBS, A, T, K = 3, 2, 2, 2
 
 
 def transition(i: int, task: int = 0) -> dict:
     """Every number in it tells which transition and which field it belongs to."""
     return {
-        "observation": np.full(O, i + 0.1),
+        "observation": np.full(OBS, i + 0.1),
         "action": np.full(A, i + 0.2),
         "rewards": np.array([i + 0.3, -i - 0.3]),
         "costs": np.array([i + 0.4, i + 0.5]),
-        "next_observation": np.full(O, i + 0.6),
+        "next_observation": np.full(OBS, i + 0.6),
         "done": i % 3 == 0,
         "task": task,
     }
 
 
 def filled(n: int, capacity: int = 100, tasks: tuple[int, ...] = (0, 1)) -> Replay:
-    replay = Replay(capacity, O, A, T, K)
+    replay = Replay(capacity, OBS, A, T, K)
     for i in range(n):
         replay.add(**transition(i, tasks[i % len(tasks)]))
     return replay
@@ -40,14 +40,16 @@ def test_every_field_of_a_sample_belongs_to_the_same_transition(task):
     batch = filled(50).sample(np.random.default_rng(0), 64, task, only_own=False)
     i = numbers(batch)
     sign = 1 if task == 0 else -1
-    np.testing.assert_allclose(batch.observation, np.repeat(i[:, None] + 0.1, O, 1), rtol=1e-6)
+    np.testing.assert_allclose(batch.observation, np.repeat(i[:, None] + 0.1, OBS, 1), rtol=1e-6)
     np.testing.assert_allclose(batch.action, np.repeat(i[:, None] + 0.2, A, 1), rtol=1e-6)
     np.testing.assert_allclose(batch.reward, sign * (i + 0.3), rtol=1e-6)
     np.testing.assert_allclose(batch.cost, np.stack([i + 0.4, i + 0.5], 1), rtol=1e-6)
-    np.testing.assert_allclose(batch.next_observation, np.repeat(i[:, None] + 0.6, O, 1), rtol=1e-6)
+    np.testing.assert_allclose(
+        batch.next_observation, np.repeat(i[:, None] + 0.6, OBS, 1), rtol=1e-6
+    )
     np.testing.assert_array_equal(batch.not_done, (i % 3 != 0).astype(np.float32))
-    np.testing.assert_array_equal(batch.observation_action[:, :O], batch.observation)
-    np.testing.assert_array_equal(batch.observation_action[:, O:], batch.action)
+    np.testing.assert_array_equal(batch.observation_action[:, :OBS], batch.observation)
+    np.testing.assert_array_equal(batch.observation_action[:, OBS:], batch.action)
     assert batch.observation_action.dtype == np.float32
 
 
@@ -68,7 +70,7 @@ def test_sampling_is_uniform_over_what_is_stored():
     st.integers(0, T - 1),
 )
 def test_own_samples_come_from_own_stored_episodes(capacity, tasks, task):
-    replay = Replay(capacity, O, A, T, K)
+    replay = Replay(capacity, OBS, A, T, K)
     for i, t in enumerate(tasks):
         replay.add(**transition(i, t))
     stored = list(enumerate(tasks))[-capacity:]
@@ -86,10 +88,10 @@ def test_own_samples_come_from_own_stored_episodes(capacity, tasks, task):
 @pytest.mark.parametrize("only_own", [False, True])
 def test_a_rebuilt_replay_draws_the_same_batches_wherever_its_ring_begins(only_own):
     one = filled(257, capacity=100)
-    two = Replay(100, O, A, T, K)
+    two = Replay(100, OBS, A, T, K)
     for i in range(257 - 100, 257):
         two.add(**transition(i, i % 2))
-    three = Replay(100, O, A, T, K)
+    three = Replay(100, OBS, A, T, K)
     three.load_state_dict(one.state_dict())
     for i in range(257, 300):
         for replay in (one, two, three):
@@ -101,9 +103,7 @@ def test_a_rebuilt_replay_draws_the_same_batches_wherever_its_ring_begins(only_o
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
-@pytest.mark.parametrize(
-    "field", ["observation", "action", "rewards", "costs", "next_observation"]
-)
+@pytest.mark.parametrize("field", ["observation", "action", "rewards", "costs", "next_observation"])
 def test_a_number_that_is_not_finite_is_refused_by_name_and_leaves_nothing(field, bad):
     replay = filled(5)
     before = replay.state_dict()
@@ -124,24 +124,24 @@ def test_wrong_sizes_and_tasks_are_refused_by_name():
     with pytest.raises(ValueError, match="task 2"):
         replay.add(**transition(0, task=2))
     with pytest.raises(ValueError, match="at least 1"):
-        Replay(0, O, A, T, K)
+        Replay(0, OBS, A, T, K)
 
 
 def test_loading_refuses_what_does_not_fit():
     state = filled(10).state_dict()
     with pytest.raises(ValueError, match="capacity 5"):
-        Replay(5, O, A, T, K).load_state_dict(state)
+        Replay(5, OBS, A, T, K).load_state_dict(state)
     with pytest.raises(ValueError, match="float32 rows"):
-        Replay(50, O + 1, A, T, K).load_state_dict(state)
+        Replay(50, OBS + 1, A, T, K).load_state_dict(state)
     with pytest.raises(ValueError, match="tasks beyond"):
-        Replay(50, O, A, T, K).load_state_dict({**state, "task": state["task"] + 1})
+        Replay(50, OBS, A, T, K).load_state_dict({**state, "task": state["task"] + 1})
     rows = state["rows"].copy()
     rows[3, 3] = np.nan
-    with pytest.raises(ValueError, match="not finite|non-finite"):
-        Replay(50, O, A, T, K).load_state_dict({**state, "rows": rows})
+    with pytest.raises(ValueError, match="non-finite"):
+        Replay(50, OBS, A, T, K).load_state_dict({**state, "rows": rows})
 
 
 def test_no_constraints_is_a_size_like_any_other():
-    replay = Replay(4, O, A, 1, 0)
-    replay.add(np.zeros(O), np.zeros(A), [1.0], [], np.zeros(O), False, 0)
+    replay = Replay(4, OBS, A, 1, 0)
+    replay.add(np.zeros(OBS), np.zeros(A), [1.0], [], np.zeros(OBS), False, 0)
     assert replay.sample(np.random.default_rng(0), 2, 0, False).cost.shape == (2, 0)
