@@ -15,11 +15,13 @@ a journal draws the same batches as the one that was lost, wherever its ring hap
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from learning.symmetry import SignedPermutation, Symmetry
 
 Floats = NDArray[np.float32]
 
@@ -59,8 +61,19 @@ class Replay:
         action_size: int,
         n_tasks: int,
         n_constraints: int,
+        symmetries: Sequence[Symmetry] = (),
     ) -> None:
-        """Allocate everything (pages are touched only as they fill)."""
+        """Allocate everything (pages are touched only as they fill).
+
+        Args:
+            capacity: Transitions kept.
+            observation_size: O.
+            action_size: A.
+            n_tasks: Rewards per transition.
+            n_constraints: K.
+            symmetries: Reflections under which a transition stays true. With m of them, a batch
+                holds m + 1 equal parts: one as recorded, one mirrored by each.
+        """
         if min(capacity, observation_size, action_size, n_tasks) < 1 or n_constraints < 0:
             raise ValueError(
                 "a replay needs capacity, observation, action and task counts of at least 1, got "
@@ -77,6 +90,7 @@ class Replay:
         starts = [0, *ends[:-1]]
         self._columns = [slice(a, b) for a, b in zip(starts, ends, strict=True)]
         self._rows: Floats = np.zeros((capacity, ends[-1]), np.float32)
+        self._mirrors = [self._row_mirror(symmetry) for symmetry in symmetries]
         self._task = np.zeros(capacity, np.int32)
         self._size = 0
         self._next = 0
@@ -168,6 +182,10 @@ class Replay:
             self._buffers[batch_size] = buffer
         # mode="clip" lets NumPy write straight into `out`; the slots are in range by construction.
         np.take(self._rows, slots, axis=0, out=buffer, mode="clip")
+        part = batch_size // (len(self._mirrors) + 1)
+        for i, (places, signs) in enumerate(self._mirrors):
+            rows = buffer[i * part : (i + 1) * part]
+            np.multiply(rows[:, places], signs, out=rows)
         o, a, n, r, c, d = self._columns
         return Batch(
             observation_action=buffer[:, : a.stop],
@@ -213,6 +231,24 @@ class Replay:
         self._own_size[:] = 0
         for slot in range(self._size):
             self._append_own(slot, int(task[slot]))
+
+    def _row_mirror(self, symmetry: Symmetry) -> tuple[NDArray[np.intp], Floats]:
+        """(W,) places and signs that mirror a whole row."""
+        whole = SignedPermutation.joined(
+            [
+                symmetry.observation,
+                symmetry.action,
+                symmetry.observation,
+                symmetry.rewards,
+                SignedPermutation.identity(self.n_constraints + 1),
+            ]
+        )
+        if len(whole.places) != self._rows.shape[1]:
+            raise ValueError(
+                f"a symmetry of {len(whole.places)} numbers does not fit rows of "
+                f"{self._rows.shape[1]}"
+            )
+        return np.array(whole.places, np.intp), np.array(whole.signs, np.float32)
 
     def _append_own(self, slot: int, task: int) -> None:
         end = (self._own_start[task] + self._own_size[task]) % self.capacity

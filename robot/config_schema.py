@@ -183,6 +183,7 @@ class LearningConfig(Section):
     target_entropy: Annotated[float, Field(ge=-100.0, le=100.0)] = -8.0
     layer_norm: bool = True
     relabel: bool = True
+    symmetry: Literal["none", "sides", "full"] = "sides"
     replay_capacity: Annotated[int, Field(ge=1, le=100_000_000)] = 1_000_000
     random_steps: Annotated[int, Field(ge=0)] = 500
     exploration_beta: Annotated[float, Field(ge=0.0, le=2.0)] = 1.0

@@ -10,6 +10,7 @@ from learning.learner import Learner, LearnerConfig
 from learning.sac import SacConfig
 from robot.config_schema import Config
 from robot.observation import ObservationLayout
+from robot.symmetry import symmetries
 
 N_ACTIONS = 8
 
@@ -58,6 +59,7 @@ def make_learner(config: Config) -> Learner:
         N_ACTIONS,
         n_constraints,
         config.run.seed,
+        symmetries(learning.symmetry, observation_layout(config), config.tasks),
     )
 
 
