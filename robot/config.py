@@ -261,6 +261,8 @@ class _Layers:
             return text + self._sources(text)
         dotted = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
         value = first["input"]
+        if first["type"] in ("bool_type", "bool_parsing"):
+            message = "should be true or false"
         hint = ""
         if first["type"] == "literal_error" and isinstance(value, str):
             near = _nearest(value, re.findall(r"'([^']+)'", message))

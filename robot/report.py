@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 
 from robot.config import config_to_yaml
 from robot.report_data import RunData
-from robot.report_figures import FIGURES, STYLE
+from robot.report_figures import FIGURES
+from robot.report_style import STYLE
 from robot.run import RunFolder
 from robot.view import clock_text
 

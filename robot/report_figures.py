@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The figures of a report; each takes a `RunData` and gives a figure, or None without data.
 
-Colours are Okabe and Ito's, which people with any common colour blindness can tell apart (Okabe and
-Ito 2008, jfly.uni-koeln.de/color); tasks also differ by marker and constraints by line, for print
-in grey. Every axis says its quantity and unit.
+Here are those of episodes and metrics, and `FIGURES`, the list of all of them in the page's order.
 """
 
 from __future__ import annotations
@@ -13,9 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -23,41 +19,21 @@ from matplotlib.ticker import MaxNLocator
 from robot.report_data import (
     PHASES,
     SPEED_WINDOW,
-    FloatArray,
     RunData,
     progress_of,
     running_mean,
     series,
 )
+from robot.report_steps import actions_and_torques, attitude
+from robot.report_style import (
+    CONSTRAINT_LINE,
+    MINUTES,
+    PHASE_COLOUR,
+    TASK_COLOUR,
+    TASK_MARKER,
+    TURNS,
+)
 
-TASK_COLOUR = {
-    "forward": "#0072B2",
-    "backward": "#D55E00",
-    "left": "#009E73",
-    "right": "#CC79A7",
-}
-TASK_MARKER = {"forward": "o", "backward": "s", "left": "^", "right": "v"}
-PHASE_COLOUR = {"moving": "#0072B2", "standing_up": "#E69F00", "waiting": "#999999"}
-CONSTRAINT_LINE = {"pitch": "-", "roll": "--"}
-LIMIT_COLOUR = "#444444"
-STYLE: Any = {  # of matplotlib's own type for it, which is not public
-    "font.size": 9.0,
-    "axes.titlesize": 10.0,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.6,
-    "legend.frameon": False,
-    "savefig.facecolor": "white",
-    # The same run gives the same file.
-    "svg.hashsalt": "walkhome",
-}
-_TURNS = ("left", "right")
-_MINUTES = "robot time (min)"
 # Where a task's direction points in the body frame; a turn has none, its arrow is the heading.
 _HEADING = {"backward": math.pi}
 
@@ -76,12 +52,12 @@ def learning_curves(run: RunData) -> Figure | None:
     first: dict[bool, Axes] = {}  # tasks of one unit share a scale, to be compared
     for axis, task in zip(axes.flat, tasks, strict=False):
         _learning_curve(axis, run, task)
-        other = first.setdefault(task in _TURNS, axis)
+        other = first.setdefault(task in TURNS, axis)
         if other is not axis:
             axis.sharey(other)
             other.autoscale(axis="y")
     for axis in axes[-1]:
-        axis.set_xlabel(_MINUTES)
+        axis.set_xlabel(MINUTES)
     return figure
 
 
@@ -107,9 +83,22 @@ def _learning_curve(axis: Axes, run: RunData, task: str) -> None:
     axis.plot(minutes, mean, color=colour, label=f"mean of {SPEED_WINDOW}")
     axis.axhline(0.0, color="black", linewidth=0.6)
     axis.set_title(task)
-    axis.set_ylabel(f"turn rate to the {task} (rad/s)" if task in _TURNS else f"speed {task} (m/s)")
+    axis.set_ylabel(f"turn rate to the {task} (rad/s)" if task in TURNS else f"speed {task} (m/s)")
     axis.set_xlim(left=0.0)
-    axis.legend(loc="best", ncols=3, fontsize=8, handletextpad=0.3, columnspacing=1.0)
+    _legend_above(axis)
+
+
+def _legend_above(axis: Axes) -> None:
+    # Beside the title: inside, it would hide marks sooner or later.
+    axis.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        borderaxespad=0.1,
+        ncols=3,
+        fontsize=8,
+        handletextpad=0.4,
+        columnspacing=1.2,
+    )
 
 
 def workspace_map(run: RunData) -> Figure | None:
@@ -197,12 +186,12 @@ def falls_over_time(run: RunData) -> Figure | None:
     count([e for e in run.episodes if e.get("ended") == "fall"], "falls", "#D55E00", "-")
     count([e for e in run.episodes if e.get("ended") == "exit"], "workspace exits", "#0072B2", "--")
     count([e for e in run.stand_ups if not e.get("ok")], "stand-ups given up", "black", ":")
-    axis.set_xlabel(_MINUTES)
+    axis.set_xlabel(MINUTES)
     axis.set_ylabel("count since the start")
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlim(left=0.0)
     axis.set_ylim(bottom=0.0)
-    axis.legend(loc="upper left")
+    _legend_above(axis)
     return figure
 
 
@@ -227,7 +216,7 @@ def multipliers(run: RunData) -> Figure | None:
     top.set_ylim(bottom=0.0)
     bottom.set_ylabel("temperature α (reward/nat)")
     bottom.set_yscale("log")
-    bottom.set_xlabel(_MINUTES)
+    bottom.set_xlabel(MINUTES)
     bottom.set_xlim(left=0.0)
     for axis in (top, bottom):
         axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
@@ -270,104 +259,12 @@ def duty_cycle(run: RunData) -> Figure | None:
             label=label,
         )
         bottom += share
-    axis.set_xlabel(_MINUTES)
+    axis.set_xlabel(MINUTES)
     axis.set_ylabel("share of robot time (%)")
     axis.set_xlim(0.0, minutes[-1])
     axis.set_ylim(0.0, 100.0)
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
-
-
-def actions_and_torques(run: RunData) -> Figure | None:
-    """How the actions and the motors' torques were distributed over all steps."""
-    if not len(run.records):
-        return None
-    figure = Figure(figsize=(8.0, 2.9), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    bins = np.linspace(-1.0, 1.0, 41)
-    for part, columns, colour in (
-        ("swing", slice(0, 4), "#0072B2"),
-        ("extension", slice(4, 8), "#D55E00"),
-    ):
-        for name, line in (("action", ":"), ("filtered", "-")):
-            values = _finite(run.records[name][:, columns])
-            label = f"{part}, {'as asked' if name == 'action' else 'after the filter'}"
-            _outline(left, np.clip(values, -1, 1), bins, color=colour, linestyle=line, label=label)
-    left.set_xticks([-1.0, -0.5, 0.0, 0.5, 1.0])
-    left.set_xlabel("action (share of its range)")
-    left.set_ylabel("share of steps and legs (%)")
-    left.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
-    body = run.config.robot.to_body()
-    torque = _finite(run.records["torque"])
-    reach = 1.05 * max(body.torque_limit_nm, float(np.abs(torque).max(initial=0.0)))
-    _outline(right, torque, np.linspace(-reach, reach, 61), color="#0072B2", label="all motors")
-    for sign, note in ((-1, None), (1, f"overheats within {body.overheat_s:g} s")):
-        limit = sign * body.overheat_torque_nm
-        right.axvline(limit, color=LIMIT_COLOUR, linestyle="--", label=note)
-    right.set_yscale("log")
-    right.set_xlabel("motor torque (N m)")
-    right.set_ylabel("share of steps and motors (%)")
-    right.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
-    return figure
-
-
-def _finite(values: npt.NDArray[Any]) -> FloatArray:
-    flat = np.asarray(values, dtype=np.float64).ravel()
-    return flat[np.isfinite(flat)]
-
-
-def _outline(axis: Axes, values: FloatArray, bins: FloatArray, **style: Any) -> None:
-    weights = np.full(len(values), 100.0 / max(1, len(values)))
-    axis.hist(values, bins.tolist(), weights=weights, histtype="step", linewidth=1.4, **style)
-
-
-def attitude(run: RunData) -> Figure | None:
-    """Pitch and roll over robot minutes, with the limits that the constraints set."""
-    if not len(run.records):
-        return None
-    figure = Figure(figsize=(8.0, 4.2), layout="constrained")
-    axes = figure.subplots(2, 1, sharex=True)
-    minutes = run.record_minutes()
-    constraint = run.config.constraint
-    for axis, name, column, limit in (
-        (axes[0], "pitch", 1, constraint.pitch_limit_rad),
-        (axes[1], "roll", 0, constraint.roll_limit_rad),
-    ):
-        values = np.degrees(run.records["attitude"][:, column].astype(np.float64))
-        _band(axis, minutes, values)
-        beyond = float(np.mean(np.abs(values) > math.degrees(limit)))
-        label = f"limit; {beyond:.1%} of steps beyond"
-        for sign in (-1, 1):
-            axis.axhline(
-                sign * math.degrees(limit),
-                color="#D55E00",
-                linestyle="--",
-                label=label if sign > 0 else None,
-            )
-        axis.set_ylabel(f"{name} (°)")
-        axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
-    axes[1].set_xlabel(_MINUTES)
-    axes[1].set_xlim(left=0.0)
-    return figure
-
-
-def _band(axis: Axes, minutes: FloatArray, values: FloatArray) -> None:
-    """Median, the middle 90 % and the extremes in up to 150 stretches of time."""
-    good = np.isfinite(values)
-    minutes, values = minutes[good], values[good]
-    if not len(values):
-        return
-    groups = np.array_split(np.arange(len(values)), min(150, len(values)))
-    centre = np.array([minutes[group].mean() for group in groups])
-    low, p5, p50, p95, high = np.array(
-        [np.percentile(values[group], [0, 5, 50, 95, 100]) for group in groups]
-    ).T
-    segments = [[(x, a), (x, b)] for x, a, b in zip(centre, low, high, strict=True)]
-    extremes = LineCollection(segments, colors="#bbbbbb", linewidths=1.0, label="extremes")
-    axis.add_collection(extremes)
-    axis.fill_between(centre, p5, p95, color="#56B4E9", alpha=0.6, linewidth=0, label="middle 90 %")
-    axis.plot(centre, p50, color="#0072B2", linewidth=1.2, label="median")
-    axis.autoscale_view()
 
 
 FIGURES: dict[str, tuple[str, Callable[[RunData], Figure | None], str]] = {
