@@ -75,6 +75,9 @@ _DEFAULT = "default"
 class ConfigError(ValueError):
     """A configuration that can't be used; the message is one line: what, where, what to do."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))  # what the user wrote may have several lines
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -198,7 +201,9 @@ class _Layers:
     ) -> None:
         dotted = prefix + key
         if key not in tree:
-            raise ConfigError(self._unknown(dotted, source))
+            inside = next(_leaves(value), None) if isinstance(value, Mapping) else None
+            full = f"{dotted}.{inside[0]}" if inside else dotted
+            raise ConfigError(self._unknown(full, source))
         if not isinstance(tree[key], dict):
             tree[key] = value
             self._origin[dotted] = source

@@ -137,6 +137,8 @@ def load_yaml(text: str | bytes, source: str) -> Any:
         is_file = not source.startswith("--")
         line = f":{error.problem_mark.line + 1}" if error.problem_mark and is_file else ""
         problem = error.problem or error.context or "not YAML"
+        if problem.startswith("but ") and error.context:  # PyYAML's sentences may come in two parts
+            problem = f"{error.context}, {problem}"
         raise YamlError(f"{source}{line}: {_one_line(problem)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise YamlError(f"{source}: not YAML text: {_one_line(str(error))}") from None
