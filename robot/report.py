@@ -60,6 +60,7 @@ def write_report(run: RunFolder) -> Path:
                 (folder / f"{name}.png").unlink(missing_ok=True)  # an older report's
                 continue
             figure.savefig(folder / f"{name}.png", dpi=_DPI)
+            figure.set_layout_engine("none")  # found by the first drawing; the second keeps it
             figures.append(FigureOnPage(name, title, caption, _svg(figure)))
     page = (
         _environment()

@@ -215,7 +215,8 @@ def multipliers(run: RunData) -> Figure | None:
     top.set_ylabel("multiplier λ (reward/cost)")
     top.set_ylim(bottom=0.0)
     bottom.set_ylabel("temperature α (reward/nat)")
-    bottom.set_yscale("log")
+    if any(np.nanmax(line.get_ydata(), initial=0.0) > 0.0 for line in bottom.lines):
+        bottom.set_yscale("log")
     bottom.set_xlabel(MINUTES)
     bottom.set_xlim(left=0.0)
     for axis in (top, bottom):

@@ -156,7 +156,7 @@ class PlainView:
 
     def _say(self, line: str) -> None:
         try:
-            print(line, file=self._stream, flush=True)
+            print(_writable(line, self._stream.encoding), file=self._stream, flush=True)
         except (OSError, ValueError):  # no reader any more, or a closed file
             self._say = _say_nothing  # type: ignore[method-assign]
 
@@ -195,6 +195,7 @@ class LiveView:
 
     def message(self, text: str) -> None:
         """Print a line above the screen."""
+        text = _writable(text, self._console.encoding)
         try:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         except OSError:
@@ -264,6 +265,12 @@ def _json_line(snapshot: Snapshot) -> str:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     return json.dumps({"event": "progress", **plain(asdict(snapshot))}, allow_nan=False)
+
+
+def _writable(text: str, encoding: str | None) -> str:
+    # A path may hold what this terminal can't show; that must not end a run either.
+    encoding = encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _say_nothing(line: str) -> None:

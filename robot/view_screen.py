@@ -40,10 +40,11 @@ def screen(
     picture = _map(snapshot, trail, MAP_ROWS if wide else MAP_ROWS // 2, ascii_only)
     grid = Table.grid(padding=(0, 3))
     if wide:
-        grid.add_row(Group(_progress(snapshot), _tasks(snapshot), _counts(snapshot)), picture)
+        figures = Group(_progress(snapshot), _tasks(snapshot, ascii_only), _counts(snapshot))
+        grid.add_row(figures, picture)
         return grid
     grid.add_row(_counts(snapshot), picture)
-    return Group(_progress(snapshot), _tasks(snapshot), grid)
+    return Group(_progress(snapshot), _tasks(snapshot, ascii_only), grid)
 
 
 def workspace_map(
@@ -108,8 +109,8 @@ def _map(
     if not ascii_only:  # in ASCII the border looks like some arrows do
         text.highlight_regex(f"[{arrows}]", "bold not dim green")
     caption = Text(
-        f"{2 * snapshot.half_length_m:g} x {2 * snapshot.half_width_m:g} m, "
-        f"robot at {x_m:+.1f}, {y_m:+.1f}",
+        f"{2 * snapshot.half_length_m:g} x {2 * snapshot.half_width_m:g} m\n"
+        f"robot {x_m:+.1f}, {y_m:+.1f}",
         style="dim",
     )
     return Group(text, caption)
@@ -134,10 +135,11 @@ def _progress(snapshot: Snapshot) -> RenderableType:
     return Group(head, Text(wall, style="dim"), Text.assemble("now ", (doing, "bold green")))
 
 
-def _tasks(snapshot: Snapshot) -> RenderableType:
+def _tasks(snapshot: Snapshot, ascii_only: bool) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("task")
-    for name in ("m/s", "rad/s", "episodes", "falls", "exits", "α", "λ pitch, roll"):
+    greek = ("alpha", "lambdas") if ascii_only else ("α", "λ pitch, roll")
+    for name in ("m/s", "rad/s", "episodes", "falls", "exits", *greek):
         table.add_column(name, justify="right")
     for name, task in snapshot.tasks.items():
         acting = name == snapshot.task and snapshot.phase == "episode"
@@ -171,10 +173,6 @@ def _counts(snapshot: Snapshot) -> RenderableType:
         "waiting",
         f"{snapshot.robot_minutes_waiting:.2f} min",
     )
-    grid.add_row(
-        "human resets",
-        str(snapshot.human_resets),
-        "updates",
-        f"{snapshot.gradient_steps} in {snapshot.steps} steps",
-    )
+    grid.add_row("human resets", str(snapshot.human_resets), "steps", str(snapshot.steps))
+    grid.add_row("", "", "updates", str(snapshot.gradient_steps))
     return grid
