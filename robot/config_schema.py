@@ -118,12 +118,12 @@ class RewardConfig(Section):
     """How a step's motion becomes a number."""
 
     frame: Literal["episode", "step"] = "episode"
-    linear_scale: Positive = 1.0
-    angular_scale: Positive = 1.0
-    smoothness_weight: NonNegative = 0.001
+    linear_scale: Positive = 20.0
+    angular_scale: Positive = 8.0
+    smoothness_weight: NonNegative = 0.1
     side_penalty: NonNegative = 0.0
     turn_penalty: NonNegative = 0.0
-    lean_penalty: NonNegative = 0.0
+    lean_penalty: NonNegative = 5.0
 
 
 class ConstraintConfig(Section):
@@ -133,13 +133,13 @@ class ConstraintConfig(Section):
     form: Literal["vector", "margin"] = "vector"
     pitch_limit_rad: Angle = math.pi / 12
     roll_limit_rad: Angle = math.pi / 6
-    budget: NonNegative = 0.01
-    kp: NonNegative = 1.0
-    ki: NonNegative = 0.1
-    kd: NonNegative = 0.0
+    budget: Positive = 0.01
+    kp: NonNegative = 0.2
+    ki: NonNegative = 0.05
+    kd: NonNegative = 0.1
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 3e-4
     lambda_initial: NonNegative = 0.0
-    lambda_max: Annotated[float, Field(gt=0.0, le=1e6)] = 100.0
+    lambda_max: Annotated[float, Field(gt=0.0, le=1e6)] = 20.0
     lambda_fixed: NonNegative = 1.0
 
     @model_validator(mode="after")
@@ -154,8 +154,8 @@ class EpisodeConfig(Section):
     """When a roll-out ends."""
 
     length_s: Annotated[float, Field(ge=0.5, le=120.0)] = 4.0
-    fall_pitch_rad: Angle = 1.0
-    fall_roll_rad: Angle = 1.0
+    fall_pitch_rad: Angle = 0.7
+    fall_roll_rad: Angle = 0.7
 
 
 class WorkspaceConfig(Section):
@@ -170,15 +170,15 @@ class LearningConfig(Section):
     """Soft actor-critic."""
 
     updates_per_step: Annotated[int, Field(ge=1, le=64)] = 2
-    batch_size: Annotated[int, Field(ge=1, le=65536)] = 256
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = 128
     hidden_sizes: Annotated[
         tuple[Size, ...], Field(min_length=1, max_length=8), BeforeValidator(_as_tuple)
     ] = (256, 256)
-    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 3e-4
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-3
     temperature_learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 3e-4
-    discount: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
-    cost_discount: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
-    tau: Annotated[float, Field(gt=0.0, le=1.0)] = 0.005
+    discount: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.97
+    cost_discount: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.97
+    tau: Annotated[float, Field(gt=0.0, le=1.0)] = 0.02
     initial_temperature: Annotated[float, Field(gt=0.0, le=100.0)] = 0.1
     target_entropy: Annotated[float, Field(ge=-100.0, le=100.0)] = -8.0
     layer_norm: bool = True
@@ -186,7 +186,7 @@ class LearningConfig(Section):
     symmetry: Literal["none", "sides", "full"] = "sides"
     replay_capacity: Annotated[int, Field(ge=1, le=100_000_000)] = 1_000_000
     random_steps: Annotated[int, Field(ge=0)] = 500
-    exploration_beta: Annotated[float, Field(ge=0.0, le=2.0)] = 1.0
+    exploration_beta: Annotated[float, Field(ge=0.0, le=2.0)] = 0.5
     actor_every: Annotated[int, Field(ge=1, le=100)] = 1
     torch_threads: Annotated[int, Field(ge=1, le=256)] = 1
 

@@ -20,6 +20,16 @@ def observation_layout(config: Config) -> ObservationLayout:
     return ObservationLayout(frames=config.control.history_frames)
 
 
+def cost_scale(config: Config) -> float:
+    """What costs (rad) are multiplied by before learning: one budget becomes 1.
+
+    Costs of a few hundredths beside rewards of several would need multipliers of hundreds, and
+    the actor's loss divides by 1 + sum lambda (`learning.sac.actor_loss`): that would drown the
+    reward. In units of the budget, a multiplier of one weighs a violation as much as the reward.
+    """
+    return 1.0 / config.constraint.budget
+
+
 def make_learner(config: Config) -> Learner:
     """A fresh learner for the configured tasks and constraints; seeded by `run.seed`."""
     import torch
@@ -42,8 +52,9 @@ def make_learner(config: Config) -> Learner:
     )
     multipliers = ConstraintConfig(
         kind=constraint.kind,
-        # The paper's margin is held at zero, the two angles under a small budget each.
-        budgets=(constraint.budget,) * n_constraints if n_constraints == 2 else (0.0,),
+        # The paper's margin is held at zero, the two angles under a small budget each; all in units
+        # of that budget.
+        budgets=(1.0, 1.0) if n_constraints == 2 else (0.0,),
         initial=(constraint.lambda_initial,) * n_constraints,
         fixed=(constraint.lambda_fixed,) * n_constraints,
         lambda_max=constraint.lambda_max,

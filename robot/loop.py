@@ -30,7 +30,13 @@ from robot.journal import (
     PHASE_EPISODE,
     JournalWriter,
 )
-from robot.learning_setup import N_ACTIONS, make_learner, observation_layout, policy_metadata
+from robot.learning_setup import (
+    N_ACTIONS,
+    cost_scale,
+    make_learner,
+    observation_layout,
+    policy_metadata,
+)
 from robot.observation import FRAME_SIZE, Observer
 from robot.reset import Resetter
 from robot.rig import Actuator, Rig, make_twin
@@ -81,6 +87,7 @@ class LearningLoop:
         check_tasks(config.tasks)
         self._config, self._run, self._view, self._stop, self._rig = config, run, view, stop, rig
         self._learner = make_learner(config)
+        self._cost_scale = cost_scale(config)
         self._policies = {name: self._learner.policy(name) for name in config.tasks}
         # Exploration has its own stream, so that it does not depend on how the learner draws.
         self._rng = np.random.default_rng([config.run.seed, 1])
@@ -155,7 +162,7 @@ class LearningLoop:
         )
         result = self._episodes.run(self._task, self._explore, self._on_step)
         self._tally.add(result)
-        self._learner.end_episode(self._task, result.mean_costs)
+        self._learner.end_episode(self._task, np.multiply(result.mean_costs, self._cost_scale))
         self._log_episode(result)
 
     def _explore(self, observation: FloatArray) -> FloatArray:
@@ -174,7 +181,7 @@ class LearningLoop:
                 step.observation,
                 step.action,
                 step.rewards,
-                step.costs,
+                step.costs * self._cost_scale,
                 step.next_observation,
                 step.done,
                 step.task,
