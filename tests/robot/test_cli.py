@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: MIT
+"""The command: what it hands over and how it refuses; learning and evaluation are stand-ins."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import ModuleType
+
+import pytest
+from fake_run import make_fake_run
+from typer.testing import CliRunner
+
+from hardware.robot import LinkLost
+from robot.cli import StopRequest, app
+
+SUMMARY = {
+    "status": "done",
+    "robot_minutes": {"total": 1.5},
+    "falls": 2,
+    "human_resets": 0,
+    "tasks": {"forward": {"episodes": 3, "speed_m_s": 0.25}, "backward": {"episodes": 4}},
+}
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Stand-ins for the loop and the evaluation, and what they were called with."""
+    seen = {"summary": SUMMARY, "raise": None}
+
+    def learn(config, run, view, stop):
+        seen.update(config=config, run=run, stop=stop.requested)
+        run.event("learn_start")
+        if seen["raise"] is not None:
+            raise seen["raise"]
+        return seen["summary"]
+
+    def evaluate(run, terrain, episodes, seconds):
+        seen.update(run=run, terrain=terrain, episodes=episodes, seconds=seconds)
+        if seen["raise"] is not None:
+            raise seen["raise"]
+        return {"tasks": SUMMARY["tasks"]}
+
+    for name, function in (("robot.loop", learn), ("robot.evaluate", evaluate)):
+        module = ModuleType(name)
+        setattr(module, function.__name__, function)
+        monkeypatch.setitem(sys.modules, name, module)
+    return seen
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(*arguments):
+    """The one line with which a command line is refused."""
+    result = invoke(*arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def test_learn_hands_over_what_was_asked(calls, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("learning: {tau: 0.01}\n")
+    result = invoke(
+        *("learn", "--terrain", "mattress", "--tasks", "left, right", "--minutes", 3),
+        *("--seed", 5, "--config", file, "--set", "learning.batch_size=64"),
+        *("--set", "run.minutes=4", "--run-dir", tmp_path / "run"),
+    )
+    assert result.exit_code == 0, result.output
+    config = calls["config"]
+    assert (config.terrain.name, config.tasks) == ("mattress", ("left", "right"))
+    assert (config.run.minutes, config.run.seed) == (4, 5)
+    assert (config.learning.tau, config.learning.batch_size) == (0.01, 64)
+    assert not calls["stop"]
+    assert f"run folder: {tmp_path / 'run'}" in result.stdout
+    assert f"robot report {tmp_path / 'run'}" in result.stdout
+    assert "1.5 robot minutes, 2 falls" in result.stdout
+    assert (tmp_path / "run" / "config.yaml").is_file()
+    assert json.loads((tmp_path / "run" / "provenance.json").read_text())["argv"] == sys.argv
+
+
+def test_learn_speaks_json_only_when_asked_to(calls, tmp_path):
+    result = invoke("learn", "--json", "--run-dir", tmp_path / "run")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert lines[0] == {"event": "message", "text": f"run folder: {tmp_path / 'run'}"}
+    assert lines[-1] == {"event": "summary", "run": str(tmp_path / "run"), **SUMMARY}
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("done", 0), ("interrupted", 130), ("needs_help", 3), ("failed", 1)]
+)
+def test_the_exit_code_tells_how_a_run_ended(calls, tmp_path, status, code):
+    calls["summary"] = {**SUMMARY, "status": status}
+    assert invoke("learn", "--run-dir", tmp_path / "run").exit_code == code
+
+
+@pytest.mark.parametrize(
+    "error", [LinkLost("no answer"), FloatingPointError("diverged"), OSError(28, "disk is full")]
+)
+def test_what_goes_wrong_on_the_way_is_one_line_and_exit_1(calls, tmp_path, error):
+    calls["raise"] = error
+    result = invoke("learn", "--run-dir", tmp_path / "run")
+    assert result.exit_code == 1
+    assert result.stderr == f"error: {error}\n"
+
+
+def test_a_defect_keeps_its_traceback(calls, tmp_path):
+    calls["raise"] = KeyError("bug")
+    result = invoke("learn", "--run-dir", tmp_path / "run")
+    assert isinstance(result.exception, KeyError)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--terrain", "lava"], "doormat, flat, mattress"),
+        (["--terrain", "./nope.yaml"], "no such file"),
+        (["--tasks", "forward"], "lacks its opposite 'backward'"),
+        (["--tasks", "foward,backward"], "did you mean 'forward'?"),
+        (["--tasks", ""], "tasks"),
+        (["--set", "learning.batchsize=1"], "did you mean 'learning.batch_size'?"),
+        (["--set", "learning.batch_size=0"], "learning.batch_size = 0"),
+        (["--set", "x"], "key=value"),
+        (["--set", "workspace.half_width_m=0.1"], "smaller than the robot"),
+        (["--minutes", "nan"], "finite"),
+        (["--minutes", "-1"], "greater than 0"),
+        (["--minutes", "soon"], "--minutes"),
+        (["--seed", "-1"], "run.seed"),
+        (["--seed", "1.5"], "--seed"),
+        (["--config", "nope.yaml"], "no such file"),
+        (["--nonsense"], "--nonsense"),
+        (["extra"], "extra"),
+    ],
+)
+def test_bad_input_to_learn_is_one_line_and_writes_nothing(
+    calls, tmp_path, monkeypatch, arguments, part
+):
+    monkeypatch.chdir(tmp_path)
+    assert part in refused("learn", *arguments)
+    assert not list(tmp_path.iterdir())
+    assert "config" not in calls
+
+
+def test_an_existing_run_is_never_touched(calls, tmp_path):
+    (tmp_path / "x").write_text("precious")
+    assert "exists already" in refused("learn", "--run-dir", tmp_path)
+    assert "a file is there" in refused("learn", "--run-dir", tmp_path / "x")
+    assert (tmp_path / "x").read_text() == "precious"
+
+
+def test_an_unwritable_place_is_refused(calls, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert "can't be written" in refused("learn", "--run-dir", tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_pybullet_it_says_what_to_install(calls, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pybullet", None)
+    message = refused("learn", "--run-dir", tmp_path / "run")
+    assert "3.10 and 3.11" in message
+    assert 'pip install "walkhome[sim]"' in message
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ([], "RUN"),
+        (["nonsense"], "No such command 'nonsense'"),
+        (["eval"], "Missing argument 'RUN'"),
+        (["eval", "/nope"], "no such run folder"),
+        (["report", "/nope"], "no such run folder"),
+        (["report", "/"], "not a run folder"),
+        (["config", "nonsense"], "nonsense"),
+    ],
+)
+def test_other_bad_input_is_one_line(arguments, part):
+    if arguments:
+        assert part in refused(*arguments)
+    else:
+        result = invoke()
+        assert result.exit_code == 2
+        assert "Usage: " in result.stdout
+
+
+def test_eval_hands_over_and_prints(calls, tmp_path):
+    run = make_fake_run(tmp_path / "run", episodes=1)
+    result = invoke(
+        "eval", run.path, "--terrain", "flat", "--episodes", 3, "--seconds", 2, "--json"
+    )
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == {"tasks": SUMMARY["tasks"]}
+    assert calls["run"] == run.path
+    assert (calls["terrain"], calls["episodes"], calls["seconds"]) == ("flat", 3, 2.0)
+    lines = invoke("eval", run.path).stdout.splitlines()
+    assert lines[0].split() == ["task", "episodes", "speed_m_s"]
+    assert lines[1].split() == ["forward", "3", "0.250"]
+
+
+@pytest.mark.parametrize("arguments", [["--episodes", "0"], ["--seconds", "nan"]])
+def test_eval_refuses_what_it_cannot_do(calls, tmp_path, arguments):
+    run = make_fake_run(tmp_path / "run", episodes=1)
+    assert arguments[0] in refused("eval", run.path, *arguments)
+    assert "run" not in calls
+
+
+def test_eval_tells_of_a_policy_that_cannot_be_used(calls, tmp_path):
+    from learning.policy import PolicyInvalid
+
+    run = make_fake_run(tmp_path / "run", episodes=1)
+    calls["raise"] = PolicyInvalid("policy.safetensors: torn")
+    assert "torn" in refused("eval", run.path)
+
+
+def test_report_prints_where_it_is(tmp_path, monkeypatch):
+    from robot.report_figures import FIGURES
+
+    monkeypatch.setattr("robot.report.FIGURES", {"falls": FIGURES["falls_over_time"]})
+    run = make_fake_run(tmp_path / "run", episodes=3)
+    result = invoke("report", run.path)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(run.path / "report" / "report.html")
+    (run.path / "events.jsonl").write_text("garbage\n")
+    assert "events.jsonl:1" in refused("report", run.path)
+
+
+def test_report_without_its_libraries(tmp_path, monkeypatch):
+    run = make_fake_run(tmp_path / "run", episodes=1)
+    for name in [name for name in sys.modules if name.startswith("robot.report")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert 'pip install "walkhome[report]"' in refused("report", run.path)
+
+
+def test_config_show_is_a_configuration_file(tmp_path):
+    result = invoke("config", "show", "--terrain", "mattress", "--set", "run.seed=3")
+    path = tmp_path / "config.yaml"
+    path.write_text(result.stdout)
+    again = invoke("config", "show", "--config", path)
+    assert result.exit_code == again.exit_code == 0
+    assert again.stdout == result.stdout
+
+
+def test_config_show_tells_origins():
+    lines = invoke("config", "show", "--origin", "--seed", 4, "--set", "run.minutes=2").stdout
+    rows = {line.split()[0]: line.split(None, 2)[1:] for line in lines.splitlines()}
+    assert rows["run.seed"] == ["4", "--seed"]
+    assert rows["run.minutes"] == ["2.0", "--set run.minutes=2"]
+    assert rows["learning.tau"][1] == "default"
+    assert "unknown terrain" in refused("config", "show", "--terrain", "lava")
+
+
+def test_version_and_help():
+    assert invoke("--version").stdout.startswith("walkhome 0.")
+    for arguments in ([], ["learn"], ["eval"], ["report"], ["config"], ["config", "show"]):
+        for flag in ("-h", "--help"):
+            result = invoke(*arguments, flag)
+            assert result.exit_code == 0
+            assert result.stdout.startswith("Usage: ")
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys\nfrom robot.cli import app\n"
+        "try:\n    app(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'scipy', 'pybullet', 'numpy', 'matplotlib', 'rich.live', 'yaml'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    for arguments in (["--help"], ["learn", "--help"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+        )
+        assert "Usage: " in done.stdout
+        assert done.stderr.strip() == "[]"
+
+
+def test_the_first_signal_asks_and_the_second_insists():
+    before = signal.getsignal(signal.SIGINT)
+    with StopRequest() as stop:
+        assert not stop.requested
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+LEARN_UNTIL_STOPPED = """
+import sys, time
+from types import ModuleType
+module = ModuleType("robot.loop")
+def learn(config, run, view, stop):
+    view.message("learning")
+    while not stop.requested or "stubborn" in sys.argv:
+        time.sleep(0.01)
+    return {"status": "interrupted"}
+module.learn = learn
+sys.modules["robot.loop"] = module
+from robot.cli import app
+app(["learn", "--run-dir", sys.argv[1]])
+"""
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGHUP], [signal.SIGINT] * 2])
+def test_signals_end_a_run_with_130(tmp_path, signals):
+    stubborn = ["stubborn"] if len(signals) > 1 else []
+    command = [sys.executable, "-c", LEARN_UNTIL_STOPPED, tmp_path / "run", *stubborn]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while "learning" not in process.stdout.readline():
+            assert process.poll() is None
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.2)  # two that arrive together count as one
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert ("interrupted" in out) == (not stubborn)
