@@ -10,20 +10,22 @@ Deterministic: the same seed and the same calls give the same bytes, also across
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from learning.constraint import ConstraintConfig, make_multipliers
+from learning.constraint import ConstraintConfig, Multipliers, make_multipliers
 from learning.fast_sac import FastSac
 from learning.policy import NumpyPolicy
-from learning.replay import Replay
+from learning.replay import Batch, Floats, Replay
 from learning.sac import Sac, SacConfig
 from learning.symmetry import Symmetry
 
 STATE_VERSION = 1
+SHARED = "shared"
+"""Under this name the one network of all tasks is saved."""
 
 
 class LearnerState(TypedDict):
@@ -43,7 +45,7 @@ class LearnerConfig:
     relabel: bool = True
     """Every task learns from every transition; else only from those of its own episodes."""
     shared_network: bool = False
-    """One network told the task by a one-hot input, instead of one network per task."""
+    """One network and temperature for all, told the task by a one-hot input, not one per task."""
     backend: Literal["fast", "plain"] = "fast"
     """Gradients written out (`fast_sac`) or by autograd (`sac`): same mathematics, same states."""
 
@@ -54,8 +56,6 @@ class LearnerConfig:
             )
         if self.backend not in ("fast", "plain"):
             raise ValueError(f"backend must be fast or plain, got {self.backend!r}")
-        if self.shared_network:
-            raise ValueError("shared_network is not there yet: set it to false")
 
 
 class Learner:
@@ -93,16 +93,20 @@ class Learner:
         seeds = np.random.SeedSequence(seed).spawn(len(tasks) + 1)
         self._rng = np.random.default_rng(seeds[0])
         make_sac = FastSac if config.backend == "fast" else Sac
-        self._sacs = [
-            make_sac(
+        # What each task's network is told besides the observation, (0,) or (n_tasks,).
+        self._told = np.eye(len(tasks), dtype=np.float32)[:, : len(tasks) * config.shared_network]
+        self._sacs = {
+            name: make_sac(
                 config.sac,
-                observation_size,
+                observation_size + self._told.shape[1],
                 action_size,
                 n_constraints,
                 int(s.generate_state(1, np.uint64)[0] >> 1),
             )
-            for s in seeds[1:]
-        ]
+            for name, s in zip(
+                [SHARED] if config.shared_network else tasks, seeds[1:], strict=False
+            )
+        }
         self._multipliers = [make_multipliers(config.constraint, n_constraints) for _ in tasks]
         self._turn = 0
         self.gradient_steps = 0
@@ -144,7 +148,9 @@ class Learner:
             if task is None:
                 return i
             batch = self.replay.sample(self._rng, size, task, only_own=not self.config.relabel)
-            self._sacs[task].update(batch, self._multipliers[task].values)
+            if self.config.shared_network:
+                batch = _with_task(batch, self._told[task])
+            self._sac(task).update(batch, self._multipliers[task].values)
             self.gradient_steps += 1
         return n_updates
 
@@ -166,19 +172,22 @@ class Learner:
 
         For use in the thread that updates; others need a copy.
         """
-        actor = self._sacs[self._index(task)].actor
+        index = self._index(task)
+        actor = self._sac(index).actor
         layers = [
             (weight.detach().numpy(), bias.detach().numpy())
             for weight, bias in zip(actor.weights, actor.biases, strict=True)
         ]
-        return NumpyPolicy(layers, actor.log_std_range)
+        return NumpyPolicy(layers, actor.log_std_range, self._told[index])
 
     def metrics(self) -> dict[str, dict[str, float | list[float]]]:
         """Per task: alpha, lambda, q_mean, critic_loss, entropy, updates, rejected costs."""
         result: dict[str, dict[str, float | list[float]]] = {}
-        for task, sac, multipliers in zip(self.tasks, self._sacs, self._multipliers, strict=True):
+        for index, (task, multipliers) in enumerate(
+            zip(self.tasks, self._multipliers, strict=True)
+        ):
             result[task] = {
-                **sac.metrics(),
+                **self._sac(index).metrics(),
                 "lambda": multipliers.values.tolist(),
                 "rejected_costs": float(multipliers.rejected.sum()),
             }
@@ -186,7 +195,7 @@ class Learner:
 
     def finite(self) -> bool:
         """Whether every number that acts or learns is finite; publish nothing otherwise."""
-        return all(sac.finite() for sac in self._sacs)
+        return all(sac.finite() for sac in self._sacs.values())
 
     def state_dict(self) -> LearnerState:
         """Copies of all that evolves: arrays by name, and scalars that JSON can hold.
@@ -194,15 +203,13 @@ class Learner:
         The replay is not in it; add its transitions again in their order, then load this.
         """
         tensors: dict[str, NDArray[np.generic]] = {}
-        for task, sac, multipliers in zip(self.tasks, self._sacs, self._multipliers, strict=True):
-            tensors.update({f"{task}.sac.{k}": v for k, v in sac.state_dict().items()})
-            tensors.update(
-                {f"{task}.multipliers.{k}": v for k, v in multipliers.state_dict().items()}
-            )
+        for prefix, part in self._parts():
+            tensors.update({prefix + k: v for k, v in part.state_dict().items()})
         scalars = {
             "version": STATE_VERSION,
             "tasks": list(self.tasks),
             "constraint_kind": self.config.constraint.kind,
+            "shared_network": self.config.shared_network,
             "gradient_steps": self.gradient_steps,
             "turn": self._turn,
             "rng": self._rng.bit_generator.state,
@@ -229,6 +236,7 @@ class Learner:
             "version": STATE_VERSION,
             "tasks": list(self.tasks),
             "constraint_kind": self.config.constraint.kind,
+            "shared_network": self.config.shared_network,
         }
         for name, value in expected.items():
             if scalars.get(name) != value:
@@ -237,19 +245,24 @@ class Learner:
                     "resume with the configuration that saved it"
                 )
         known: set[str] = set()
-        for task, sac, multipliers in zip(self.tasks, self._sacs, self._multipliers, strict=True):
-            for prefix, part in (
-                (f"{task}.sac.", sac),
-                (f"{task}.multipliers.", multipliers),
-            ):
-                own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-                known.update(prefix + k for k in own)
-                part.load_state_dict(own)
+        for prefix, part in self._parts():
+            own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+            known.update(prefix + k for k in own)
+            part.load_state_dict(own)
         if known != set(tensors):
             raise ValueError(f"the state holds unknown tensors: {sorted(set(tensors) - known)}")
         self._rng.bit_generator.state = scalars["rng"]
         self.gradient_steps = int(scalars["gradient_steps"])
         self._turn = int(scalars["turn"])
+
+    def _parts(self) -> list[tuple[str, Sac | Multipliers]]:
+        """All that has a state of its own, under the prefix it is saved by."""
+        sacs = [(f"{name}.sac.", sac) for name, sac in self._sacs.items()]
+        multipliers = zip(self.tasks, self._multipliers, strict=True)
+        return [*sacs, *((f"{task}.multipliers.", m) for task, m in multipliers)]
+
+    def _sac(self, index: int) -> Sac:
+        return self._sacs[SHARED if self.config.shared_network else self.tasks[index]]
 
     def _index(self, task: str) -> int:
         try:
@@ -265,3 +278,15 @@ class Learner:
                 self._turn = (task + 1) % len(self.tasks)
                 return task
         return None
+
+
+def _with_task(batch: Batch, told: Floats) -> Batch:
+    """The batch with the task's one-hot code, (n_tasks,), after every observation."""
+    code = np.broadcast_to(told, (len(batch.reward), len(told)))
+    observation = np.concatenate((batch.observation, code), 1)
+    return replace(
+        batch,
+        observation=observation,
+        observation_action=np.concatenate((observation, batch.action), 1),
+        next_observation=np.concatenate((batch.next_observation, code), 1),
+    )

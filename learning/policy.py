@@ -40,10 +40,14 @@ class NumpyPolicy:
         layers: (weight (out, in), bias (out,)) float32, input side first.
         observation_size: O.
         action_size: A.
+        told: Constants that the first layer gets after the observation.
     """
 
     def __init__(
-        self, layers: Sequence[Layer], log_std_range: tuple[float, float] = (-10.0, 2.0)
+        self,
+        layers: Sequence[Layer],
+        log_std_range: tuple[float, float] = (-10.0, 2.0),
+        told: ArrayLike = (),
     ) -> None:
         """Take the arrays as they are, without a copy.
 
@@ -53,9 +57,10 @@ class NumpyPolicy:
         _check_layers("policy", layers)
         self.layers = list(layers)
         self.log_std_range = log_std_range
-        self.observation_size = int(layers[0][0].shape[1])
+        self.told = np.array(told, np.float32)
+        self.observation_size = int(layers[0][0].shape[1]) - len(self.told)
         self.action_size = int(layers[-1][1].shape[0]) // 2
-        self._input = np.zeros(self.observation_size, np.float32)
+        self._input = np.concatenate((np.zeros(self.observation_size, np.float32), self.told))
         self._outputs = [np.zeros(bias.shape, np.float32) for _, bias in layers]
 
     def act(
@@ -80,10 +85,10 @@ class NumpyPolicy:
             ValueError: The observation is not finite or has the wrong size.
         """
         x: Floats = self._input
-        array = np.asarray(observation)
-        if array.shape != x.shape:
-            raise ValueError(f"observation has shape {array.shape}, the policy wants {x.shape}")
-        x[:] = array
+        n, array = self.observation_size, np.asarray(observation)
+        if array.shape != (n,):
+            raise ValueError(f"observation has shape {array.shape}, the policy wants {(n,)}")
+        x[:n] = array
         if not np.isfinite(x).all():
             bad = np.flatnonzero(~np.isfinite(x)).tolist()
             raise ValueError(f"observation is not finite at {bad}")
@@ -135,6 +140,9 @@ def save_policies(
     for task, policy in policies.items():
         _check_layers(f"policy of task {task!r}", policy.layers)
         for i, (weight, bias) in enumerate(policy.layers):
+            if i == 0 and len(policy.told):
+                n = policy.observation_size
+                weight, bias = weight[:, :n], bias + weight[:, n:] @ policy.told
             tensors[f"{task}.layer{i}.weight"] = np.ascontiguousarray(weight)
             tensors[f"{task}.layer{i}.bias"] = np.ascontiguousarray(bias)
     # One key only: with two, the order in which safetensors writes them differs from run to run.

@@ -8,20 +8,24 @@ import pytest
 
 from learning.constraint import ConstraintConfig
 from learning.learner import Learner, LearnerConfig
+from learning.policy import load_policies, save_policies
 from learning.sac import SacConfig
 
-OBS, A, K = 4, 2, 2
+OBS, ACT, K = 4, 2, 2
 TASKS = ("forward", "backward")
 
 
-def make(seed: int = 0, tasks=TASKS, relabel: bool = True, **constraint) -> Learner:
+def make(
+    seed: int = 0, tasks=TASKS, relabel: bool = True, shared: bool = False, **constraint
+) -> Learner:
     config = LearnerConfig(
         sac=SacConfig((16, 16), batch_size=16, learning_rate=3e-3),
         constraint=ConstraintConfig(**{"budgets": (0.01, 0.02), **constraint}),
         replay_capacity=300,
         relabel=relabel,
+        shared_network=shared,
     )
-    return Learner(config, tasks, OBS, A, K, seed)
+    return Learner(config, tasks, OBS, ACT, K, seed)
 
 
 def feed(learner: Learner, n: int, seed: int = 0, task: str | None = None) -> None:
@@ -30,7 +34,7 @@ def feed(learner: Learner, n: int, seed: int = 0, task: str | None = None) -> No
         reward = rng.standard_normal()
         learner.add(
             rng.standard_normal(OBS),
-            rng.uniform(-1, 1, A),
+            rng.uniform(-1, 1, ACT),
             [reward, -reward][: len(learner.tasks)],
             rng.uniform(0, 1, K),
             rng.standard_normal(OBS),
@@ -89,7 +93,7 @@ def test_with_relabelling_a_task_learns_its_own_reward_from_others_episodes():
         learner = make()
         rng = np.random.default_rng(0)
         for _ in range(100):
-            action = rng.uniform(-1, 1, A)
+            action = rng.uniform(-1, 1, ACT)
             learner.add(
                 np.zeros(OBS), action, [sign * action[0], 0.0], np.zeros(K), np.zeros(OBS), True,
                 "backward",
@@ -103,13 +107,13 @@ def test_relabelled_batches_carry_the_reward_of_the_task_in_turn(monkeypatch):
     learner = make()
     feed(learner, 50)
     seen = []
-    for i, sac in enumerate(learner._sacs):
+    for i, sac in enumerate(learner._sacs.values()):
         monkeypatch.setattr(
             sac, "update", lambda batch, _, i=i: seen.append((i, batch.reward.copy(), batch.cost))
         )
     learner.update(2)
     for i, reward, _ in seen:
-        everything = learner.replay.state_dict()["rows"][:, 2 * OBS + A + i]
+        everything = learner.replay.state_dict()["rows"][:, 2 * OBS + ACT + i]
         assert np.isin(reward, everything).all()
 
 
@@ -178,10 +182,19 @@ def test_tasks_begin_with_different_weights():
     assert weights(learner, "forward") != weights(learner, "backward")
 
 
-@pytest.mark.parametrize("kind", ["pid", "dual", "fixed", "off"])
-@pytest.mark.parametrize("relabel", [False, True])
-def test_saved_state_continues_bit_for_bit(kind, relabel):
-    constraint = {"kind": kind, "fixed": (1.0, 2.0)}
+@pytest.mark.parametrize(
+    ("kind", "relabel", "shared"),
+    [
+        ("pid", True, False),
+        ("pid", False, False),
+        ("pid", True, True),
+        ("dual", True, False),
+        ("fixed", True, False),
+        ("off", False, True),
+    ],
+)
+def test_saved_state_continues_bit_for_bit(kind, relabel, shared):
+    constraint = {"kind": kind, "fixed": (1.0, 2.0), "shared": shared}
     one = make(3, relabel=relabel, **constraint)
     # More than fits: what is rebuilt begins elsewhere in its ring.
     feed(one, 400)
@@ -239,6 +252,8 @@ def test_a_state_of_another_configuration_is_refused():
         make(tasks=("forward", "left")).load_state_dict(state)
     with pytest.raises(ValueError, match="constraint_kind"):
         make(kind="dual").load_state_dict(state)
+    with pytest.raises(ValueError, match="shared_network"):
+        make(shared=True).load_state_dict(state)
     with pytest.raises(ValueError, match="version"):
         make().load_state_dict({**state, "scalars": {**state["scalars"], "version": 0}})
     extra = {**state["tensors"], "left.sac.updates": np.array(0)}
@@ -256,6 +271,43 @@ def test_a_refused_state_changes_nothing():
     with pytest.raises(ValueError, match="values"):
         learner.load_state_dict(state)
     assert bytes_of(learner) == before
+
+
+def test_one_shared_network_learns_opposite_tasks_and_is_saved_as_one_policy_each(tmp_path):
+    learner = make(shared=True, kind="off")
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        action = rng.uniform(-1, 1, ACT)
+        learner.add(
+            np.zeros(OBS), action, [action[0], -action[0]], np.zeros(K), np.zeros(OBS), True,
+            "backward",
+        )  # fmt: skip
+    learner.update(300)
+    assert learner.metrics()["forward"]["updates"] == 300
+    forward, backward = (learner.policy(t).act(np.zeros(OBS), True)[0] for t in TASKS)
+    assert forward > backward + 0.1
+    save_policies(tmp_path / "p", {t: learner.policy(t) for t in TASKS}, {})
+    loaded, _ = load_policies(tmp_path / "p")
+    for task in TASKS:
+        observation = rng.standard_normal(OBS)
+        assert loaded[task].observation_size == OBS
+        np.testing.assert_allclose(
+            loaded[task].act(observation, True),
+            learner.policy(task).act(observation, True),
+            atol=1e-5,
+        )
+
+
+def test_a_shared_network_takes_each_tasks_own_multipliers():
+    one, two = make(shared=True), make(shared=True)
+    two.end_episode("backward", [1.0, 1.0])
+    for learner in (one, two):
+        feed(learner, 50)
+        learner.update(1)
+    assert weights(one, "forward") == weights(two, "forward"), "the first turn is forward's"
+    for learner in (one, two):
+        learner.update(1)
+    assert weights(one, "forward") != weights(two, "forward")
 
 
 def test_wrong_names_are_refused():
