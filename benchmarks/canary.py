@@ -18,10 +18,8 @@ SECONDS = 30.0
 
 def problems(folder: Path) -> list[str]:
     """Everything that is wrong with the canary's run folder."""
-    found = []
-    for name in ("config.yaml", "provenance.json", "events.jsonl", "policy.safetensors"):
-        if not (folder / name).is_file():
-            found.append(f"{name} is missing")
+    names = ("config.yaml", "provenance.json", "events.jsonl", "policy.safetensors")
+    found = [f"{name} is missing" for name in names if not (folder / name).is_file()]
     summary = json.loads((folder / "summary.json").read_text())
     minutes = summary["robot_minutes"]
     if summary["status"] != "done":

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """How soon does it walk? Learns on each terrain with several seeds and evaluates what came of it.
 
-The goals (medians over seeds, twin with latency and noise): flat, forward + backward each >= 0.3 m/s
-within 8 robot minutes; flat, four tasks, >= 0.3 m/s and >= 0.4 rad/s within 15; mattress and
+The goals (medians over seeds, twin with latency and noise): flat, forward + backward each >= 0.3
+m/s within 8 robot minutes; flat, four tasks, >= 0.3 m/s and >= 0.4 rad/s within 15; mattress and
 doormat, forward + backward >= 0.2 m/s within 15; no human reset; exits <= 5 % of the episodes.
 
 A study takes about as long as seeds x minutes x 1.2 / jobs wall minutes (2 cores, 3 seeds, all four
@@ -87,7 +87,9 @@ def minutes_to_goal(folder: Path, study: Study, window: int = 5) -> float | None
         turns = event["task"] in ("left", "right")
         value = abs(event["turn_rate_rad_s"]) if turns else event["speed_m_s"]
         recent[event["task"]].append(value)
-        goals = {t: study.turn_rate_rad_s if t in ("left", "right") else study.speed_m_s for t in recent}
+        goals = {
+            t: study.turn_rate_rad_s if t in ("left", "right") else study.speed_m_s for t in recent
+        }
         if all(
             len(values) >= window and sum(values[-window:]) / window >= goals[task]
             for task, values in recent.items()
@@ -107,7 +109,9 @@ def report(study: Study, results: list[dict[str, object]]) -> dict[str, object]:
     """Print a table, one line a seed and the medians; returns the medians."""
     print(f"\n{study.name}: {study.tasks} on {study.terrain}")
     tasks = study.tasks.split(",")
-    print("seed  minutes  wall  falls  exits  human  to goal  " + "  ".join(f"{t:>9}" for t in tasks))
+    print(
+        "seed  minutes  wall  falls  exits  human  to goal  " + "  ".join(f"{t:>9}" for t in tasks)
+    )
     for r in results:
         figures = "  ".join(f"{measure(t, r['tasks'][t]):9.2f}" for t in tasks)
         goal = r["minutes_to_goal"]

@@ -2,8 +2,8 @@
 """Exploration noise that stays long enough to move a robot.
 
 White noise at 50 Hz is mostly gone after a 5 Hz action filter, and a leg that trembles finds no
-gait. Coloured noise keeps the Gaussian that SAC's policy asks for at each step, and correlates it
-over time: its power falls with frequency as 1/f^beta (Timmer and Koenig 1995). Pink noise, beta = 1,
+gait. Coloured noise keeps the Gaussian that SAC's policy asks for at each step and correlates it in
+time: its power falls with frequency as 1/f^beta (Timmer and Koenig 1995). Pink noise, beta = 1,
 is a good default for off-policy learning (Eberhard et al. 2023, "Pink Noise Is All You Need").
 """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who lets time pass. The loop waits for the next control period; the clock decides what that means."""
+"""Who lets time pass: the loop waits for the next control period, the clock says what that is."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 """How well does it walk: deterministic roll-outs of every learned task, each on a fresh twin.
 
 A roll-out starts where a person would put the robot down to watch it: at the workspace's edge, any
-heading, the task's direction leading across. It stands up by itself, then walks; a fall ends it, and
-its speed still counts over the whole time. Nothing is learned.
+heading, the task's direction leading across. It stands up by itself, then walks; a fall ends it,
+and its speed still counts over the whole time. Nothing is learned.
 """
 
 from __future__ import annotations

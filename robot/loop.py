@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The learning loop: stand up, choose the task that walks home, roll out, learn, again.
 
-One loop for the twin in lockstep and for a board: clock, robot and pose come in a `Rig`. In lockstep
-each control step is followed by exactly `updates_per_step` gradient steps, and a run is a function
-of its configuration. Whatever ends a run, the robot settles, the learner is saved and the summary
-is written.
+One loop for the twin in lockstep and for a board: clock, robot and pose come in a `Rig`. In
+lockstep each control step is followed by exactly `updates_per_step` gradient steps, and a run is a
+function of its configuration. Whatever ends a run, the robot settles, the learner is saved and the
+summary is written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from hardware.robot import Stop
 from learning.checkpoint import save as save_checkpoint
 from learning.noise import coloured_noise
-from learning.policy import save_policies
+from learning.policy import NumpyPolicy, save_policies
 from robot.config_schema import Config
 from robot.episode import Episodes, Step
 from robot.journal import (
@@ -88,7 +88,9 @@ class LearningLoop:
         self._config, self._run, self._view, self._stop, self._rig = config, run, view, stop, rig
         self._learner = make_learner(config)
         self._cost_scale = cost_scale(config)
-        self._policies = {name: self._learner.policy(name) for name in config.tasks}
+        self._policies: dict[str, NumpyPolicy] = {
+            name: self._learner.policy(name) for name in config.tasks
+        }
         # Exploration has its own stream, so that it does not depend on how the learner draws.
         self._rng = np.random.default_rng([config.run.seed, 1])
         self._tally = Tally.of(config.tasks)
@@ -104,7 +106,8 @@ class LearningLoop:
         self._wall_start = time.monotonic()
         self._next_view_s = self._next_metric_s = 0.0
         self._next_checkpoint_s = config.run.checkpoint_every_s
-        self._task, self._phase = config.tasks[0], "stand up"
+        self._task: str = config.tasks[0]
+        self._phase = "stand up"
         self._steps = 0
         self._noise, self._noise_step = np.zeros((0, N_ACTIONS)), 0
 
@@ -169,7 +172,7 @@ class LearningLoop:
         noise = self._noise[self._noise_step]
         self._noise_step += 1
         if self._steps < self._config.learning.random_steps:
-            return np.tanh(noise)
+            return np.asarray(np.tanh(noise), dtype=np.float64)
         return self._policies[self._task].act(observation, deterministic=False, noise=noise)
 
     def _on_step(self, step: Step) -> None:

@@ -76,10 +76,13 @@ class Observer:
     def reset(self, state: RobotState, filtered_action: FloatArray) -> FloatArray:
         """(frames * 21,) an observation whose whole past is this moment."""
         self._frames[:] = self.frame(state, filtered_action)
-        return self._frames.ravel().copy()
+        return self._stacked()
 
     def observe(self, state: RobotState, filtered_action: FloatArray) -> FloatArray:
         """(frames * 21,) the observation with one more frame."""
         self._frames[:-1] = self._frames[1:]
         self._frames[-1] = self.frame(state, filtered_action)
-        return self._frames.ravel().copy()
+        return self._stacked()
+
+    def _stacked(self) -> FloatArray:
+        return np.array(self._frames).reshape(-1)

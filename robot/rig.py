@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A robot ready to be driven: who it is, where it is, how time passes, and the gate for commands."""
+"""A robot ready to be driven: what it is, where it is, how time passes, the gate for commands."""
 
 from __future__ import annotations
 

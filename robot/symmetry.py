@@ -2,7 +2,7 @@
 """The Minitaur's mirror images: left-right and front-back, acting on observations and actions.
 
 Reflecting the world flips the lateral (or the fore-aft) axis; angular velocities, being
-pseudovectors, flip about the other two. Legs change places with their image. A foot that swings back
+pseudovectors, flip about the others. Legs change places with their image. A foot that swings back
 swings forward in the front-back mirror. Both motors of a leg change roles: m1 = e - s w and
 m2 = e + s w, and either s or w changes sign.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is counted during a run: minutes, steps, falls, exits, speeds; and the summary made of it."""
+"""What is counted during a run: minutes, steps, falls, exits, speeds; and its summary."""
 
 from __future__ import annotations
 

@@ -21,7 +21,15 @@ FloatArray = npt.NDArray[np.float64]
 
 # Features of one step: forward and sideways velocity, turn rate, the magnitudes of speed and turn,
 # the squared second difference of the actions, and how far the legs of a side lean one way.
-FEATURE_NAMES = ("v_x_m_s", "v_y_m_s", "turn_rate_rad_s", "abs_v_m_s", "abs_turn_rad_s", "jerk", "lean")
+FEATURE_NAMES = (
+    "v_x_m_s",
+    "v_y_m_s",
+    "turn_rate_rad_s",
+    "abs_v_m_s",
+    "abs_turn_rad_s",
+    "jerk",
+    "lean",
+)
 N_FEATURES = len(FEATURE_NAMES)
 
 
@@ -105,9 +113,9 @@ def reward_features(
 def reward_weights(tasks: tuple[str, ...], config: RewardConfig) -> FloatArray:
     """(7, n tasks): multiply features by this to get every task's reward.
 
-    `lean_penalty` is ours too, after Haarnoja 2019, who penalises legs folded under the body: swinging
-    all legs back moves the body 0.1 m at once, and a robot that found this leans for ever and never
-    steps. Legs of a side that swing against each other (trot, bound) pay nothing.
+    `lean_penalty` is ours too, after Haarnoja 2019, who penalises legs folded under the body:
+    swinging all legs back moves the body 0.1 m at once, and a robot that found this leans for ever
+    and never steps. Legs of a side that swing against each other (trot, bound) pay nothing.
 
     `side_penalty` (for turns: on travelling) and `turn_penalty` (for walking: on turning) are ours;
     the paper has neither, and both default to what measured best (docs/learning.md).

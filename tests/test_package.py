@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Installed as a wheel into another environment and started from another folder, it works the same."""
+"""Installed as a wheel elsewhere and started from another folder, it works the same."""
 
 import json
 import os
