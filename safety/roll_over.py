@@ -25,7 +25,7 @@ class Phase:
     """One posture to go to, legs of a side alike.
 
     Attributes:
-        near: swing and extension, rad, of the legs of one side; of the lower side if it lies on one.
+        near: swing and extension, rad, of one side's legs; of the lower side if it lies on one.
         far: swing and extension, rad, of the other legs.
         duration_s: after which the next phase begins, reached or not.
     """

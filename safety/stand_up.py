@@ -6,8 +6,9 @@ one is a state machine, pure of I/O, called once per control period:
 
     READY      upright with its legs in order: ease to the stance. The usual case.
     GATHER     down: bring the legs home, which also unwinds motors that turned over.
+    WEIGH      legs that had left their range: are they the right way round? (`stand_up_moves`)
+    WHIP       those that are not.
     ROLL       on its back or side: a script of `safety.roll_over`, or its mirror image.
-    UNTANGLE   on its belly: open all legs to the sky (see `_untangle`).
     RISE       on its belly: fold under the body, then extend.
     CHECK      level, calm, and the legs carry the weight: done. Otherwise the next attempt.
 
@@ -16,33 +17,32 @@ Every move has a time limit, so that it ends after `max_attempts` whatever the r
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from hardware.body import N_LEGS, N_MOTORS, Body, leg_to_motor, motor_to_leg
+from hardware.body import N_LEGS, N_MOTORS, Body, motor_to_leg
 from hardware.robot import Implausible, RobotState
 from hardware.rotation import roll_pitch_yaw, world_z_in_body
 from safety.limits import motor_torque_nm
-from safety.roll_over import FROM_BACK, FROM_SIDE, RollOver
+from safety.roll_over import FROM_BACK, FROM_SIDE
+from safety.stand_up_moves import (
+    WEIGH_S,
+    Move,
+    Moves,
+    StandUpPhase,
+    StandUpSettings,
+    wrong_way_round,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
-
-class StandUpPhase(enum.Enum):
-    """What the script is doing; see the module's docstring."""
-
-    READY = "ready"
-    GATHER = "gather"
-    ROLL = "roll"
-    UNTANGLE = "untangle"
-    RISE = "rise"
-    CHECK = "check"
-    DONE = "done"
-    FAILED = "failed"
+REACHED_RAD = 0.3
+LONGEST_PERIOD_S = 0.1  # a late call moves the targets no further than this long would
+MAX_WEIGHINGS = 4
+RANGE_MARGIN_RAD = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,58 +64,6 @@ class StandUpCommand:
     phase: StandUpPhase
     done: bool = False
     failed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StandUpSettings:
-    """Numbers of the script.
-
-    Attributes:
-        kp: proportional gain while the robot is down, PWM per rad.
-        kd: derivative gain while the robot is down, PWM per rad/s.
-        gather_rate_rad_s: speed of the motor targets on the way home.
-        rise_rate_rad_s: speed of the motor targets while rising.
-        upright_cos: cosine of the tilt up to which the robot counts as upright.
-        back_cos: minus the cosine of the tilt beyond which it lies on its back.
-        level_rad: largest roll and pitch of a robot that stands.
-        calm_rad_s: largest angular rate of a robot that stands.
-        holds_rad: largest error of a motor in the stance.
-        carries_rad: smallest sum of the legs' sag (4 legs, extension) that shows they carry weight.
-        steady_s: how long all this has to hold.
-        hot_s: how long a motor may strain before its target gives way.
-    """
-
-    kp: float = 1.2
-    kd: float = 0.02
-    gather_rate_rad_s: float = 20.0
-    rise_rate_rad_s: float = 8.0
-    upright_cos: float = 0.75
-    back_cos: float = 0.6
-    level_rad: float = 0.25
-    calm_rad_s: float = 1.0
-    holds_rad: float = 0.6
-    carries_rad: float = 0.2
-    steady_s: float = 0.1
-    hot_s: float = 0.7
-
-
-@dataclass(frozen=True, slots=True)
-class _Move:
-    """Targets to go to, at a rate, until reached or out of time."""
-
-    phase: StandUpPhase
-    goal_rad: FloatArray
-    duration_s: float
-    rate_rad_s: float
-    kp: float
-    kd: float
-    until_reached: bool = False
-
-
-REACHED_RAD = 0.3
-LONGEST_PERIOD_S = 0.1  # a late call moves the targets no further than this long would
-GATHER_S = 1.0
-CHECK_S = 0.6
 
 
 class StandUp:
@@ -145,11 +93,15 @@ class StandUp:
         self._rng = rng
         self._max_attempts = max_attempts
         self._settings = settings or StandUpSettings()
+        self._library = Moves(body, self._settings)
         self._stance = body.stance_motor_rad()
-        self._moves: deque[_Move] = deque()
-        self._target = self._stance
-        self._tangled = False
+        self._target = self._stance.copy()
+        self._moves: deque[Move] = deque(self._library.ready(self._stance))
         self._ended: StandUpPhase | None = None
+        self._tangled = False
+        self._on_belly = True
+        self._weighings = 0
+        self._lean_sum = np.zeros(N_LEGS)
         self._last_s: float | None = None
         self._move_s = 0.0
         self._steady_s = 0.0
@@ -167,7 +119,7 @@ class StandUp:
         self._ended = None
         self._last_s = None
         self._hot_s[:] = 0.0
-        self._tangled = self._legs_tangled(state)
+        self._tangled = self._out_of_range(state)
         self._begin(state)
 
     def step(self, state: RobotState, time_s: float) -> StandUpCommand:
@@ -188,18 +140,14 @@ class StandUp:
             self._advance(state, period_s)
         move = self._moves[0]
         if self._ended is not None:
+            done = self._ended is StandUpPhase.DONE
             return StandUpCommand(
-                self._target.copy(),
-                move.kp,
-                move.kd,
-                self._ended,
-                done=self._ended is StandUpPhase.DONE,
-                failed=self._ended is StandUpPhase.FAILED,
+                self._target.copy(), move.kp, move.kd, self._ended, done, failed=not done
             )
         step = move.rate_rad_s * period_s
         self._target = self._target + np.clip(move.goal_rad - self._target, -step, step)
-        sent = self._spare_hot_motors(state, move, period_s)
-        return StandUpCommand(sent, move.kp, move.kd, move.phase)
+        self._spare_hot_motors(state, move, period_s)
+        return StandUpCommand(self._target.copy(), move.kp, move.kd, move.phase)
 
     # -- which move comes next -----------------------------------------------------------------
 
@@ -211,6 +159,9 @@ class StandUp:
             if self._steady_s >= self._settings.steady_s:
                 self._ended = StandUpPhase.DONE
                 return
+        elif move.phase is StandUpPhase.WEIGH and self._move_s > 0.5 * WEIGH_S:
+            swing, _ = motor_to_leg(state.motor_angle_rad - move.goal_rad)
+            self._lean_sum += swing
         reached = move.until_reached and bool(
             np.abs(move.goal_rad - state.motor_angle_rad).max() < REACHED_RAD
         )
@@ -218,10 +169,9 @@ class StandUp:
             return
         if len(self._moves) > 1:
             self._moves.popleft()
+            self._move_s = 0.0
         else:
             self._plan_after(move.phase, state)
-        self._move_s = 0.0
-        self._steady_s = 0.0
 
     def _plan_after(self, phase: StandUpPhase, state: RobotState) -> None:
         """The next moves, once the planned ones are over."""
@@ -231,123 +181,70 @@ class StandUp:
                 self._ended = StandUpPhase.FAILED
                 return
             self.attempts += 1
-            # A leg that stands the wrong way round looks fine to its encoders.
+            # A leg that is the wrong way round looks fine to its encoders.
             self._tangled = self._tangled or phase is StandUpPhase.CHECK
             self._begin(state)
-        elif upright:
-            self._plan(self._rise())
+        elif phase is StandUpPhase.ROLL:
+            self._begin(state)
+        elif phase is StandUpPhase.WEIGH and self._weighed_wrong().any():
+            self._plan(self._library.whip(self._weighed_wrong(), self._on_belly))
+        elif phase is not StandUpPhase.WEIGH and self._can_weigh(state):
+            self._weighings += 1
+            self._lean_sum[:] = 0.0
+            self._plan(self._library.weigh(self._on_belly))
         else:
-            self._plan(self._roll(state))
+            if phase is StandUpPhase.WEIGH:
+                self._tangled = False
+            self._plan(self._library.rise() if upright else self._roll(state))
 
     def _begin(self, state: RobotState) -> None:
-        if not self._upright(state):
-            self._plan([self._gather()])
-        elif self._tangled:
-            self._plan(self._rise())
+        """A posture to start from: the stance itself if it is near, else the legs home."""
+        self._weighings = 0
+        self._on_belly = self._upright(state)
+        if self._can_weigh(state):
+            self._plan(self._library.gather_to_weigh(self._on_belly))
+        elif self._on_belly and not self._out_of_range(state):
+            self._plan(self._library.ready(self._target))
         else:
-            self._plan(self._ready(state))
+            self._plan(self._library.gather())
 
-    def _plan(self, moves: list[_Move]) -> None:
+    def _plan(self, moves: list[Move]) -> None:
         self._moves = deque(moves)
         self._move_s = 0.0
         self._steady_s = 0.0
 
-    # -- the moves -----------------------------------------------------------------------------
-
-    def _move(
-        self,
-        phase: StandUpPhase,
-        swing_rad: float,
-        extension_rad: float,
-        duration_s: float,
-        rate_rad_s: float,
-        until_reached: bool = False,
-    ) -> _Move:
-        goal = leg_to_motor(np.full(N_LEGS, swing_rad), np.full(N_LEGS, extension_rad))
-        s = self._settings
-        return _Move(phase, goal, duration_s, rate_rad_s, s.kp, s.kd, until_reached)
-
-    def _gather(self) -> _Move:
-        rate = self._settings.gather_rate_rad_s
-        return self._move(StandUpPhase.GATHER, 0.0, 1.0, GATHER_S, rate, until_reached=True)
-
-    def _roll(self, state: RobotState) -> list[_Move]:
+    def _roll(self, state: RobotState) -> list[Move]:
         up = world_z_in_body(state.attitude_xyzw)
         if up[2] < -self._settings.back_cos:
-            script: RollOver = FROM_BACK[self._rng.integers(len(FROM_BACK))]
+            script = FROM_BACK[self._rng.integers(len(FROM_BACK))]
             near_is_left = bool(self._rng.integers(2))
         else:
             script = FROM_SIDE[self._rng.integers(len(FROM_SIDE))]
             near_is_left = bool(up[1] < 0.0)
-        s = self._settings
-        moves = []
-        for phase in script.phases:
-            goal = leg_to_motor(*phase.legs(near_is_left))
-            moves.append(
-                _Move(StandUpPhase.ROLL, goal, phase.duration_s, script.rate_rad_s, s.kp, s.kd)
-            )
-        return moves
-
-    def _untangle(self) -> list[_Move]:
-        """Opens all legs to the sky while the robot lies on its belly.
-
-        Where both motors of a leg point the same way (extension 0 or pi), the two shanks turn
-        freely about the knees, and the foot may end up on the wrong side. Extended beyond pi and
-        back, with nothing in its way, the leg closes the right way round again.
-        """
-        rate = self._settings.gather_rate_rad_s
-        return [
-            self._move(StandUpPhase.UNTANGLE, np.pi, 0.5, 0.7, rate, until_reached=True),
-            self._move(StandUpPhase.UNTANGLE, np.pi, 3.3, 0.4, rate),
-            self._move(StandUpPhase.UNTANGLE, np.pi, 1.0, 0.2, rate),
-        ]
-
-    def _rise(self) -> list[_Move]:
-        moves = self._untangle() if self._tangled else []
-        body, rate = self._body, self._settings.rise_rate_rad_s
-        fold = body.extension_min_rad + 0.2
-        return [
-            *moves,
-            self._move(StandUpPhase.RISE, body.stance_swing_rad, fold, 0.6, rate, True),
-            self._move(
-                StandUpPhase.RISE, body.stance_swing_rad, body.stance_extension_rad, 0.4, rate
-            ),
-            self._check(),
-        ]
-
-    def _ready(self, state: RobotState) -> list[_Move]:
-        """Straight to the stance, with the time it takes at the rate of rising."""
-        rate = self._settings.rise_rate_rad_s
-        largest = float(np.abs(self._stance - self._target).max())
-        ease = _Move(
-            StandUpPhase.READY, self._stance, largest / rate, rate, self._body.kp, self._body.kd
-        )
-        return [ease, self._check()]
-
-    def _check(self) -> _Move:
-        # With the gains of the walk, so that the hand-over does not jolt.
-        return _Move(
-            StandUpPhase.CHECK,
-            self._stance,
-            CHECK_S,
-            self._settings.rise_rate_rad_s,
-            self._body.kp,
-            self._body.kd,
-        )
+        return self._library.roll(script, near_is_left)
 
     # -- what the sensors say ------------------------------------------------------------------
 
     def _upright(self, state: RobotState) -> bool:
         return float(world_z_in_body(state.attitude_xyzw)[2]) > self._settings.upright_cos
 
-    def _legs_tangled(self, state: RobotState) -> bool:
+    def _can_weigh(self, state: RobotState) -> bool:
+        """Whether legs have to be weighed and the robot lies as it was when they were gathered."""
+        up = float(world_z_in_body(state.attitude_xyzw)[2])
+        flat = (up if self._on_belly else -up) > self._settings.flat_cos
+        return self._tangled and flat and self._weighings < MAX_WEIGHINGS
+
+    def _weighed_wrong(self) -> npt.NDArray[np.bool_]:
+        return wrong_way_round(self._lean_sum, self._on_belly)
+
+    def _out_of_range(self, state: RobotState) -> bool:
+        """Whether a leg is where no walk brings it."""
         swing, extension = motor_to_leg(state.motor_angle_rad)
         body = self._body
-        margin = 0.1
         return bool(
             (np.abs(swing) > 0.5 * np.pi).any()
-            or (extension < body.extension_min_rad - margin).any()
-            or (extension > body.extension_max_rad + margin).any()
+            or (extension < body.extension_min_rad - RANGE_MARGIN_RAD).any()
+            or (extension > body.extension_max_rad + RANGE_MARGIN_RAD).any()
         )
 
     def _stands(self, state: RobotState) -> bool:
@@ -363,7 +260,7 @@ class StandUp:
             and sag.sum() > s.carries_rad
         )
 
-    def _spare_hot_motors(self, state: RobotState, move: _Move, period_s: float) -> FloatArray:
+    def _spare_hot_motors(self, state: RobotState, move: Move, period_s: float) -> None:
         """Takes back the target of a motor that strains, before its board switches it off."""
         angle, velocity = state.motor_angle_rad, state.motor_velocity_rad_s
         torque = motor_torque_nm(self._target, angle, velocity, move.kp, move.kd)
@@ -371,16 +268,15 @@ class StandUp:
         self._hot_s = np.where(strained, self._hot_s + period_s, 0.0)
         tired = self._hot_s > self._settings.hot_s
         self._target[tired] = angle[tired]
-        return self._target.copy()
 
 
 def _check_finite(state: RobotState) -> None:
-    for name in (
-        "motor_angle_rad",
-        "motor_velocity_rad_s",
-        "attitude_xyzw",
-        "angular_velocity_rad_s",
-    ):
-        value = getattr(state, name)
+    readings = {
+        "motor angles": state.motor_angle_rad,
+        "motor velocities": state.motor_velocity_rad_s,
+        "attitude": state.attitude_xyzw,
+        "angular velocity": state.angular_velocity_rad_s,
+    }
+    for name, value in readings.items():
         if not np.isfinite(value).all():
-            raise Implausible(f"stand-up: {name} is not finite ({value}); stop the robot")
+            raise Implausible(f"stand-up: {name} not finite ({value}); stop the robot")
