@@ -28,7 +28,8 @@ START_MOTOR_RAD = math.pi / 2
 START_KNEE_RAD = -2.1834
 KNEE_POINT_RIGHT = (0.0, 0.005, 0.2)  # where the two shanks of a leg are joined, bullet3
 KNEE_POINT_LEFT = (0.0, 0.01, 0.2)
-_CRANK_M = 0.11  # the URDF's links, for the first placement
+# The URDF's own links, for the first placement: motor axis to knee, knee to the joined ends.
+_CRANK_M = 0.115
 _SHANK_M = 0.2
 
 _SIGN: tuple[float, ...] = tuple(float(sign) for sign in URDF_MOTOR_SIGN)

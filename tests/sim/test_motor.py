@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""The motor model against bullet3's, its table, the overheat guard and the heat."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sim.motor import (
+    AMBIENT_C,
+    CASE_TO_AIR_K_W,
+    CORE_TO_CASE_K_W,
+    CURRENT_TABLE_A,
+    TORQUE_TABLE_NM,
+    WINDING_OHM,
+    MotorModel,
+    OverheatGuard,
+    ThermalModel,
+    current_of,
+    torque_of,
+)
+
+duties = st.floats(-1.0, 1.0)
+speeds = st.floats(-200.0, 200.0)
+
+
+@pytest.mark.parametrize("battery_v", [10.0, 16.0])
+def test_equals_bullet3(bullet3, battery_v):
+    rng = np.random.default_rng(0)
+    reference = bullet3.motor.MotorModel(kp=1.0, kd=0.0)
+    reference.set_voltage(battery_v)
+    reference.set_strength_ratios([0.8] * 8)
+    ours = MotorModel(battery_v, strength=0.8)
+    for scale in (0.01, 0.3, 3.0):
+        for _ in range(100):
+            target, angle = rng.normal(0, scale, (2, 8))
+            velocity, true_velocity = rng.normal(0, 30 * scale, (2, 8))
+            kp, kd = rng.uniform(0, 2), rng.uniform(0, 0.05)
+            torque, observed = reference.convert_to_torque(
+                target, angle, velocity, true_velocity, kp, kd
+            )
+            duty = ours.duty(target, angle, velocity, kp, kd)
+            np.testing.assert_allclose(ours.drive(duty, true_velocity)[0], torque, rtol=1e-14)
+            np.testing.assert_allclose(ours.observed_torque(duty), observed, rtol=1e-14)
+
+
+def test_table_and_plateau():
+    for current, torque in zip(CURRENT_TABLE_A, TORQUE_TABLE_NM, strict=True):
+        assert torque_of(current) == pytest.approx(torque)
+        assert current_of(torque) == pytest.approx(current)
+    assert torque_of(25.0) == pytest.approx((1.9 + 2.45) / 2)
+    assert torque_of(1e6) == 3.5
+
+
+@given(duties, speeds, st.floats(0.0, 5.0))
+def test_torque_is_bounded_and_opposes_what_drives_too_fast(duty, speed, cap):
+    (torque,), (current,) = MotorModel().drive([duty], [speed], cap)
+    assert abs(torque) <= min(cap, 3.5)
+    assert current >= 0.0
+    volts = 16.0 * duty - 0.0954 * speed
+    assert torque * volts >= 0.0
+    assert torque_of(current) == pytest.approx(abs(torque), abs=1e-12)
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_more_duty_never_gives_less_torque(one, other):
+    torques = MotorModel().drive(sorted((one, other)), [0.0, 0.0])[0]
+    assert torques[0] <= torques[1]
+
+
+@given(duties, speeds)
+def test_left_and_right_turns_are_alike(duty, speed):
+    torques, _ = MotorModel().drive([duty, -duty], [speed, -speed])
+    assert torques[0] == -torques[1]
+
+
+def test_no_torque_at_the_speed_where_back_emf_meets_the_battery():
+    free_speed = 16.0 / 0.0954
+    assert MotorModel().drive([1.0], [free_speed])[0][0] == pytest.approx(0.0, abs=1e-9)
+    assert MotorModel().drive([1.0], [free_speed / 2])[0][0] > 0.5
+
+
+def test_duty_is_clipped_and_a_battery_scales_the_stiffness():
+    assert MotorModel().duty([100.0, -100.0], [0, 0], [0, 0], 1.0, 0.0) == [1.0, -1.0]
+    soft, stiff = (MotorModel(volts).drive([0.05], [0.0])[0][0] for volts in (8.0, 16.0))
+    assert stiff == pytest.approx(2 * soft)
+
+
+def test_not_a_number_does_not_stop_the_controller():
+    # The twin's own check of its state tells of it, with a better message.
+    model = MotorModel()
+    assert len(model.drive(model.duty([0.0], [math.nan], [0.0], 1.0, 0.0), [math.nan])[0]) == 1
+
+
+def run(guard, torque, seconds, dt=0.002):
+    """The last answer of a guard that sees one torque for a while."""
+    for _ in range(round(seconds / dt)):
+        on = guard.enabled(torque, dt)
+    return on
+
+
+def test_guard_trips_after_a_second_and_comes_back():
+    guard = OverheatGuard(2, 2.45, 1.0, recovery_s=2.0)
+    assert run(guard, [2.5, -2.5], 0.99) == [True, True]
+    assert not guard.any_off
+    assert run(guard, [2.5, 0.1], 0.02) == [False, True]
+    assert guard.any_off
+    # What the motor is asked for while it is off does not heat it.
+    assert run(guard, [2.5, 0.1], 1.9) == [False, True]
+    assert run(guard, [2.5, 0.1], 0.12) == [True, True]
+    assert not guard.any_off
+    assert run(guard, [-2.5, 0.1], 1.02) == [False, True]
+
+
+def test_guard_forgives_a_short_break():
+    guard = OverheatGuard(1, 2.45, 1.0)
+    for _ in range(5):
+        assert run(guard, [3.0], 0.9) == [True]
+        assert run(guard, [2.4], 0.01) == [True]
+
+
+def test_heat_settles_where_the_two_resistances_say():
+    heat = ThermalModel(1)
+    current = 10.0
+    for _ in range(4_000):
+        heat.advance(np.array([current**2]), 5.0)
+    loss_w = WINDING_OHM * current**2
+    expected = AMBIENT_C + loss_w * (CORE_TO_CASE_K_W + CASE_TO_AIR_K_W)
+    assert heat.core_c[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_heat_starts_with_the_copper_loss():
+    heat = ThermalModel(2)
+    heat.advance(np.array([400.0, 0.0]), 0.1)
+    assert heat.core_c[0] - AMBIENT_C == pytest.approx(400 * WINDING_OHM * 0.1 / 88.63)
+    assert heat.core_c[1] == AMBIENT_C
