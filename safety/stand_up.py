@@ -41,7 +41,8 @@ FloatArray = npt.NDArray[np.float64]
 
 REACHED_RAD = 0.3
 LONGEST_PERIOD_S = 0.1  # a late call moves the targets no further than this long would
-MAX_WEIGHINGS = 4
+MAX_WEIGHINGS = 6
+JAMMED_RAD = 0.5
 RANGE_MARGIN_RAD = 0.1
 
 
@@ -102,6 +103,7 @@ class StandUp:
         self._on_belly = True
         self._weighings = 0
         self._lean_sum = np.zeros(N_LEGS)
+        self._jammed = np.zeros(N_LEGS, dtype=np.bool_)
         self._last_s: float | None = None
         self._move_s = 0.0
         self._steady_s = 0.0
@@ -160,8 +162,9 @@ class StandUp:
                 self._ended = StandUpPhase.DONE
                 return
         elif move.phase is StandUpPhase.WEIGH and self._move_s > 0.5 * WEIGH_S:
-            swing, _ = motor_to_leg(state.motor_angle_rad - move.goal_rad)
+            swing, extension = motor_to_leg(state.motor_angle_rad - move.goal_rad)
             self._lean_sum += swing
+            self._jammed = np.abs(extension) > JAMMED_RAD
         reached = move.until_reached and bool(
             np.abs(move.goal_rad - state.motor_angle_rad).max() < REACHED_RAD
         )
@@ -235,7 +238,8 @@ class StandUp:
         return self._tangled and flat and self._weighings < MAX_WEIGHINGS
 
     def _weighed_wrong(self) -> npt.NDArray[np.bool_]:
-        return wrong_way_round(self._lean_sum, self._on_belly)
+        # A jammed leg, its shanks across its cranks, has no side yet: the whip shakes it loose.
+        return wrong_way_round(self._lean_sum, self._on_belly) | self._jammed
 
     def _out_of_range(self, state: RobotState) -> bool:
         """Whether a leg is where no walk brings it."""

@@ -29,7 +29,7 @@ BoolArray = npt.NDArray[np.bool_]
 LEAN_RAD = 1.0
 WEIGH_EXTENSION_RAD = 2.0
 WEIGH_KP = 0.25
-WEIGH_S = 0.4
+WEIGH_S = 0.32
 
 
 class StandUpPhase(enum.Enum):
@@ -120,7 +120,8 @@ class Moves:
         """Straight to the stance from `target_rad` (8,), and the check."""
         stance, rate = self._body.stance_motor_rad(), self._settings.rise_rate_rad_s
         duration_s = float(np.abs(stance - target_rad).max()) / rate
-        ease = Move(StandUpPhase.READY, stance, duration_s, rate, self._body.kp, self._body.kd)
+        kp, kd = self._body.kp, self._settings.kd
+        ease = Move(StandUpPhase.READY, stance, duration_s, rate, kp, kd)
         return [ease, self._check()]
 
     def rise(self) -> list[Move]:
@@ -144,7 +145,7 @@ class Moves:
         rate, swing = self._settings.gather_rate_rad_s, self._swing(LEAN_RAD, on_belly)
         return [
             self._move(
-                StandUpPhase.GATHER, swing, WEIGH_EXTENSION_RAD, 1.0, rate, until_reached=True
+                StandUpPhase.GATHER, swing, WEIGH_EXTENSION_RAD, 0.8, rate, until_reached=True
             )
         ]
 
@@ -183,10 +184,9 @@ class Moves:
         ]
 
     def _check(self) -> Move:
-        # With the gains of the walk, so that the hand-over does not jolt.
-        body = self._body
-        rate = self._settings.rise_rate_rad_s
-        return Move(StandUpPhase.CHECK, body.stance_motor_rad(), 0.6, rate, body.kp, body.kd)
+        # With the stiffness of the walk, so that the hand-over does not jolt; but better damped.
+        stance, s = self._body.stance_motor_rad(), self._settings
+        return Move(StandUpPhase.CHECK, stance, 0.6, s.rise_rate_rad_s, self._body.kp, s.kd)
 
     def _move(
         self,
