@@ -110,6 +110,7 @@ class PyBulletRobot:
         gui: bool = False,
     ) -> None:
         self._body = body
+        self.terrain = terrain or Terrain()
         self.settings = settings or TwinSettings()
         self._rng = np.random.default_rng(seed)
         self._motor = MotorModel(self.settings.battery_v, strength=self.settings.strength)
@@ -123,7 +124,7 @@ class PyBulletRobot:
         self._torque_nm: list[float] = list(_LIMP)
         self._command_until_s = 0.0
         self._stopping_until_s: float | None = None
-        self._build_world(terrain or Terrain())
+        self._build_world(self.terrain)
         latency_s = max(self.settings.sensor_latency_s, self.settings.pd_latency_s)
         # Newest first; one more for the acceleration, one for a latency between two steps.
         self._history: deque[Sample] = deque(maxlen=math.ceil(latency_s / self._dt_s) + 2)

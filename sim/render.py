@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: MIT
+"""Pictures of the twin without a window or a graphics card, by PyBullet's software renderer.
+
+A `Camera` keeps a stage of its own: a second PyBullet world with a painted ground and a puppet of
+the robot, which takes the twin's posture for every picture. The twin's world is only read, so that
+a filmed run moves exactly as one that nobody looks at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pybullet
+
+from sim.minitaur import Minitaur
+from sim.terrain import Terrain, slot_lines, surface_height
+from sim.twin import PyBulletRobot
+
+Picture = npt.NDArray[np.uint8]
+Quad = tuple[float, ...]  # x0, x1, y0, y1 and the heights of the four corners, m
+
+# Light and dark squares, per kind of ground.
+COLOURS = {
+    "plane": ((0.78, 0.82, 0.86, 1.0), (0.55, 0.62, 0.70, 1.0)),
+    "soft": ((0.95, 0.90, 0.80, 1.0), (0.86, 0.74, 0.58, 1.0)),
+    "slots": ((0.72, 0.56, 0.40, 1.0), (0.62, 0.46, 0.32, 1.0)),
+}
+_SLOT_COLOUR = (0.10, 0.07, 0.05, 1.0)
+_SQUARE_M = 0.25
+_HALF_GROUND_M = 5.0
+_MESH_QUADS = 2000  # Bullet takes a limited number of vertices per mesh
+
+_EYE_M = np.array([0.55, 0.75, 0.38])  # from the robot: front-left and above
+_TARGET_Z_M = 0.14
+_FIELD_OF_VIEW_DEG = 50.0
+_NEAR_M, _FAR_M = 0.05, 20.0
+_LIGHT = (1.0, 1.5, 3.0)
+
+
+class Camera:
+    """Takes pictures that follow a twin from its front-left; the view never turns.
+
+    Args:
+        robot: the twin to look at.
+        width: of a picture, pixels.
+        height: of a picture, pixels.
+    """
+
+    def __init__(self, robot: PyBulletRobot, width: int = 640, height: int = 480) -> None:
+        self._robot = robot
+        self._size = (width, height)
+        self._stage: int = pybullet.connect(pybullet.DIRECT)
+        self._puppet = Minitaur(self._stage, robot.body)
+        paint_ground(robot.terrain, self._stage)
+        self._projection = pybullet.computeProjectionMatrixFOV(
+            _FIELD_OF_VIEW_DEG, width / height, _NEAR_M, _FAR_M
+        )
+
+    def shot(self) -> Picture:
+        """(height, width, 3) uint8, RGB: the twin as it stands now."""
+        self._pose_puppet()
+        x, y, _ = self._robot.true_state().position_m
+        target = np.array([x, y, _TARGET_Z_M])
+        view = pybullet.computeViewMatrix(target + _EYE_M, target, [0.0, 0.0, 1.0])
+        width, height = self._size
+        _, _, pixels, _, _ = pybullet.getCameraImage(
+            width,
+            height,
+            view,
+            self._projection,
+            lightDirection=_LIGHT,
+            shadow=1,
+            renderer=pybullet.ER_TINY_RENDERER,
+            flags=pybullet.ER_NO_SEGMENTATION_MASK,
+            physicsClientId=self._stage,
+        )
+        rgba = np.asarray(pixels, dtype=np.uint8).reshape(height, width, 4)
+        return np.ascontiguousarray(rgba[:, :, :3])
+
+    def close(self) -> None:
+        """Take the stage down; safe to call twice. The twin stays."""
+        if self._stage >= 0:
+            pybullet.disconnect(physicsClientId=self._stage)
+            self._stage = -1
+
+    def _pose_puppet(self) -> None:
+        robot, stage = self._robot, self._stage
+        place = pybullet.getBasePositionAndOrientation(
+            robot.quadruped, physicsClientId=robot.client
+        )
+        pybullet.resetBasePositionAndOrientation(self._puppet.id, *place, physicsClientId=stage)
+        for joint in (*robot.model.motors, *robot.model.knees):
+            angle = pybullet.getJointState(robot.quadruped, joint, physicsClientId=robot.client)[0]
+            pybullet.resetJointState(self._puppet.id, joint, angle, physicsClientId=stage)
+
+
+def paint_ground(terrain: Terrain, client: int) -> None:
+    """Put a checkered picture of the ground into a PyBullet world; nothing can touch it."""
+    squares = list(_tiles(terrain) if terrain.kind == "slots" else _squares(terrain))
+    for colour, chosen in zip(COLOURS[terrain.kind], (squares[0::2], squares[1::2]), strict=True):
+        for start in range(0, len(chosen), _MESH_QUADS):
+            _paint(chosen[start : start + _MESH_QUADS], colour, client)
+    if terrain.kind == "slots":
+        half_m, depth_m = 4.0 * _HALF_GROUND_M, -terrain.slot_depth_m
+        _paint([(-half_m, half_m, -half_m, half_m, *[depth_m] * 4)], _SLOT_COLOUR, client)
+
+
+def _squares(terrain: Terrain) -> Iterator[Quad]:
+    """Squares of the ground, row by row, so that every second one makes a checkerboard."""
+    # An odd number per row puts neighbours of different rows on different colours.
+    n = 2 * round(_HALF_GROUND_M / _SQUARE_M) + 1
+    lines = (np.arange(n + 1) - n / 2.0) * _SQUARE_M
+    heights = [[surface_height(terrain, float(x), float(y)) for y in lines] for x in lines]
+    for i, (x0, x1) in enumerate(pairwise(lines.tolist())):
+        for j, (y0, y1) in enumerate(pairwise(lines.tolist())):
+            corners = (heights[i][j], heights[i + 1][j], heights[i + 1][j + 1], heights[i][j + 1])
+            yield (x0, x1, y0, y1, *corners)
+
+
+def _tiles(terrain: Terrain) -> Iterator[Quad]:
+    """The upper faces of a doormat's tiles."""
+    x_lines, y_lines = slot_lines(terrain)
+    half_m = terrain.slot_width_m / 2.0
+    # As in `_squares`, an odd number per row.
+    y_lines = y_lines[: len(y_lines) - len(y_lines) % 2]
+    for x0, x1 in pairwise(x_lines.tolist()):
+        for y0, y1 in pairwise(y_lines.tolist()):
+            yield (x0 + half_m, x1 - half_m, y0 + half_m, y1 - half_m, 0.0, 0.0, 0.0, 0.0)
+
+
+def _paint(quads: list[Quad], colour: tuple[float, ...], client: int) -> None:
+    """One visual body of quads, seen from above."""
+    vertices: list[list[float]] = []
+    indices: list[int] = []
+    for x0, x1, y0, y1, *z in quads:
+        first = len(vertices)
+        vertices += [[x0, y0, z[0]], [x1, y0, z[1]], [x1, y1, z[2]], [x0, y1, z[3]]]
+        indices += [first, first + 1, first + 2, first, first + 2, first + 3]
+    shape = pybullet.createVisualShape(
+        pybullet.GEOM_MESH,
+        vertices=vertices,
+        indices=indices,
+        normals=[[0.0, 0.0, 1.0]] * len(vertices),
+        uvs=[[0.0, 0.0]] * len(vertices),
+        rgbaColor=colour,
+        physicsClientId=client,
+    )
+    pybullet.createMultiBody(0, -1, shape, physicsClientId=client)
