@@ -41,7 +41,7 @@ FloatArray = npt.NDArray[np.float64]
 
 REACHED_RAD = 0.3
 LONGEST_PERIOD_S = 0.1  # a late call moves the targets no further than this long would
-MAX_WEIGHINGS = 6
+MAX_WEIGHINGS = 4
 JAMMED_RAD = 0.5
 RANGE_MARGIN_RAD = 0.1
 
@@ -103,6 +103,7 @@ class StandUp:
         self._on_belly = True
         self._weighings = 0
         self._lean_sum = np.zeros(N_LEGS)
+        self._lean_count = 0
         self._jammed = np.zeros(N_LEGS, dtype=np.bool_)
         self._last_s: float | None = None
         self._move_s = 0.0
@@ -164,6 +165,7 @@ class StandUp:
         elif move.phase is StandUpPhase.WEIGH and self._move_s > 0.5 * WEIGH_S:
             swing, extension = motor_to_leg(state.motor_angle_rad - move.goal_rad)
             self._lean_sum += swing
+            self._lean_count += 1
             self._jammed = np.abs(extension) > JAMMED_RAD
         reached = move.until_reached and bool(
             np.abs(move.goal_rad - state.motor_angle_rad).max() < REACHED_RAD
@@ -190,11 +192,10 @@ class StandUp:
         elif phase is StandUpPhase.ROLL:
             self._begin(state)
         elif phase is StandUpPhase.WEIGH and self._weighed_wrong().any():
-            self._plan(self._library.whip(self._weighed_wrong(), self._on_belly))
+            rng = self._rng if self._weighings > 1 else None
+            self._plan(self._library.whip(self._weighed_wrong(), self._on_belly, rng))
         elif phase is not StandUpPhase.WEIGH and self._can_weigh(state):
-            self._weighings += 1
-            self._lean_sum[:] = 0.0
-            self._plan(self._library.weigh(self._on_belly))
+            self._weigh(from_anywhere=phase is not StandUpPhase.WHIP)
         else:
             if phase is StandUpPhase.WEIGH:
                 self._tangled = False
@@ -205,11 +206,17 @@ class StandUp:
         self._weighings = 0
         self._on_belly = self._upright(state)
         if self._can_weigh(state):
-            self._plan(self._library.gather_to_weigh(self._on_belly))
-        elif self._on_belly and not self._out_of_range(state):
+            self._weigh(from_anywhere=True)
+        elif self._on_belly and not self._tangled and not self._out_of_range(state):
             self._plan(self._library.ready(self._target))
         else:
             self._plan(self._library.gather())
+
+    def _weigh(self, from_anywhere: bool) -> None:
+        self._weighings += 1
+        self._lean_sum[:] = 0.0
+        self._lean_count = 0
+        self._plan(self._library.weigh(self._on_belly, from_anywhere))
 
     def _plan(self, moves: list[Move]) -> None:
         self._moves = deque(moves)
@@ -239,7 +246,8 @@ class StandUp:
 
     def _weighed_wrong(self) -> npt.NDArray[np.bool_]:
         # A jammed leg, its shanks across its cranks, has no side yet: the whip shakes it loose.
-        return wrong_way_round(self._lean_sum, self._on_belly) | self._jammed
+        lean = self._lean_sum / max(self._lean_count, 1)
+        return wrong_way_round(lean, self._on_belly) | self._jammed
 
     def _out_of_range(self, state: RobotState) -> bool:
         """Whether a leg is where no walk brings it."""

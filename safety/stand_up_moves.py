@@ -29,7 +29,8 @@ BoolArray = npt.NDArray[np.bool_]
 LEAN_RAD = 1.0
 WEIGH_EXTENSION_RAD = 2.0
 WEIGH_KP = 0.25
-WEIGH_S = 0.32
+WEIGH_S = 0.36
+WRONG_LEAN_RAD = 0.04  # legs lean by 0.1, one way or the other
 
 
 class StandUpPhase(enum.Enum):
@@ -140,48 +141,64 @@ class Moves:
         rate = self._settings.gather_rate_rad_s
         return [self._move(StandUpPhase.GATHER, 0.0, 1.0, 1.0, rate, until_reached=True)]
 
-    def gather_to_weigh(self, on_belly: bool) -> list[Move]:
-        """All legs to the posture in which they are weighed."""
-        rate, swing = self._settings.gather_rate_rad_s, self._swing(LEAN_RAD, on_belly)
-        return [
-            self._move(
-                StandUpPhase.GATHER, swing, WEIGH_EXTENSION_RAD, 0.8, rate, until_reached=True
-            )
-        ]
+    def weigh(self, on_belly: bool, from_anywhere: bool) -> list[Move]:
+        """Hold the legs to the sky, leaning, by a weak spring.
 
-    def weigh(self, on_belly: bool) -> list[Move]:
-        """Hold the legs leaning, by a weak spring."""
-        swing = np.full(N_LEGS, self._swing(LEAN_RAD, on_belly))
-        goal = leg_to_motor(swing, np.full(N_LEGS, WEIGH_EXTENSION_RAD))
+        Args:
+            on_belly: where the sky is.
+            from_anywhere: the legs have to get there first.
+        """
         s = self._settings
-        return [Move(StandUpPhase.WEIGH, goal, WEIGH_S, s.gather_rate_rad_s, WEIGH_KP, s.kd)]
+        rate, swing = s.gather_rate_rad_s, self._swing(LEAN_RAD, on_belly)
+        bring = self._move(
+            StandUpPhase.GATHER, swing, WEIGH_EXTENSION_RAD, 0.8, rate, until_reached=True
+        )
+        hold = Move(StandUpPhase.WEIGH, bring.goal_rad, WEIGH_S, rate, WEIGH_KP, s.kd)
+        return [bring, hold] if from_anywhere else [hold]
 
-    def whip(self, wrong: BoolArray, on_belly: bool) -> list[Move]:
-        """Turns the shanks of the legs `wrong` (4,) about; the others stay."""
-        # Angle from the vertical, extension, time, rate. The numbers are from a search in the twin.
-        steps = ((-1.2, 2.2, 0.2, 25.0), (-1.2, 3.13, 0.1, 25.0), (0.1, 3.13, 0.06, 45.0))
+    def whip(
+        self, wrong: BoolArray, on_belly: bool, rng: np.random.Generator | None = None
+    ) -> list[Move]:
+        """Turns the shanks of the legs `wrong` (4,) about; the others stay.
+
+        Args:
+            wrong: which legs.
+            on_belly: where the sky is.
+            rng: varies the whip, for legs that it did not help before.
+        """
+        start, first_extension, dwell_s, middle = -1.2, 2.2, 0.1, 0.1
+        if rng is not None:
+            first_extension = float(rng.choice([0.0, 2.2, 3.13]))
+            start, dwell_s = -rng.uniform(0.9, 1.7), rng.uniform(0.04, 0.25)
+            middle = rng.uniform(-0.4, 0.3)
+        side = 1.0 if rng is None else float(rng.choice([-1.0, 1.0]))
+        # Angle from the vertical, extension, time, rate: lean back, open, swing over the top, close
+        # on the way down. From a search in the twin.
+        steps = (
+            (side * start, first_extension, 0.2, 25.0),
+            (side * start, 3.13, dwell_s, 25.0),
+            (side * middle, 3.13, 0.06, 45.0),
+            (side * 1.35, 2.0, 0.12, 80.0),
+            (LEAN_RAD, 2.0, 0.1 if side > 0.0 else 0.2, 25.0),
+        )
+        s = self._settings
         moves = []
-        for angle, extension, duration_s, rate in (*steps, (1.35, 2.0, 0.12, 80.0)):
+        for angle, extension, duration_s, rate in steps:
             swing = np.where(wrong, self._swing(angle, on_belly), self._swing(LEAN_RAD, on_belly))
             goal = leg_to_motor(swing, np.where(wrong, extension, WEIGH_EXTENSION_RAD))
-            s = self._settings
             moves.append(Move(StandUpPhase.WHIP, goal, duration_s, rate, s.kp, s.kd))
         return moves
 
     def roll(self, script: RollOver, near_is_left: bool) -> list[Move]:
-        """The phases of a roll-over."""
+        """The phases of a roll-over, from the posture in which they were found."""
         s = self._settings
-        return [
-            Move(
-                StandUpPhase.ROLL,
-                leg_to_motor(*phase.legs(near_is_left)),
-                phase.duration_s,
-                script.rate_rad_s,
-                s.kp,
-                s.kd,
-            )
-            for phase in script.phases
+        moves = [
+            self._move(StandUpPhase.ROLL, 0.0, 1.0, 0.4, s.gather_rate_rad_s, until_reached=True)
         ]
+        for phase in script.phases:
+            goal, rate = leg_to_motor(*phase.legs(near_is_left)), script.rate_rad_s
+            moves.append(Move(StandUpPhase.ROLL, goal, phase.duration_s, rate, s.kp, s.kd))
+        return moves
 
     def _check(self) -> Move:
         # With the stiffness of the walk, so that the hand-over does not jolt; but better damped.
@@ -215,6 +232,7 @@ def wrong_way_round(swing_error_rad: FloatArray, on_belly: bool) -> BoolArray:
         on_belly: as in `Moves.weigh`.
 
     Returns:
-        (4,) True where the leg has to be whipped.
+        (4,) True where the leg has to be whipped. A leg in doubt is left alone: the whip turns a
+        right leg about as well as a wrong one.
     """
-    return np.asarray((-swing_error_rad if on_belly else swing_error_rad) > 0.0)
+    return np.asarray((-swing_error_rad if on_belly else swing_error_rad) > WRONG_LEAN_RAD)
