@@ -124,7 +124,11 @@ class PyBulletRobot:
         self._torque_nm: list[float] = list(_LIMP)
         self._command_until_s = 0.0
         self._stopping_until_s: float | None = None
-        self._build_world(self.terrain)
+        try:
+            self._build_world(self.terrain)
+        except Exception:
+            self.close()
+            raise
         latency_s = max(self.settings.sensor_latency_s, self.settings.pd_latency_s)
         # Newest first; one more for the acceleration, one for a latency between two steps.
         self._history: deque[Sample] = deque(maxlen=math.ceil(latency_s / self._dt_s) + 2)
@@ -165,11 +169,15 @@ class PyBulletRobot:
         )
 
     def command(self, command: MotorCommand) -> MotorCommand:
-        """Take new targets; a command that is not finite is refused.
+        """Take new targets; a command that is not eight finite numbers is refused.
 
         Raises:
-            ValueError: a target or gain is not finite.
+            ValueError: a target or gain is not finite, or there are not 8 targets.
         """
+        if command.angle_rad.shape != (N_MOTORS,):
+            raise ValueError(
+                f"motor command has shape {command.angle_rad.shape}, not ({N_MOTORS},)"
+            )
         if not (
             np.isfinite(command.angle_rad).all()
             and math.isfinite(command.kp)

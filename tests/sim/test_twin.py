@@ -202,6 +202,8 @@ def test_a_command_that_is_no_number_is_refused_and_the_old_one_stays(make_twin,
     ):
         with pytest.raises(ValueError, match="not finite"):
             twin.command(wrong)
+    with pytest.raises(ValueError, match="shape"):
+        twin.command(command(twin, np.full(7, 2.0)))
     twin.advance(DT_S)
     assert (twin.shaft_torque_nm > 0).all()
 
@@ -240,7 +242,12 @@ def test_a_blocked_motor_overheats_and_comes_back(floating, command):
     assert not twin.shaft_torque_nm[0]
     warm = twin.read().motor_temperature_c
     assert warm[0] > warm[1] + 1.0
-    for _ in range(110):
+    for _ in range(25):
+        twin.command(command(twin, hot, kp=1.0))
+        twin.advance(0.02)
+        assert not twin.shaft_torque_nm[0]
+    assert twin.read().motor_temperature_c[0] < warm[0]  # a motor that is off cools
+    for _ in range(85):
         twin.command(command(twin, angle + 0.05, kp=1.0))
         twin.advance(0.02)
     assert twin.read().faults == Fault.NONE
