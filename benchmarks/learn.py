@@ -56,7 +56,12 @@ def run_one(
     learn = [*robot, "learn", "--terrain", study.terrain, "--tasks", study.tasks, "--json"]
     learn += ["--minutes", str(minutes), "--seed", str(seed), "--run-dir", str(folder), *extra]
     with (out / f"{study.name}-s{seed}.log").open("w") as log:
-        subprocess.run(learn, check=True, env=environment, stdout=log, stderr=log)
+        # 3: the robot asked for a person. That is a result, and a bad one, not a crash.
+        code = subprocess.run(
+            learn, check=False, env=environment, stdout=log, stderr=log
+        ).returncode
+        if code not in (0, 3):
+            raise RuntimeError(f"robot learn left with {code}; see {log.name}")
     evaluate = [*robot, "eval", str(folder), "--json", "--episodes", str(eval_episodes)]
     answer = subprocess.run(evaluate, check=True, env=environment, capture_output=True, text=True)
     evaluation = json.loads(answer.stdout.strip().splitlines()[-1])
@@ -64,6 +69,7 @@ def run_one(
     episodes = sum(task["episodes"] for task in summary["tasks"].values())
     return {
         "seed": seed,
+        "status": summary["status"],
         "robot_minutes": summary["robot_minutes"],
         "wall_minutes": summary["wall_seconds"] / 60.0,
         "steps": summary["steps"],
@@ -118,7 +124,7 @@ def report(study: Study, results: list[dict[str, object]]) -> dict[str, object]:
         print(
             f"{r['seed']:4}  {r['robot_minutes']['total']:7.2f}  {r['wall_minutes']:4.1f}  "
             f"{r['falls']:5}  {r['exits_share']:5.1%}  {r['human_resets']:5}  "
-            f"{'never' if goal is None else f'{goal:.2f}':>7}  {figures}"
+            f"{'never' if goal is None else f'{goal:.2f}':>7}  {figures}  {r['status']}"
         )
     medians = {t: statistics.median(measure(t, r["tasks"][t]) for r in results) for t in tasks}
     print("median" + " " * 45 + "  ".join(f"{medians[t]:9.2f}" for t in tasks))

@@ -200,7 +200,7 @@ def evaluate(
 
         with _failures():
             try:
-                result = measure(run, terrain, episodes, seconds)
+                result = measure(run, terrain, episodes, seconds, film=terrain is None)
             except PolicyInvalid as error:
                 _fail(str(error))
     if as_json:

@@ -141,7 +141,7 @@ class Episodes:
             state, before, pose = self._rig.robot.read(), pose, self._rig.pose.latest()
             roll, pitch, _ = roll_pitch_yaw(state.attitude_xyzw)
             steps += 1
-            ended = self._ending(roll, pitch, pose, before, fenced, steps >= max_steps)
+            ended = self._ending(roll, pitch, pose, start, fenced, steps >= max_steps)
             travelled += self._velocity(before, pose, before.yaw_rad)
             episode_frame = self._config.reward.frame == "episode"
             frame_yaw = start.yaw_rad if episode_frame else before.yaw_rad
@@ -205,13 +205,13 @@ class Episodes:
         return -np.atleast_1d(np.asarray(margin, dtype=np.float64))
 
     def _ending(
-        self, roll: float, pitch: float, pose: Pose2D, before: Pose2D, fenced: bool, timeout: bool
+        self, roll: float, pitch: float, pose: Pose2D, start: Pose2D, fenced: bool, timeout: bool
     ) -> str:
         e = self._config.episode
         if is_fallen(roll, pitch, e.fall_roll_rad, e.fall_pitch_rad):
             return "fall"
         if self._stop_requested():
             return "stop"
-        if fenced and self._workspace.leaving(pose, before):
+        if fenced and self._workspace.left(pose, start):
             return "exit"
         return "timeout" if timeout else ""

@@ -8,6 +8,7 @@ and its speed still counts over the whole time. Nothing is learned.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from hardware.rotation import quaternion, wrap_to_pi
 from learning.policy import NumpyPolicy, PolicyInvalid, load_policies
 from robot.config import Config, with_terrain
 from robot.episode import Episodes
+from robot.film import FilmStrip
 from robot.learning_setup import observation_layout, policy_metadata
 from robot.observation import Observer
 from robot.reset import Resetter
@@ -63,7 +65,11 @@ class RollOut:
 
 
 def evaluate(
-    run: Path, terrain: str | None = None, episodes: int = 5, seconds: float = 10.0
+    run: Path,
+    terrain: str | None = None,
+    episodes: int = 5,
+    seconds: float = 10.0,
+    film: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a run's policies.
 
@@ -72,6 +78,7 @@ def evaluate(
         terrain: another terrain than the one learned on.
         episodes: roll-outs per task.
         seconds: length of each.
+        film: leave pictures of each task's first roll-out for the report, if Pillow is there.
 
     Returns:
         `{"tasks": {name: {"speed_m_s", "turn_rate_rad_s", "falls", "episodes", ...}}}`.
@@ -88,8 +95,10 @@ def evaluate(
         config = with_terrain(config, terrain)
     tasks = {}
     for task in config.tasks:
+        frames = folder.path / "report" / "frames" if film else None
         outs = [
-            _roll_out(config, task, policies[task], number, seconds) for number in range(episodes)
+            _roll_out(config, task, policies[task], number, seconds, None if number else frames)
+            for number in range(episodes)
         ]
         tasks[task] = _summary(outs)
     return {
@@ -152,7 +161,12 @@ def place_at_edge(rig: Rig, config: Config, task: str, rng: np.random.Generator)
 
 
 def _roll_out(
-    config: Config, task: str, policy: NumpyPolicy, number: int, seconds: float
+    config: Config,
+    task: str,
+    policy: NumpyPolicy,
+    number: int,
+    seconds: float,
+    frames: Path | None,
 ) -> RollOut:
     seed = SEED_OFFSET + config.run.seed + number
     rig = make_twin(config, seed)
@@ -163,15 +177,26 @@ def _roll_out(
             raise RobotError(f"evaluation of {task!r}: the twin can't stand up on this terrain")
         observer = Observer(observation_layout(config), rig.robot.body)
         episodes = Episodes(config, config.tasks, rig, actuator, observer)
+        strip = _film_strip(rig, frames, task)
         result = episodes.run(
             task,
             lambda observation: policy.act(observation, deterministic=True),
+            on_step=strip or (lambda step: None),
             length_s=seconds,
             fenced=False,
         )
+        if strip is not None:
+            strip.close()
         return RollOut(result, seconds, rig.clock.period_s)
     finally:
         rig.robot.close()
+
+
+def _film_strip(rig: Rig, frames: Path | None, task: str) -> FilmStrip | None:
+    """The camera of a roll-out; None if nobody asked, or nothing can write pictures."""
+    if frames is None or importlib.util.find_spec("PIL") is None:
+        return None
+    return FilmStrip(rig.robot, frames, task, rig.clock.period_s)
 
 
 def _summary(outs: list[RollOut]) -> dict[str, Any]:

@@ -129,6 +129,7 @@ class LearningLoop:
         budget_s = self._config.run.minutes * 60.0
         while self._tally.total_s < budget_s:
             if self._stop.requested:
+                self._view.message("stopping: the robot settles and the run is saved")
                 return "interrupted"
             if not self._stand_up():
                 return "interrupted" if self._stop.requested else "needs_help"

@@ -72,7 +72,10 @@ def write_report(run: RunFolder) -> Path:
             headline=headline(data),
             tasks=_task_rows(data),
             figures=figures,
-            frames=[_inline(path, "png") for path in _frames(folder / "frames")],
+            strips={
+                task: [_inline(path, "png") for path in paths]
+                for task, paths in film_strips(folder / "frames").items()
+            },
             facts=_facts(data),
             config=config_to_yaml(data.config),
         )
@@ -164,11 +167,16 @@ def _svg(figure: Figure) -> str:
     return _data_uri(buffer.getvalue(), "svg+xml")
 
 
-def _frames(folder: Path) -> list[Path]:
-    """Up to `FRAMES_SHOWN` of the frames there, evenly spread, in order."""
-    frames = sorted(folder.glob("*.png"))
-    picked = np.linspace(0, len(frames) - 1, min(FRAMES_SHOWN, len(frames))).round().astype(int)
-    return [frames[index] for index in picked]
+def film_strips(folder: Path) -> dict[str, list[Path]]:
+    """Per task up to `FRAMES_SHOWN` of its `<task>-<number>.png`, evenly spread, in order."""
+    strips: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*-*.png")):
+        strips.setdefault(path.stem.rpartition("-")[0], []).append(path)
+    for task, frames in strips.items():
+        shown = min(FRAMES_SHOWN, len(frames))
+        picked = np.linspace(0, len(frames) - 1, shown).round().astype(int)
+        strips[task] = [frames[index] for index in picked]
+    return strips
 
 
 def _inline(path: Path, kind: str) -> str:

@@ -10,6 +10,9 @@ from hardware.robot import Pose2D
 from hardware.rotation import wrap_to_pi
 
 
+STRAY_M = 0.3  # half a robot
+
+
 @dataclass(frozen=True)
 class Workspace:
     """A rectangle around the origin of the world frame.
@@ -28,9 +31,15 @@ class Workspace:
         """Whether the robot's middle is inside."""
         return abs(pose.x_m) <= self.half_length_m and abs(pose.y_m) <= self.half_width_m
 
-    def leaving(self, pose: Pose2D, before: Pose2D) -> bool:
-        """Outside, and not on the way back in: a roll-out that started outside may walk home."""
-        return not self.contains(pose) and self._excess_m(pose) > self._excess_m(before) + 1e-9
+    def left(self, pose: Pose2D, start: Pose2D) -> bool:
+        """Whether a roll-out has left the workspace.
+
+        A stand-up may roll the robot over the edge. A roll-out that starts outside is on its way
+        home: it has left only once it is `STRAY_M` further out than it began.
+        """
+        if self.contains(start):
+            return not self.contains(pose)
+        return self._excess_m(pose) > self._excess_m(start) + STRAY_M
 
     def _excess_m(self, pose: Pose2D) -> float:
         return max(abs(pose.x_m) - self.half_length_m, abs(pose.y_m) - self.half_width_m, 0.0)

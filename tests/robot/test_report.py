@@ -53,7 +53,7 @@ def page(run):
     frames = run.path / "report" / "frames"
     frames.mkdir(parents=True)
     for number in range(20):
-        (frames / f"{number:03d}.png").write_bytes(PNG)
+        (frames / f"forward-{number:02d}.png").write_bytes(PNG)
     path = write_report(RunFolder.open(run.path))
     assert path == run.path / "report" / "report.html"
     return Page(path.read_text())

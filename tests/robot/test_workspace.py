@@ -21,11 +21,14 @@ def test_inside_and_outside():
     assert not SPACE.contains(pose(0.0, -1.01))
 
 
-def test_a_robot_outside_may_walk_in_but_not_further_out():
-    assert SPACE.leaving(pose(2.1, 0.0), before=pose(1.9, 0.0))
-    assert SPACE.leaving(pose(2.2, 0.0), before=pose(2.1, 0.0))
-    assert not SPACE.leaving(pose(2.1, 0.0), before=pose(2.2, 0.0))
-    assert not SPACE.leaving(pose(1.9, 0.0), before=pose(1.8, 0.0))
+def test_a_roll_out_that_starts_outside_may_walk_home_but_not_far_away():
+    assert SPACE.left(pose(2.01, 0.0), start=pose(1.9, 0.0))
+    assert not SPACE.left(pose(1.99, 0.0), start=pose(1.9, 0.0))
+    outside = pose(2.2, 0.0)
+    assert not SPACE.left(pose(2.45, 0.0), start=outside)
+    assert not SPACE.left(pose(2.1, 0.0), start=outside)
+    assert not SPACE.left(pose(1.0, 0.0), start=outside)
+    assert SPACE.left(pose(2.51, 0.0), start=outside)
 
 
 @pytest.mark.parametrize(
