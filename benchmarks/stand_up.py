@@ -2,10 +2,13 @@
 """Drops the twin in random postures and counts how often the scripted stand-up gets it on its feet.
 
 Every drop: an orientation uniform over all rotations, motor angles uniform over the range of a leg
-(in every fourth drop over one and a half turns, so that legs are tangled), let go limp from 0.35 m,
-one second to fall, then the stand-up. Success is judged by the twin's true state a second after
-the controller says it is done: base near the height of the stance, roll and pitch under 0.3 rad, at
-rest, and all that within 8 s of the stand-up's start. The controller's own opinion does not count.
+(in every fourth drop over one and a half turns, so that legs are tangled), let go from 0.35 m, one
+second to fall, then the stand-up. `--fall limp`: without any torque, so that the legs whirl freely
+and some close the wrong way round. `--fall damped`: after `Stop.SETTLE`, as the robot falls in use.
+
+Success is judged by the twin's true state one second after the controller says it is done: base
+near the height of the stance, roll and pitch under 0.3 rad, at rest, and "done" within 8 s of the
+stand-up's start. The controller's own opinion does not count.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import numpy as np
 import yaml
 
 from hardware.body import MINITAUR
-from hardware.robot import MotorCommand
+from hardware.robot import MotorCommand, Stop
 from hardware.rotation import roll_pitch_yaw, world_z_in_body
 from safety.stand_up import StandUp, StandUpCommand
 from sim.terrain import Terrain, surface_height
@@ -32,7 +35,7 @@ from sim.twin import PyBulletRobot, TrueState
 TERRAINS = Path(__file__).parent.parent / "configs" / "terrains"
 PERIOD_S = 0.02
 DROP_HEIGHT_M = 0.35
-LIMP_S = 1.0
+FALL_S = 1.0
 TIME_LIMIT_S = 8.0
 HOLD_S = 1.0  # after the controller says done, before it is believed
 LEVEL_RAD = 0.3
@@ -100,13 +103,15 @@ def stands(state: TrueState, terrain: Terrain, stance_m: float) -> bool:
     )
 
 
-def run_drop(seed: int, terrain: Terrain, stance_m: float) -> Drop:
+def run_drop(seed: int, terrain: Terrain, stance_m: float, fall: str = "limp") -> Drop:
     """One drop, from the fall to the verdict."""
     rng = np.random.default_rng(seed)
     robot = PyBulletRobot(terrain, seed=seed)
     quaternion, motor_rad = random_posture(rng)
     robot.place(np.array([0.0, 0.0, DROP_HEIGHT_M]), quaternion, motor_rad)
-    robot.advance(LIMP_S)
+    if fall == "damped":
+        robot.stop(Stop.SETTLE)
+    robot.advance(FALL_S)
     start_up_z = float(world_z_in_body(robot.true_state().quaternion_xyzw)[2])
     script = StandUp(robot.body, rng)
     start_s = robot.time_s
@@ -145,13 +150,14 @@ def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def summarise(drops: list[Drop], terrain: str, stance_m: float) -> dict[str, object]:
+def summarise(drops: list[Drop], terrain: str, fall: str, stance_m: float) -> dict[str, object]:
     """Rates and times of all drops."""
     ok = [drop for drop in drops if drop.ok]
     times = np.array([drop.time_s for drop in ok]) if ok else np.array([math.nan])
     low, high = wilson(len(ok), len(drops))
     return {
         "terrain": terrain,
+        "fall": fall,
         "drops": len(drops),
         "success_within_8_s": len(ok) / len(drops),
         "wilson_95": [low, high],
@@ -167,7 +173,7 @@ def summarise(drops: list[Drop], terrain: str, stance_m: float) -> dict[str, obj
     }
 
 
-def _run(job: tuple[int, Terrain, float]) -> Drop:
+def _run(job: tuple[int, Terrain, float, str]) -> Drop:
     return run_drop(*job)
 
 
@@ -178,6 +184,7 @@ def main() -> None:
     )
     parser.add_argument("--drops", type=int, default=1000)
     parser.add_argument("--terrain", choices=["flat", "mattress", "doormat"], default="flat")
+    parser.add_argument("--fall", choices=["limp", "damped"], default="limp")
     parser.add_argument("--seed", type=int, default=0, help="of the first drop; the rest count up")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
@@ -186,13 +193,13 @@ def main() -> None:
     n = 20 if arguments.quick else arguments.drops
     terrain = load_terrain(arguments.terrain)
     stance_m = stance_height_m(terrain)
-    jobs = [(arguments.seed + i, terrain, stance_m) for i in range(n)]
+    jobs = [(arguments.seed + i, terrain, stance_m, arguments.fall) for i in range(n)]
     start = time.monotonic()
     with get_context("spawn").Pool(arguments.jobs) as pool:
         drops = list(pool.imap(_run, jobs, chunksize=4))
-    result = summarise(drops, arguments.terrain, stance_m)
+    result = summarise(drops, arguments.terrain, arguments.fall, stance_m)
     low, high = result["wilson_95"]
-    print(f"{arguments.terrain}: {n} drops, seeds from {arguments.seed}")
+    print(f"{arguments.terrain}, {arguments.fall} fall: {n} drops, seeds from {arguments.seed}")
     print(f"  within {TIME_LIMIT_S:.0f} s: {result['success_within_8_s']:.2%}", end=" ")
     print(f"(Wilson 95 %: {low:.2%} to {high:.2%})")
     print(f"  time: {result['time_s']}  attempts: {result['attempts']}")

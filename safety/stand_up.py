@@ -44,6 +44,7 @@ LONGEST_PERIOD_S = 0.1  # a late call moves the targets no further than this lon
 MAX_WEIGHINGS = 4
 JAMMED_RAD = 0.5
 RANGE_MARGIN_RAD = 0.1
+GIVE_WAY_RAD_S = 80.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +148,11 @@ class StandUp:
             return StandUpCommand(
                 self._target.copy(), move.kp, move.kd, self._ended, done, failed=not done
             )
-        step = move.rate_rad_s * period_s
-        self._target = self._target + np.clip(move.goal_rad - self._target, -step, step)
-        self._spare_hot_motors(state, move, period_s)
+        tired = self._tired(state, move, period_s)
+        goal = np.where(tired, state.motor_angle_rad, move.goal_rad)
+        rate = np.where(tired, max(move.rate_rad_s, GIVE_WAY_RAD_S), move.rate_rad_s)
+        step = rate * period_s
+        self._target = self._target + np.clip(goal - self._target, -step, step)
         return StandUpCommand(self._target.copy(), move.kp, move.kd, move.phase)
 
     # -- which move comes next -----------------------------------------------------------------
@@ -181,6 +184,8 @@ class StandUp:
     def _plan_after(self, phase: StandUpPhase, state: RobotState) -> None:
         """The next moves, once the planned ones are over."""
         upright = self._upright(state)
+        if phase is StandUpPhase.GATHER:
+            self._on_belly = upright
         if phase is StandUpPhase.CHECK or (phase is StandUpPhase.ROLL and not upright):
             if self.attempts >= self._max_attempts:
                 self._ended = StandUpPhase.FAILED
@@ -239,9 +244,9 @@ class StandUp:
         return float(world_z_in_body(state.attitude_xyzw)[2]) > self._settings.upright_cos
 
     def _can_weigh(self, state: RobotState) -> bool:
-        """Whether legs have to be weighed and the robot lies as it was when they were gathered."""
+        """Whether legs have to be weighed, and the robot lies, or will once they are in the air."""
         up = float(world_z_in_body(state.attitude_xyzw)[2])
-        flat = (up if self._on_belly else -up) > self._settings.flat_cos
+        flat = up > self._settings.upright_cos if self._on_belly else -up > self._settings.back_cos
         return self._tangled and flat and self._weighings < MAX_WEIGHINGS
 
     def _weighed_wrong(self) -> npt.NDArray[np.bool_]:
@@ -272,14 +277,13 @@ class StandUp:
             and sag.sum() > s.carries_rad
         )
 
-    def _spare_hot_motors(self, state: RobotState, move: Move, period_s: float) -> None:
-        """Takes back the target of a motor that strains, before its board switches it off."""
+    def _tired(self, state: RobotState, move: Move, period_s: float) -> npt.NDArray[np.bool_]:
+        """(8,) motors that have strained so long that they must give way, or overheat."""
         angle, velocity = state.motor_angle_rad, state.motor_velocity_rad_s
         torque = motor_torque_nm(self._target, angle, velocity, move.kp, move.kd)
         strained = np.abs(torque) > 0.9 * self._body.overheat_torque_nm
         self._hot_s = np.where(strained, self._hot_s + period_s, 0.0)
-        tired = self._hot_s > self._settings.hot_s
-        self._target[tired] = angle[tired]
+        return np.asarray(self._hot_s > self._settings.hot_s)
 
 
 def _check_finite(state: RobotState) -> None:

@@ -58,7 +58,6 @@ class StandUpSettings:
         rise_rate_rad_s: speed of the motor targets while rising.
         upright_cos: cosine of the tilt up to which the robot counts as upright.
         back_cos: minus the cosine of the tilt beyond which it lies on its back.
-        flat_cos: the same for lying flat enough to weigh the legs.
         level_rad: largest roll and pitch of a robot that stands.
         calm_rad_s: largest angular rate of a robot that stands.
         holds_rad: largest error of a motor in the stance.
@@ -73,13 +72,12 @@ class StandUpSettings:
     rise_rate_rad_s: float = 8.0
     upright_cos: float = 0.75
     back_cos: float = 0.6
-    flat_cos: float = 0.85
     level_rad: float = 0.25
     calm_rad_s: float = 1.0
     holds_rad: float = 0.6
     carries_rad: float = 0.2
     steady_s: float = 0.1
-    hot_s: float = 0.7
+    hot_s: float = 0.6
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+import math
+
+import numpy as np
+import pytest
+
+from hardware.body import MINITAUR, leg_to_motor
+from hardware.robot import Fault, Implausible, MotorCommand, RobotState, Stop
+from hardware.rotation import quaternion, roll_pitch_yaw
+from safety.roll_over import FROM_BACK, FROM_SIDE, Phase
+from safety.stand_up import StandUp, StandUpPhase
+from safety.stand_up_moves import wrong_way_round
+from sim.twin import PyBulletRobot
+
+PERIOD_S = 0.02
+FASTEST_RAD_S = 80.0  # of any move of the script
+LEVEL = np.array([0.0, 0.0, 0.0, 1.0])
+
+
+def state_of(motor_rad, attitude=LEVEL, velocity=None):
+    return RobotState(
+        time_s=0.0,
+        motor_angle_rad=motor_rad,
+        motor_velocity_rad_s=np.zeros(8) if velocity is None else velocity,
+        motor_torque_nm=np.zeros(8),
+        motor_temperature_c=np.full(8, 25.0),
+        attitude_xyzw=attitude,
+        angular_velocity_rad_s=np.zeros(3),
+        acceleration_m_s2=np.array([0.0, 0.0, 9.81]),
+        battery_v=16.0,
+        faults=Fault.NONE,
+        age_s=0.0,
+    )
+
+
+def stand_up(robot, seed=0, limit_s=16.0):
+    """Run the script on a twin; returns whether it truly stands, the time and the commands."""
+    script = StandUp(robot.body, np.random.default_rng(seed))
+    state = robot.read()
+    script.reset(state)
+    start_s = robot.time_s
+    commands = []
+    while robot.time_s - start_s < limit_s:
+        command = script.step(state, robot.time_s)
+        commands.append(command)
+        if command.done or command.failed:
+            break
+        robot.command(MotorCommand(command.motor_angle_rad, command.kp, command.kd))
+        robot.advance(PERIOD_S)
+        state = robot.read()
+    time_s = robot.time_s - start_s
+    true = robot.true_state()
+    roll, pitch, _ = roll_pitch_yaw(true.quaternion_xyzw)
+    stands = commands[-1].done and max(abs(roll), abs(pitch)) < 0.3 and true.position_m[2] > 0.15
+    return stands, time_s, commands
+
+
+def dropped(roll, pitch, motor_rad, seed=0, height_m=0.25, fall=Stop.SETTLE):
+    robot = PyBulletRobot(seed=seed)
+    robot.place(np.array([0.0, 0.0, height_m]), quaternion(roll, pitch, 0.3), motor_rad)
+    robot.stop(fall)
+    robot.advance(0.8)
+    return robot
+
+
+STANCE = MINITAUR.stance_motor_rad()
+FOLDED = leg_to_motor(np.zeros(4), np.full(4, 0.6))
+WOUND = STANCE + np.array([0.0, 0.0, 2 * math.pi, 0.0, 0.0, -2 * math.pi, 0.0, 0.0])
+POSTURES = {
+    "belly": (0.0, 0.0, FOLDED),
+    "back": (math.pi, 0.0, STANCE),
+    "back, folded": (math.pi - 0.2, 0.1, FOLDED),
+    "left side": (-math.pi / 2, 0.0, STANCE),
+    "right side": (math.pi / 2, 0.0, STANCE),
+    "nose": (0.0, math.pi / 2, STANCE),
+    "tail": (0.3, -math.pi / 2, STANCE),
+    "legs at odds": (2.0, 0.4, leg_to_motor(np.array([1.4, -1.4, 0.8, -0.8]), np.full(4, 1.2))),
+    "wound up, belly": (0.0, 0.0, WOUND),
+    "wound up, back": (math.pi, 0.0, WOUND),
+}
+
+
+@pytest.mark.parametrize("name", POSTURES)
+def test_stands_up_from(name):
+    robot = dropped(*POSTURES[name])
+    stands, time_s, commands = stand_up(robot)
+    robot.close()
+    assert stands
+    assert time_s < 12.0
+    angles = np.stack([command.motor_angle_rad for command in commands])
+    assert np.isfinite(angles).all()
+    assert np.abs(np.diff(angles, axis=0)).max() <= FASTEST_RAD_S * PERIOD_S + 1e-9
+    assert all(0.0 < command.kp <= 1.5 for command in commands)
+
+
+def test_is_quick_when_it_stands_already():
+    rng = np.random.default_rng(1)
+    robot = PyBulletRobot()
+    robot.place(np.array([0.0, 0.0, 0.24]), LEVEL, STANCE)
+    for _ in range(4):
+        posture = STANCE + rng.uniform(-0.3, 0.3, size=8)
+        for _ in range(25):
+            robot.command(MotorCommand(posture, MINITAUR.kp, MINITAUR.kd))
+            robot.advance(PERIOD_S)
+        stands, time_s, commands = stand_up(robot)
+        assert stands
+        assert time_s <= 0.5
+        assert commands[0].phase is StandUpPhase.READY
+        angles = np.stack([command.motor_angle_rad for command in commands])
+        assert np.abs(np.diff(angles, axis=0)).max() <= 8.0 * PERIOD_S + 1e-9
+    robot.close()
+
+
+def run_blind(script, state, limit_s=100.0):
+    """Steps against a robot that does not move at all."""
+    time_s = 0.0
+    script.reset(state)
+    while time_s < limit_s:
+        command = script.step(state, time_s)
+        assert np.isfinite(command.motor_angle_rad).all()
+        if command.done or command.failed:
+            return command, time_s
+        time_s += PERIOD_S
+    raise AssertionError("the script never ended")
+
+
+@pytest.mark.parametrize("roll", [0.0, 0.6, math.pi / 2, -math.pi / 2, math.pi])
+@pytest.mark.parametrize("motors", [STANCE, WOUND], ids=["stance", "wound"])
+@pytest.mark.parametrize("attempts", [1, 5])
+def test_gives_up_after_its_attempts_in_bounded_time(roll, motors, attempts):
+    script = StandUp(MINITAUR, np.random.default_rng(0), max_attempts=attempts)
+    command, time_s = run_blind(script, state_of(motors, quaternion(roll, 0.0, 0.0)))
+    assert command.failed
+    assert not command.done
+    assert script.attempts == attempts
+    assert time_s < 9.0 * attempts
+    again = script.step(state_of(motors), time_s + PERIOD_S)
+    assert again.failed
+    np.testing.assert_array_equal(again.motor_angle_rad, command.motor_angle_rad)
+
+
+def test_legs_without_load_are_not_a_stance():
+    """Level, calm and at the stance angles, but nothing sags: the robot hangs or lies."""
+    script = StandUp(MINITAUR, np.random.default_rng(0), max_attempts=1)
+    command, _ = run_blind(script, state_of(STANCE))
+    assert command.failed
+
+
+def test_a_loaded_level_calm_stance_is_done_soon():
+    sagging = leg_to_motor(np.zeros(4), np.full(4, MINITAUR.stance_extension_rad - 0.15))
+    command, time_s = run_blind(
+        StandUp(MINITAUR, np.random.default_rng(0)), state_of(sagging), limit_s=1.0
+    )
+    assert command.done
+    assert time_s <= 0.3
+
+
+def test_a_straining_motor_is_spared_before_it_overheats():
+    script = StandUp(MINITAUR, np.random.default_rng(0))
+    stuck = state_of(WOUND, quaternion(math.pi, 0.0, 0.0))
+    script.reset(stuck)
+    strained_s, longest_s = 0.0, 0.0
+    for i in range(60):
+        command = script.step(stuck, i * PERIOD_S)
+        strained = np.abs(command.motor_angle_rad - WOUND).max() * command.kp > 0.35
+        strained_s = strained_s + PERIOD_S if strained else 0.0
+        longest_s = max(longest_s, strained_s)
+    assert 0.3 < longest_s < MINITAUR.overheat_s
+
+
+def test_same_seed_same_commands():
+    def commands(seed):
+        script = StandUp(MINITAUR, np.random.default_rng(seed))
+        state = state_of(FOLDED, quaternion(math.pi, 0.0, 0.0))
+        script.reset(state)
+        return np.stack([script.step(state, i * PERIOD_S).motor_angle_rad for i in range(400)])
+
+    np.testing.assert_array_equal(commands(3), commands(3))
+    assert any((commands(3) != commands(seed)).any() for seed in range(4, 8))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_refuses_states_that_are_not_finite(bad):
+    script = StandUp(MINITAUR, np.random.default_rng(0))
+    script.reset(state_of(STANCE))
+    broken = STANCE.copy()
+    broken[2] = bad
+    for state in (
+        state_of(broken),
+        state_of(STANCE, velocity=broken),
+        state_of(STANCE, attitude=np.array([bad, 0.0, 0.0, 1.0])),
+    ):
+        with pytest.raises(Implausible):
+            script.step(state, 0.02)
+        with pytest.raises(Implausible):
+            script.reset(state)
+
+
+def test_needs_an_attempt():
+    with pytest.raises(ValueError):
+        StandUp(MINITAUR, np.random.default_rng(0), max_attempts=0)
+
+
+def test_scripts_are_mirrored_by_side():
+    phase = Phase((1.0, 2.0), (-1.0, 0.5), 0.1)
+    left_swing, left_extension = phase.legs(near_is_left=True)
+    right_swing, right_extension = phase.legs(near_is_left=False)
+    np.testing.assert_array_equal(left_swing, right_swing[[2, 3, 0, 1]])
+    np.testing.assert_array_equal(left_extension, right_extension[[2, 3, 0, 1]])
+    for script in (*FROM_BACK, *FROM_SIDE):
+        assert sum(p.duration_s for p in script.phases) < 3.0
+        assert script.rate_rad_s <= FASTEST_RAD_S
+
+
+def test_only_a_clear_lean_is_the_wrong_way_round():
+    lean = np.array([0.1, 0.01, -0.01, -0.1])
+    np.testing.assert_array_equal(wrong_way_round(lean, False), [True, False, False, False])
+    np.testing.assert_array_equal(wrong_way_round(lean, True), [False, False, False, True])
