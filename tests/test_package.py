@@ -52,7 +52,7 @@ def robot(tmp_path_factory):
     return place / "env" / "bin" / "robot"
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_robot_learn_works_from_another_folder(robot, tmp_path):
     for terrain in ("flat", "mattress", "doormat"):
         shown = run([robot, "config", "show", "--set", f"terrain={terrain}"], tmp_path)
