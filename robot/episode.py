@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -76,6 +76,22 @@ class Step:
     ended: str
 
 
+@dataclass
+class _Progress:
+    """Where a roll-out stands: what the next step needs of the last ones."""
+
+    max_steps: int
+    fenced: bool
+    start: Pose2D
+    pose: Pose2D
+    state: RobotState
+    observation: FloatArray
+    past: deque[FloatArray]  # the last two filtered actions
+    steps: int = 0
+    ended: str = ""
+    travelled: FloatArray = field(default_factory=lambda: np.zeros(3))  # x, y, yaw, body frame
+
+
 class Episodes:
     """Runs roll-outs on a rig.
 
@@ -125,60 +141,66 @@ class Episodes:
             fenced: end at the workspace's edge.
         """
         seconds = self._config.episode.length_s if length_s is None else length_s
-        max_steps = max(1, round(seconds / self._rig.clock.period_s))
+        now = self._begin(max(1, round(seconds / self._rig.clock.period_s)), fenced)
+        total, costs = 0.0, np.zeros(self.n_constraints)
+        column = self._tasks.index(task)
+        while not now.ended:
+            step = self._step(task, policy(now.observation), now)
+            on_step(step)
+            total += float(step.rewards[column])
+            costs += step.costs
+        start, end = now.start, now.pose
+        return EpisodeResult(
+            task=task,
+            steps=now.steps,
+            ended=now.ended,
+            start=(start.x_m, start.y_m, start.yaw_rad),
+            end=(end.x_m, end.y_m, end.yaw_rad),
+            speed_m_s=float(np.dot(TASKS[task].direction[:2], now.travelled[:2])) / now.steps,
+            turn_rate_rad_s=float(now.travelled[2]) / now.steps,
+            undiscounted_return=total,
+            mean_costs=tuple(float(c) for c in costs / now.steps),
+        )
+
+    def _begin(self, max_steps: int, fenced: bool) -> _Progress:
         state, start = self._rig.robot.read(), self._rig.pose.latest()
         filtered = self._actuator.start(state)
         observation = self._observer.reset(state, filtered)
         past = deque([filtered, filtered], maxlen=2)
-        pose, steps, total, costs = start, 0, 0.0, np.zeros(self.n_constraints)
-        travelled = np.zeros(3)  # x, y, yaw in the body's own frame, step by step
-        column = self._tasks.index(task)
-        ended = ""
-        while not ended:
-            action = policy(observation)
-            filtered, sent = self._actuator.act(action, state)
-            self._rig.clock.tick()
-            state, before, pose = self._rig.robot.read(), pose, self._rig.pose.latest()
-            roll, pitch, _ = roll_pitch_yaw(state.attitude_xyzw)
-            steps += 1
-            ended = self._ending(roll, pitch, pose, start, fenced, steps >= max_steps)
-            travelled += self._velocity(before, pose, before.yaw_rad)
-            episode_frame = self._config.reward.frame == "episode"
-            frame_yaw = start.yaw_rad if episode_frame else before.yaw_rad
-            velocity = self._velocity(before, pose, frame_yaw)
-            features = reward_features(velocity, (filtered, past[-1], past[-2]))
-            past.append(filtered)
-            step = Step(
-                task=task,
-                first=steps == 1,
-                observation=observation,
-                action=action,
-                filtered=filtered,
-                sent_rad=sent,
-                next_observation=self._observer.observe(state, filtered),
-                state=state,
-                attitude=(roll, pitch),
-                pose=pose,
-                features=features,
-                rewards=features @ self._weights,
-                costs=self._costs(roll, pitch),
-                done=ended == "fall",
-                ended=ended,
-            )
-            on_step(step)
-            observation = step.next_observation
-            total += float(step.rewards[column])
-            costs += step.costs
-        return EpisodeResult(
+        return _Progress(max_steps, fenced, start, start, state, observation, past)
+
+    def _step(self, task: str, action: FloatArray, now: _Progress) -> Step:
+        """Act for one period and look what came of it; moves `now` on."""
+        filtered, sent = self._actuator.act(action, now.state)
+        self._rig.clock.tick()
+        before, observation = now.pose, now.observation
+        now.state, now.pose = self._rig.robot.read(), self._rig.pose.latest()
+        now.observation = self._observer.observe(now.state, filtered)
+        now.steps += 1
+        roll, pitch, _ = roll_pitch_yaw(now.state.attitude_xyzw)
+        now.ended = self._ending(roll, pitch, now)
+        now.travelled += self._velocity(before, now.pose, before.yaw_rad)
+        in_episode = self._config.reward.frame == "episode"
+        frame_yaw = now.start.yaw_rad if in_episode else before.yaw_rad
+        velocity = self._velocity(before, now.pose, frame_yaw)
+        features = reward_features(velocity, (filtered, now.past[-1], now.past[-2]))
+        now.past.append(filtered)
+        return Step(
             task=task,
-            steps=steps,
-            ended=ended,
-            start=(start.x_m, start.y_m, start.yaw_rad),
-            end=(pose.x_m, pose.y_m, pose.yaw_rad),
-            speed_m_s=float(np.dot(TASKS[task].direction[:2], travelled[:2])) / steps,
-            turn_rate_rad_s=float(travelled[2]) / steps,
-            undiscounted_return=total,
-            mean_costs=tuple(float(c) for c in costs / steps),
+            first=now.steps == 1,
+            observation=observation,
+            action=action,
+            filtered=filtered,
+            sent_rad=sent,
+            next_observation=now.observation,
+            state=now.state,
+            attitude=(roll, pitch),
+            pose=now.pose,
+            features=features,
+            rewards=features @ self._weights,
+            costs=self._costs(roll, pitch),
+            done=now.ended == "fall",
+            ended=now.ended,
         )
 
     def _velocity(
@@ -204,14 +226,12 @@ class Episodes:
         margin = attitude_margin(roll, pitch, c.pitch_limit_rad, c.roll_limit_rad)
         return -np.atleast_1d(np.asarray(margin, dtype=np.float64))
 
-    def _ending(
-        self, roll: float, pitch: float, pose: Pose2D, start: Pose2D, fenced: bool, timeout: bool
-    ) -> str:
+    def _ending(self, roll: float, pitch: float, now: _Progress) -> str:
         e = self._config.episode
         if is_fallen(roll, pitch, e.fall_roll_rad, e.fall_pitch_rad):
             return "fall"
         if self._stop_requested():
             return "stop"
-        if fenced and self._workspace.left(pose, start):
+        if now.fenced and self._workspace.left(now.pose, now.start):
             return "exit"
-        return "timeout" if timeout else ""
+        return "timeout" if now.steps >= now.max_steps else ""
