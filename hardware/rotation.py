@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
-
-_CONJUGATE = np.array([-1.0, -1.0, -1.0, 1.0])
 
 
 def roll_pitch_yaw(quaternion_xyzw: FloatArray) -> tuple[float, float, float]:
@@ -43,21 +42,29 @@ def world_z_in_body(quaternion_xyzw: FloatArray) -> FloatArray:
     return np.array([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)])
 
 
-def rotate(quaternion_xyzw: FloatArray, vector: FloatArray) -> FloatArray:
+def rotate(
+    quaternion_xyzw: Sequence[float] | FloatArray, vector: Sequence[float] | FloatArray
+) -> FloatArray:
     """(3,) vector in the body frame to the world frame."""
-    x, y, z, w = (float(v) for v in quaternion_xyzw)
-    a, b, c = (float(v) for v in vector)
+    x, y, z, w = quaternion_xyzw
+    return np.array(_rotated(float(x), float(y), float(z), float(w), vector))
+
+
+def rotate_inverse(
+    quaternion_xyzw: Sequence[float] | FloatArray, vector: Sequence[float] | FloatArray
+) -> FloatArray:
+    """(3,) vector in the world frame to the body frame."""
+    x, y, z, w = quaternion_xyzw
+    return np.array(_rotated(-float(x), -float(y), -float(z), float(w), vector))
+
+
+def _rotated(
+    x: float, y: float, z: float, w: float, vector: Sequence[float] | FloatArray
+) -> tuple[float, float, float]:
+    a, b, c = (float(value) for value in vector)
     # v + w t + q x t with t = 2 q x v; written out, because np.cross costs 20 us per call.
     t, u, v = 2.0 * (y * c - z * b), 2.0 * (z * a - x * c), 2.0 * (x * b - y * a)
-    return np.array(
-        [a + w * t + (y * v - z * u), b + w * u + (z * t - x * v), c + w * v + (x * u - y * t)]
-    )
-
-
-def rotate_inverse(quaternion_xyzw: FloatArray, vector: FloatArray) -> FloatArray:
-    """(3,) vector in the world frame to the body frame."""
-    conjugate = quaternion_xyzw * _CONJUGATE
-    return rotate(conjugate, vector)
+    return a + w * t + (y * v - z * u), b + w * u + (z * t - x * v), c + w * v + (x * u - y * t)
 
 
 def wrap_to_pi(angle_rad: float) -> float:

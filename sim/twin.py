@@ -38,6 +38,7 @@ SETTLE_S = 0.5  # damped sit before the motors go limp
 SETTLE_KD = 0.02
 MAX_SPEED_M_S = 50.0  # faster than that, the physics has blown up
 _LIMP = (0.0,) * N_MOTORS
+_N_NOISY = 31
 
 
 class SimulationDiverged(RobotError):  # noqa: N818 - says what happened
@@ -76,6 +77,18 @@ class TwinSettings:
     strength: float = 1.0
     mass_scale: float = 1.0
 
+    def noise(self) -> FloatArray:
+        """(31,) standard deviations: 8 angles, velocities, torques, a quaternion, a gyro's 3."""
+        # Half an angle's error on each part of a quaternion is that error about each axis.
+        sizes = (
+            (8, self.motor_angle_noise_rad),
+            (8, self.motor_velocity_noise_rad_s),
+            (8, self.motor_torque_noise_nm),
+            (4, 0.5 * self.attitude_noise_rad),
+            (3, self.angular_velocity_noise_rad_s),
+        )
+        return np.concatenate([np.full(n, size) for n, size in sizes])
+
 
 @dataclass(frozen=True)
 class TrueState:
@@ -113,6 +126,7 @@ class PyBulletRobot:
         self.terrain = terrain or Terrain()
         self.settings = settings or TwinSettings()
         self._rng = np.random.default_rng(seed)
+        self._noise = self.settings.noise()
         self._motor = MotorModel(self.settings.battery_v, strength=self.settings.strength)
         self._guard = OverheatGuard(N_MOTORS, body.overheat_torque_nm, body.overheat_s)
         self._heat = ThermalModel(N_MOTORS)
@@ -146,22 +160,26 @@ class PyBulletRobot:
         s = self.settings
         now = self._delayed(s.sensor_latency_s)
         before = self._delayed(s.sensor_latency_s + self._dt_s)
-        noise = self._rng.standard_normal(31)
-        attitude = np.array(now.quaternion_xyzw)
-        quaternion = attitude + 0.5 * s.attitude_noise_rad * noise[24:28]
-        quaternion = quaternion / math.sqrt(float(quaternion @ quaternion))
-        specific_force = np.subtract(now.velocity_m_s, before.velocity_m_s) / self._dt_s
+        # Bullet gives velocities in the world frame; a gyro and an accelerometer have the body's.
+        attitude = now.quaternion_xyzw
+        specific_force = [
+            (new - old) / self._dt_s
+            for new, old in zip(now.velocity_m_s, before.velocity_m_s, strict=True)
+        ]
         specific_force[2] += GRAVITY_M_S2
-        # Bullet gives the angular velocity in the world frame; a gyro measures in the body's.
-        gyro = rotate_inverse(attitude, np.array(now.angular_velocity_rad_s))
+        exact = (*now.angle_rad, *now.velocity_rad_s, *now.torque_nm, *attitude)
+        gyro = rotate_inverse(attitude, now.angular_velocity_rad_s)
+        # One array for all sensors, because small arrays cost as much as large ones.
+        noisy = np.array((*exact, *gyro)) + self._noise * self._rng.standard_normal(_N_NOISY)
+        quaternion = noisy[24:28]
         return RobotState(
             time_s=self.time_s - s.sensor_latency_s,
-            motor_angle_rad=now.angle_rad + s.motor_angle_noise_rad * noise[0:8],
-            motor_velocity_rad_s=now.velocity_rad_s + s.motor_velocity_noise_rad_s * noise[8:16],
-            motor_torque_nm=now.torque_nm + s.motor_torque_noise_nm * noise[16:24],
+            motor_angle_rad=noisy[0:8],
+            motor_velocity_rad_s=noisy[8:16],
+            motor_torque_nm=noisy[16:24],
             motor_temperature_c=self._heat.core_c,
-            attitude_xyzw=quaternion,
-            angular_velocity_rad_s=gyro + s.angular_velocity_noise_rad_s * noise[28:31],
+            attitude_xyzw=quaternion / math.sqrt(float(quaternion @ quaternion)),
+            angular_velocity_rad_s=noisy[28:31],
             acceleration_m_s2=rotate_inverse(attitude, specific_force),
             battery_v=s.battery_v,
             faults=Fault.OVERHEAT if self._guard.any_off else Fault.NONE,
