@@ -95,18 +95,16 @@ class Learner:
         make_sac = FastSac if config.backend == "fast" else Sac
         # What each task's network is told besides the observation, (0,) or (n_tasks,).
         self._told = np.eye(len(tasks), dtype=np.float32)[:, : len(tasks) * config.shared_network]
-        self._sacs = {
-            name: make_sac(
+        self._sacs = [
+            make_sac(
                 config.sac,
                 observation_size + self._told.shape[1],
                 action_size,
                 n_constraints,
                 int(s.generate_state(1, np.uint64)[0] >> 1),
             )
-            for name, s in zip(
-                [SHARED] if config.shared_network else tasks, seeds[1:], strict=False
-            )
-        }
+            for s in seeds[1 : 2 if config.shared_network else None]
+        ]
         self._multipliers = [make_multipliers(config.constraint, n_constraints) for _ in tasks]
         self._turn = 0
         self.gradient_steps = 0
@@ -195,7 +193,7 @@ class Learner:
 
     def finite(self) -> bool:
         """Whether every number that acts or learns is finite; publish nothing otherwise."""
-        return all(sac.finite() for sac in self._sacs.values())
+        return all(sac.finite() for sac in self._sacs)
 
     def state_dict(self) -> LearnerState:
         """Copies of all that evolves: arrays by name, and scalars that JSON can hold.
@@ -257,12 +255,13 @@ class Learner:
 
     def _parts(self) -> list[tuple[str, Sac | Multipliers]]:
         """All that has a state of its own, under the prefix it is saved by."""
-        sacs = [(f"{name}.sac.", sac) for name, sac in self._sacs.items()]
+        names = [SHARED] if self.config.shared_network else self.tasks
+        sacs = ((f"{name}.sac.", sac) for name, sac in zip(names, self._sacs, strict=True))
         multipliers = zip(self.tasks, self._multipliers, strict=True)
         return [*sacs, *((f"{task}.multipliers.", m) for task, m in multipliers)]
 
     def _sac(self, index: int) -> Sac:
-        return self._sacs[SHARED if self.config.shared_network else self.tasks[index]]
+        return self._sacs[0 if self.config.shared_network else index]
 
     def _index(self, task: str) -> int:
         try:

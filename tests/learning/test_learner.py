@@ -107,7 +107,7 @@ def test_relabelled_batches_carry_the_reward_of_the_task_in_turn(monkeypatch):
     learner = make()
     feed(learner, 50)
     seen = []
-    for i, sac in enumerate(learner._sacs.values()):
+    for i, sac in enumerate(learner._sacs):
         monkeypatch.setattr(
             sac, "update", lambda batch, _, i=i: seen.append((i, batch.reward.copy(), batch.cost))
         )

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -232,7 +233,7 @@ def test_updates_are_those_of_a_plain_implementation(layer_norm, make):
 # --- Small problems whose values are known ---
 
 
-def chain(steps: int = 600) -> tuple[Sac, np.ndarray]:
+def chain(steps: int = 500) -> tuple[Sac, np.ndarray]:
     """Two states, whatever the action: 0 -> 1 -> 1 -> ...; costs (1, 0.2) in 0, (0.5, 0) in 1.
 
     With discount 0.8: Qc(1) = (2.5, 0), Qc(0) = (1 + 0.8 * 2.5, 0.2) = (3, 0.2).
@@ -262,7 +263,10 @@ def test_cost_values_of_a_chain_are_the_known_ones():
     np.testing.assert_allclose(values[1].mean(0), [2.5, 0.0], atol=0.06)
 
 
-def one_step(multipliers, k: int = 1, steps: int = 500) -> tuple[Sac, torch.Tensor]:
+@cache
+def one_step(
+    multipliers: tuple[float, ...], k: int = 1, steps: int = 400
+) -> tuple[Sac, torch.Tensor]:
     """Every episode ends after one step: reward a, costs (max(0, a), 0, ...). Q and Qc are these.
 
     Returns the learner and the policy's mean action.
@@ -283,7 +287,7 @@ def one_step(multipliers, k: int = 1, steps: int = 500) -> tuple[Sac, torch.Tens
 
 
 def test_values_of_a_one_step_problem_are_its_reward_and_cost():
-    sac, _ = one_step([0.0])
+    sac, _ = one_step((0.0,))
     actions = torch.linspace(-0.9, 0.9, 19)
     with torch.no_grad():
         q, qc = sac.critics.values(torch.stack([torch.full((19,), 0.5), actions], 1))
@@ -293,10 +297,10 @@ def test_values_of_a_one_step_problem_are_its_reward_and_cost():
 
 
 def test_the_policy_gives_up_reward_for_a_price_and_only_for_the_constraint_that_costs():
-    assert one_step([0.0])[1] > 0.5
+    assert one_step((0.0,))[1] > 0.5
     # Reward a - 3 max(0, a): best at 0.
-    assert -0.35 < one_step([3.0])[1] < 0.2
-    assert one_step([0.0, 3.0], k=2)[1] > 0.5
+    assert -0.35 < one_step((3.0,))[1] < 0.2
+    assert one_step((0.0, 3.0), k=2)[1] > 0.5
 
 
 # --- What a caller relies on ---
