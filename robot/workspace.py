@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from hardware.robot import Pose2D
 from hardware.rotation import wrap_to_pi
 
-
 STRAY_M = 0.3  # half a robot
 
 
