@@ -164,20 +164,20 @@ class Moves:
             on_belly: where the sky is.
             rng: varies the whip, for legs that it did not help before.
         """
-        start, first_extension, dwell_s, middle = -1.2, 2.2, 0.1, 0.1
+        # Angles from the vertical. These numbers, and the range around them, are from a search in
+        # the twin on legs that had closed the wrong way round in a fall: deep enough that the leg
+        # presses on the floor, and long enough there for the shanks to settle.
+        side, start, dwell_s, middle = 1.0, -2.1, 0.3, -0.6
         if rng is not None:
-            first_extension = float(rng.choice([0.0, 2.2, 3.13]))
-            start, dwell_s = -rng.uniform(0.9, 1.7), rng.uniform(0.04, 0.25)
-            middle = rng.uniform(-0.4, 0.3)
-        side = 1.0 if rng is None else float(rng.choice([-1.0, 1.0]))
-        # Angle from the vertical, extension, time, rate: lean back, open, swing over the top, close
-        # on the way down. From a search in the twin.
+            side, start = float(rng.choice([-1.0, 1.0])), -rng.uniform(2.0, 2.35)
+            dwell_s, middle = rng.uniform(0.25, 0.4), rng.uniform(-0.6, 0.0)
+        # Angle, extension, time, rate: lean deep, open, swing over the top, close on the way down.
         steps = (
-            (side * start, first_extension, 0.2, 25.0),
+            (side * start, 2.2, 0.2, 25.0),
             (side * start, 3.13, dwell_s, 25.0),
-            (side * middle, 3.13, 0.06, 45.0),
-            (side * 1.35, 2.0, 0.12, 80.0),
-            (LEAN_RAD, 2.0, 0.1 if side > 0.0 else 0.2, 25.0),
+            (side * middle, 3.13, 0.14, 30.0),
+            (side * 1.3, 2.4, 0.24, 80.0),
+            (LEAN_RAD, WEIGH_EXTENSION_RAD, 0.2, 25.0),
         )
         s = self._settings
         moves = []
