@@ -10,8 +10,8 @@ action is 0.6 + 0.3 s - lambda / 2, its mean cost 0.6 - lambda / 2, so that
 the last less the variance of the policy, which the wanted entropy asks for. Costs are measured
 once per episode of 50 steps, as on a robot, with exploration in them.
 
-Takes about 10 s per run on one core: about 2 minutes for `pid` and `dual`, two starts and three
-seeds; `--quick` is one run of each method, 20 s.
+Takes about 30 s per run on one busy core: 6 minutes for `pid` and `dual`, two starts and three
+seeds; `--quick` is one run of each method, 1 minute.
 """
 
 from __future__ import annotations
