@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: MIT
+"""`FastSac` against `Sac`: gradients, updates in a row, states; and the comparison can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import learning.fast_sac
+import learning.gradients
+import learning.sac
+from learning.fast_sac import FastSac
+from learning.learner import Learner, LearnerConfig
+from learning.replay import Batch
+from learning.sac import Sac, SacConfig
+
+OBS, A, N = 5, 3, 9
+PRICES = np.array([0.25, 1.5])
+
+
+@pytest.fixture
+def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Everything in float64, where the two differ by rounding errors of 1e-16 alone."""
+    loss = learning.sac.actor_loss
+
+    def in_double(*tensors: Tensor) -> Tensor:
+        return loss(*(t.double() for t in tensors))
+
+    monkeypatch.setattr(learning.sac, "actor_loss", in_double)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def make_batch(seed: int, n_constraints: int, n: int = N) -> Batch:
+    rng = np.random.default_rng(seed)
+    kind = str(torch.get_default_dtype()).removeprefix("torch.")
+    both = rng.standard_normal((n, OBS + A)).astype(kind)
+    return Batch(
+        observation_action=both,
+        observation=both[:, :OBS],
+        action=both[:, OBS:],
+        reward=rng.standard_normal(n).astype(kind),
+        cost=rng.uniform(0.0, 1.0, (n, n_constraints)).astype(kind),
+        next_observation=rng.standard_normal((n, OBS)).astype(kind),
+        not_done=(rng.random(n) > 0.2).astype(kind),
+    )
+
+
+def make_pair(n_constraints: int = 2, **settings: Any) -> tuple[Sac, FastSac]:
+    config = SacConfig(hidden_sizes=(16, 12), batch_size=N, **settings)
+    return (
+        Sac(config, OBS, A, n_constraints, seed=3),
+        FastSac(config, OBS, A, n_constraints, seed=3),
+    )
+
+
+def gradients(sac: Sac) -> dict[str, Tensor]:
+    """The gradient of the newest update for each tensor that learns."""
+    if not isinstance(sac, FastSac):
+        return {k: t.grad for k, t in sac.tensors().items() if t.grad is not None}
+    places = {t.data_ptr(): name for name, t in sac.tensors().items()}
+    optimisers = (sac._critic_adam, sac._actor_adam, sac._alpha_adam)
+    pairs = [(p, g) for o in optimisers for p, g in zip(o._parameters, o.gradients, strict=True)]
+    return {places[p.data_ptr()]: g for p, g in pairs}
+
+
+def check_gradients(plain: Sac, fast: FastSac, multipliers: np.ndarray) -> None:
+    batch = make_batch(0, plain.n_constraints)
+    for sac in (plain, fast):
+        sac.update(batch, multipliers)
+    expected, got = gradients(plain), gradients(fast)
+    learning_names = [name for name in plain.tensors() if not name.startswith("targets.")]
+    assert sorted(expected) == sorted(got) == sorted(learning_names)
+    for name, gradient in expected.items():
+        assert gradient.abs().max() > 0.0 or "head" in name, name
+        torch.testing.assert_close(got[name], gradient, rtol=1e-9, atol=1e-12, msg=name)
+
+
+def check_equal(plain: Sac, fast: Sac, tolerance: float) -> None:
+    expected, got = plain.state_dict(), fast.state_dict()
+    assert list(expected) == list(got)
+    for name, array in expected.items():
+        assert got[name].dtype == array.dtype
+        np.testing.assert_allclose(
+            got[name].astype(float), array.astype(float), 0.0, tolerance, err_msg=name
+        )
+
+
+def check_same_bytes(one: Sac, other: Sac) -> None:
+    expected, got = one.state_dict(), other.state_dict()
+    assert list(expected) == list(got)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(got[name], array, err_msg=name)
+
+
+@pytest.mark.usefixtures("double")
+class TestMathematics:
+    @pytest.mark.parametrize("priced", [True, False])
+    @pytest.mark.parametrize("n_critics", [1, 2, 3])
+    @pytest.mark.parametrize("layer_norm", [True, False])
+    @pytest.mark.parametrize("n_constraints", [0, 1, 2])
+    def test_every_gradient_is_that_of_autograd(
+        self, n_constraints: int, layer_norm: bool, n_critics: int, priced: bool
+    ) -> None:
+        pair = make_pair(n_constraints, layer_norm=layer_norm, n_critics=n_critics)
+        check_gradients(*pair, priced * PRICES[:n_constraints])
+
+    @pytest.mark.parametrize("n_hidden", [1, 3, 11])
+    def test_gradients_at_other_depths(self, n_hidden: int) -> None:
+        config = SacConfig(hidden_sizes=tuple(range(8, 8 + n_hidden)))
+        check_gradients(Sac(config, OBS, A, 2, 3), FastSac(config, OBS, A, 2, 3), PRICES)
+
+    def test_gradients_where_log_std_is_clipped(self) -> None:
+        plain, fast = make_pair(log_std_range=(-0.05, 0.05))
+        check_gradients(plain, fast, PRICES)
+
+    @pytest.mark.parametrize("bound", [0, 1])
+    def test_log_std_learns_exactly_at_its_bound(self, bound: int) -> None:
+        pair = make_pair(log_std_range=(-1.0, 0.5))
+        for sac in pair:
+            with torch.no_grad():
+                sac.actor.weights[-1][A:] = 0.0
+                sac.actor.biases[-1][A:] = sac.actor.log_std_range[bound]
+        check_gradients(*pair, PRICES)
+        assert gradients(pair[1])["actor.layer2.bias"][A:].abs().min() > 0.0
+
+    def test_critics_that_tie_share_the_gradient(self) -> None:
+        pair = make_pair()
+        for sac in pair:
+            with torch.no_grad():
+                for tensor in (*sac.critics.parameters, *sac.targets):
+                    if len(tensor) > 1:
+                        tensor[1] = tensor[0]
+        check_gradients(*pair, PRICES)
+
+    @pytest.mark.parametrize("actor_every", [1, 2])
+    @pytest.mark.parametrize("layer_norm", [True, False])
+    @pytest.mark.parametrize("n_constraints", [0, 2])
+    def test_updates_in_a_row_agree(
+        self, n_constraints: int, layer_norm: bool, actor_every: int
+    ) -> None:
+        settings = {"layer_norm": layer_norm, "actor_every": actor_every}
+        plain, fast = make_pair(n_constraints, learning_rate=1e-3, tau=0.1, **settings)
+        for i in range(20):
+            # Batches of two sizes, and prices that come and go.
+            batch = make_batch(i, n_constraints, N + i % 2)
+            prices = (i % 3 > 0) * PRICES[:n_constraints]
+            for sac in (plain, fast):
+                sac.update(batch, prices)
+            for name, value in plain.metrics().items():
+                assert fast.metrics()[name] == pytest.approx(value, rel=1e-9, abs=1e-12), name
+        check_equal(plain, fast, 1e-9)
+
+    @pytest.mark.parametrize(
+        ("module", "name", "mutate"),
+        [
+            (learning.gradients, "relu_backward", lambda op: lambda d, *_, grad_input: d),
+            (learning.fast_sac, "relu_backward", lambda op: lambda d, *_, grad_input: d),
+            (
+                learning.fast_sac,
+                "tanh_backward",
+                lambda op: lambda d, _, grad_input: grad_input.copy_(d),
+            ),
+            (
+                learning.gradients,
+                "_norm_backward",
+                lambda op: lambda *x: tuple(t if t is None else 1.001 * t for t in op(*x)),
+            ),
+        ],
+    )
+    def test_a_wrong_gradient_is_caught(
+        self,
+        module: ModuleType,
+        name: str,
+        mutate: Callable[[Any], Any],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(module, name, mutate(getattr(module, name)))
+        with pytest.raises(AssertionError):
+            check_gradients(*make_pair(), PRICES)
+
+
+class TestStates:
+    def test_float32_agrees_too(self) -> None:
+        plain, fast = make_pair()
+        for i in range(20):
+            for sac in (plain, fast):
+                sac.update(make_batch(i, 2), PRICES)
+        check_equal(plain, fast, 1e-4)
+
+    def test_same_seed_same_bytes(self) -> None:
+        one, other = make_pair()[1], make_pair()[1]
+        for sac in (one, other):
+            for i in range(5):
+                sac.update(make_batch(i, 2), PRICES)
+        check_same_bytes(one, other)
+
+    @pytest.mark.parametrize("source", [0, 1])
+    @pytest.mark.parametrize("updates", [0, 1, 5])
+    def test_a_state_loads_into_either(self, source: int, updates: int) -> None:
+        # actor_every=2: after one update the critics have stepped and the actor has not.
+        saved = make_pair(actor_every=2)[source]
+        for i in range(updates):
+            saved.update(make_batch(i, 2), PRICES)
+        pair = make_pair(actor_every=2)
+        for sac in pair:
+            sac.update(make_batch(99, 2), PRICES)  # something to overwrite
+            sac.load_state_dict(saved.state_dict())
+            check_same_bytes(saved, sac)
+        for i in range(4):
+            for sac in (saved, *pair):
+                sac.update(make_batch(50 + i, 2), PRICES)
+        check_same_bytes(saved, pair[source])
+        check_equal(saved, pair[1 - source], 1e-4)
+
+    def test_a_state_is_a_copy(self) -> None:
+        fast = make_pair()[1]
+        fast.update(make_batch(0, 2), PRICES)
+        state = fast.state_dict()
+        before = {name: array.copy() for name, array in state.items()}
+        fast.update(make_batch(1, 2), PRICES)
+        for name, array in before.items():
+            np.testing.assert_array_equal(state[name], array, err_msg=name)
+
+    def test_steps_that_differ_are_refused(self) -> None:
+        fast = make_pair()[1]
+        fast.update(make_batch(0, 2), PRICES)
+        state = fast.state_dict()
+        state["adam.critics.hidden0.weight.step"] += 1
+        with pytest.raises(ValueError, match="steps"):
+            make_pair()[1].load_state_dict(state)
+
+    def test_views_of_the_actor_stay_live(self) -> None:
+        fast = make_pair()[1]
+        views = [t.detach().numpy() for t in (*fast.actor.weights, *fast.actor.biases)]
+        before = [view.copy() for view in views]
+        fast.update(make_batch(0, 2), PRICES)
+        fast.load_state_dict(fast.state_dict())
+        for view, old, tensor in zip(
+            views, before, (*fast.actor.weights, *fast.actor.biases), strict=True
+        ):
+            assert np.abs(view - old).max() > 0.0
+            np.testing.assert_array_equal(view, tensor.detach().numpy())
+
+    def test_finite_and_metrics_before_and_after(self) -> None:
+        plain, fast = make_pair()
+        assert fast.metrics() == plain.metrics()
+        fast.update(make_batch(0, 2), PRICES)
+        assert fast.finite()
+        fast.update(make_batch(1, 2), np.array([np.nan, 0.0]))
+        assert not fast.finite()
+
+
+class TestLearner:
+    @pytest.mark.parametrize(("backend", "kind"), [("fast", FastSac), ("plain", Sac)])
+    def test_backend(self, backend: Any, kind: type) -> None:
+        config = LearnerConfig(SacConfig(batch_size=4), replay_capacity=10, backend=backend)
+        assert all(type(s) is kind for s in Learner(config, ("walk",), OBS, A, 0, 0)._sacs)
+
+    def test_unknown_backend(self) -> None:
+        backend: Any = "quick"
+        with pytest.raises(ValueError, match="backend"):
+            LearnerConfig(backend=backend)
