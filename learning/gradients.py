@@ -17,29 +17,14 @@ from torch import Tensor
 
 _EPSILON = 1e-5  # of torch.nn.LayerNorm
 
-# Below glibc's limit of 32 MiB, above which it does not learn from what is freed.
-_LARGE_BLOCK = 31 << 20
-
-# The op that writes into a given buffer; and the overload by name, which need not be looked up.
+# Overloads by name: the first two write into a buffer, and none is looked up at each call.
 relu_backward = torch.ops.aten.threshold_backward.grad_input
 tanh_backward = torch.ops.aten.tanh_backward.grad_input
 _norm_backward = torch.ops.aten.native_layer_norm_backward.default
 
 
-def keep_freed_memory() -> None:
-    """Have the C library keep freed blocks, instead of returning them and faulting them in again.
-
-    Some of PyTorch's ops allocate what they return. By default glibc maps blocks of this size
-    anew each time, and touching the fresh pages takes several times as long as the arithmetic. It
-    raises the size from which it does so to that of the largest mapped block ever freed, and the
-    amount it keeps to twice that (mallopt(3), M_MMAP_THRESHOLD). The block is never touched, so
-    this costs nothing; elsewhere than on glibc it does nothing.
-    """
-    torch.empty(_LARGE_BLOCK, dtype=torch.uint8)
-
-
 class Layer(NamedTuple):
-    """Views of a layer's parameters, or of their gradients; made once, they cost as much as a call.
+    """Views of a layer's parameters, or of their gradients: making one takes as long as a small op.
 
     Weight (in, out) and transposed, bias (out,), and, if normalised, gain and shift, each (out,).
     """
@@ -51,7 +36,7 @@ class Layer(NamedTuple):
 
 
 class Network(NamedTuple):
-    """Views of one critic, or of its gradients: the head is (outputs, in) and (outputs, 1)."""
+    """Views of one critic, or of its gradients; the head's are (outputs, in) and (outputs, 1)."""
 
     hidden: list[Layer]
     head_weight: Tensor
@@ -59,10 +44,16 @@ class Network(NamedTuple):
 
 
 def networks(names: Sequence[str], tensors: Sequence[Tensor], n_critics: int) -> list[Network]:
-    """The critics one by one, out of what `networks.Critics` stacks; the cost critic last."""
+    """The critics one by one, reward critics first.
+
+    Args:
+        names: `Critics.names`.
+        tensors: Stacked over the critics as `Critics.parameters` are: these, or others like them.
+        n_critics: How many reward critics.
+    """
     named = {name: tensor.detach() for name, tensor in zip(names, tensors, strict=True)}
     layers = dict.fromkeys(n.split(".")[0] for n in names if n.startswith("hidden"))
-    networks: list[Network] = []
+    result: list[Network] = []
     for i in range(n_critics + ("cost.weight" in named)):
         hidden = []
         for layer in layers:
@@ -75,8 +66,8 @@ def networks(names: Sequence[str], tensors: Sequence[Tensor], n_critics: int) ->
             head = named["reward.weight"][i], named["reward.bias"][i, :, None]
         else:
             head = named["cost.weight"], named["cost.bias"][:, None]
-        networks.append(Network(hidden, *head))
-    return networks
+        result.append(Network(hidden, *head))
+    return result
 
 
 class Adam:
@@ -141,12 +132,9 @@ class Adam:
 
     def _begin(self) -> None:
         for p in self._parameters:
-            first, second = torch.zeros_like(p.detach()), torch.zeros_like(p.detach())
-            self._optimiser.state[p] = {
-                "step": self._step,
-                "exp_avg": first,
-                "exp_avg_sq": second,
-            }
+            state: dict[str, Tensor] = {"step": self._step}
+            state |= {k: torch.zeros_like(p.detach()) for k in ("exp_avg", "exp_avg_sq")}
+            self._optimiser.state[p] = state
         self.adopt()
 
 
@@ -228,3 +216,20 @@ def critic_gradient(one: Pass, network: Network, gradient: Network, d_values: Te
         torch.sum(d, 0, out=layer.bias)
         for own, value in zip(layer.norm, norm, strict=True):
             own.copy_(value)
+
+
+def action_gradient(
+    one: Pass, network: Network, d_values: Tensor, n_actions: int, rows: Tensor | None = None
+) -> Tensor:
+    """The gradient with respect to the last inputs, (A, M); none is spent on the parameters.
+
+    Args:
+        one: The pass that has gone forward through the critic.
+        network: The critic.
+        d_values: (outputs, M) gradient of the loss with respect to its values.
+        n_actions: A.
+        rows: (M,) the samples of the gradient; None is all of them.
+    """
+    # The first layer comes last.
+    *_, (_, d, _) = one.backward(network, d_values, learn=False, rows=rows)
+    return torch.mm(network.hidden[0].weight[-n_actions:], d.t())

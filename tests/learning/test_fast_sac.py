@@ -63,12 +63,14 @@ def make_pair(n_constraints: int = 2, **settings: Any) -> tuple[Sac, FastSac]:
 
 def gradients(sac: Sac) -> dict[str, Tensor]:
     """The gradient of the newest update for each tensor that learns."""
+    learns = {n: t for n, t in sac.tensors().items() if not n.startswith("targets.")}
     if not isinstance(sac, FastSac):
-        return {k: t.grad for k, t in sac.tensors().items() if t.grad is not None}
-    places = {t.data_ptr(): name for name, t in sac.tensors().items()}
-    optimisers = (sac._critic_adam, sac._actor_adam, sac._alpha_adam)
-    pairs = [(p, g) for o in optimisers for p, g in zip(o._parameters, o.gradients, strict=True)]
-    return {places[p.data_ptr()]: g for p, g in pairs}
+        return {name: t.grad for name, t in learns.items() if t.grad is not None}
+    found = {}
+    for adam in (sac._critic_adam, sac._actor_adam, sac._alpha_adam):
+        for parameter, gradient in zip(adam._parameters, adam.gradients, strict=True):
+            found.update({name: gradient for name, t in learns.items() if t is parameter})
+    return found
 
 
 def check_gradients(plain: Sac, fast: FastSac, multipliers: np.ndarray) -> None:
@@ -79,7 +81,7 @@ def check_gradients(plain: Sac, fast: FastSac, multipliers: np.ndarray) -> None:
     learning_names = [name for name in plain.tensors() if not name.startswith("targets.")]
     assert sorted(expected) == sorted(got) == sorted(learning_names)
     for name, gradient in expected.items():
-        assert gradient.abs().max() > 0.0 or "head" in name, name
+        assert gradient.abs().max() > 0.0, name
         torch.testing.assert_close(got[name], gradient, rtol=1e-9, atol=1e-12, msg=name)
 
 
@@ -103,7 +105,7 @@ def check_same_bytes(one: Sac, other: Sac) -> None:
 @pytest.mark.usefixtures("double")
 class TestMathematics:
     @pytest.mark.parametrize("priced", [True, False])
-    @pytest.mark.parametrize("n_critics", [1, 2, 3])
+    @pytest.mark.parametrize("n_critics", [1, 2])
     @pytest.mark.parametrize("layer_norm", [True, False])
     @pytest.mark.parametrize("n_constraints", [0, 1, 2])
     def test_every_gradient_is_that_of_autograd(
@@ -112,7 +114,7 @@ class TestMathematics:
         pair = make_pair(n_constraints, layer_norm=layer_norm, n_critics=n_critics)
         check_gradients(*pair, priced * PRICES[:n_constraints])
 
-    @pytest.mark.parametrize("n_hidden", [1, 3, 11])
+    @pytest.mark.parametrize("n_hidden", [1, 3])
     def test_gradients_at_other_depths(self, n_hidden: int) -> None:
         config = SacConfig(hidden_sizes=tuple(range(8, 8 + n_hidden)))
         check_gradients(Sac(config, OBS, A, 2, 3), FastSac(config, OBS, A, 2, 3), PRICES)
@@ -131,7 +133,7 @@ class TestMathematics:
         check_gradients(*pair, PRICES)
         assert gradients(pair[1])["actor.layer2.bias"][A:].abs().min() > 0.0
 
-    def test_critics_that_tie_share_the_gradient(self) -> None:
+    def test_critics_that_tie(self) -> None:
         pair = make_pair()
         for sac in pair:
             with torch.no_grad():
@@ -148,7 +150,7 @@ class TestMathematics:
     ) -> None:
         settings = {"layer_norm": layer_norm, "actor_every": actor_every}
         plain, fast = make_pair(n_constraints, learning_rate=1e-3, tau=0.1, **settings)
-        for i in range(20):
+        for i in range(12):
             # Batches of two sizes, and prices that come and go.
             batch = make_batch(i, n_constraints, N + i % 2)
             prices = (i % 3 > 0) * PRICES[:n_constraints]
