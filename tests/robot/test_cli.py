@@ -37,8 +37,8 @@ def calls(monkeypatch):
             raise seen["raise"]
         return seen["summary"]
 
-    def evaluate(run, terrain, episodes, seconds):
-        seen.update(run=run, terrain=terrain, episodes=episodes, seconds=seconds)
+    def evaluate(run, terrain, episodes, seconds, film):
+        seen.update(run=run, terrain=terrain, episodes=episodes, seconds=seconds, film=film)
         if seen["raise"] is not None:
             raise seen["raise"]
         return {"tasks": SUMMARY["tasks"]}

@@ -13,7 +13,12 @@ from robot.tasks import TASKS, motion, reward_features, reward_weights
 
 FOUR = ("forward", "backward", "left", "right")
 CALM = RewardConfig(
-    linear_scale=2.0, angular_scale=3.0, smoothness_weight=0.5, side_penalty=0.0, turn_penalty=0.0
+    linear_scale=2.0,
+    angular_scale=3.0,
+    smoothness_weight=0.5,
+    side_penalty=0.0,
+    turn_penalty=0.0,
+    lean_penalty=0.0,
 )
 numbers = st.floats(-2, 2)
 STILL = (np.zeros(8), np.zeros(8), np.zeros(8))
@@ -69,3 +74,15 @@ def test_penalties_beside_the_task_only_cost():
     plain = reward_features((0.0, 0.0, -1.0), STILL) @ reward_weights(FOUR, RewardConfig())
     assert turning[0] - plain[0] == pytest.approx(-0.9 + RewardConfig().turn_penalty)
     assert turning[2] == pytest.approx(plain[2])
+
+
+def test_only_legs_of_a_side_that_lean_together_pay():
+    weights = reward_weights(FOUR, RewardConfig(lean_penalty=3.0, smoothness_weight=0.0))
+
+    def earned(swing):
+        action = np.array([*swing, 0.0, 0.0, 0.0, 0.0])
+        return reward_features((0.0, 0.0, 0.0), (action, action, action)) @ weights
+
+    assert earned((0.8, -0.8, -0.8, 0.8)) == pytest.approx([0.0] * 4)  # trot
+    assert earned((0.8, -0.8, 0.8, -0.8)) == pytest.approx([0.0] * 4)  # bound
+    assert earned((0.5, 0.5, 0.5, 0.5)) == pytest.approx([-3.0 * 0.25] * 4)
