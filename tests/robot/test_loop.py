@@ -103,9 +103,7 @@ def test_evaluation_leaves_a_film_strip(finished):
     evaluate(finished.folder, episodes=1, seconds=3.0, film=True)
     frames = sorted((finished.folder / "report" / "frames").glob("*.png"))
     # A policy that learned for seconds may fall before the camera has taken all of its pictures.
-    assert frames or not any(
-        task["speed_m_s"] for task in finished.summary["tasks"].values()
-    )
+    assert frames or not any(task["speed_m_s"] for task in finished.summary["tasks"].values())
     assert all(frame.read_bytes().startswith(b"\x89PNG") for frame in frames)
 
 
