@@ -11,9 +11,7 @@ holds the two together. What differs is how the arithmetic reaches the processor
 - Products write into buffers kept from update to update (`gradients`), and gradients where Adam
   reads them; each optimiser's step is one call, on lists that are put together once.
 - One network after the other, so that what it keeps for its backward pass is still in the cache.
-- The actor's gradient passes only through the critic that is the lowest at that sample, and
-  through the cost critic only if a constraint has a price. On an exact tie the first critic is
-  the lowest, where autograd halves the gradient between them; both are subgradients of eq. 7.
+- The actor's gradient passes through the cost critic only if a constraint has a price.
 
 Equation numbers are those of 1812.05905; the losses they belong to are in `sac`.
 """
@@ -32,7 +30,7 @@ from torch.nn import functional
 from learning.gradients import (
     Adam,
     Pass,
-    action_gradient,
+    add_action_gradient,
     critic_gradient,
     networks,
     relu_backward,
@@ -206,24 +204,23 @@ class FastSac(Sac):
 
     def _action_gradient(self, work: _Workspace, multipliers: NDArray[np.float64]) -> None:
         """Write the gradient of -E[(min Q - sum lambda Qc) / (1 + sum lambda)], (A, N)."""
-        n, size = self.config.n_critics, len(work.inputs)
+        n, values = self.config.n_critics, work.policy_values
         rewards = list(zip(self._live[:n], work.passes, strict=True))
         for i, (network, one) in enumerate(rewards):
-            one.forward(network, work.inputs, work.policy_values[i : i + 1])
-        scale = 1.0 / (size * (1.0 + float(multipliers.sum())))
-        slopes = work.inputs.new_full((1, size), -scale)
-        # A sample's gradient passes through its lowest critic alone, so the others skip its row.
-        lowest = work.policy_values.argmin(0)
+            one.forward(network, work.inputs, values[i : i + 1])
+        size, prices = values.shape[1], multipliers.tolist()
+        scale = 1.0 / (size * (1.0 + sum(prices)))
+        # As autograd has it: critics that tie for the minimum share its gradient.
+        slopes = (values == values.amin(0)).to(values.dtype)
+        slopes.mul_(slopes.sum(0).reciprocal_().mul_(-scale))
+        work.d_action.zero_()
         for i, (network, one) in enumerate(rewards):
-            rows = (lowest == i).nonzero()[:, 0]
-            part = action_gradient(one, network, slopes[:, : len(rows)], self.action_size, rows)
-            work.d_action.index_copy_(1, rows, part)
-        if multipliers.any():  # without a price the cost critic has no say
+            add_action_gradient(one, network, slopes[i : i + 1], work.d_action)
+        if any(prices):  # without a price the cost critic has no say
             network, one = self._live[n], work.passes[0]
             one.forward(network, work.inputs, None)
-            prices = torch.from_numpy(multipliers * scale).to(slopes.dtype)[:, None]
-            prices = prices.expand(-1, size)
-            work.d_action.add_(action_gradient(one, network, prices, self.action_size))
+            slopes = values.new_tensor(prices).mul_(scale)[:, None].expand(-1, size)
+            add_action_gradient(one, network, slopes, work.d_action)
 
     def _sample(
         self, work: _Workspace, observation: Tensor

@@ -169,34 +169,28 @@ class Pass:
             torch.addmm(network.head_bias, network.head_weight, self.active_t[-1], out=values)
 
     def backward(
-        self, network: Network, d_values: Tensor, learn: bool, rows: Tensor | None = None
+        self, network: Network, d_values: Tensor, learn: bool
     ) -> Iterator[tuple[int, Tensor, Sequence[Tensor]]]:
         """From the last hidden layer to the first: its index and gradients.
 
-        Those of its products, (M, out), and, if it is normalised, of gain and shift, each (out,).
+        Those of its products, (N, out), and, if it is normalised, of gain and shift, each (out,).
 
         Args:
             network: The critic that forward was given.
-            d_values: (outputs, M) gradient of the loss with respect to its values.
+            d_values: (outputs, N) gradient of the loss with respect to its values.
             learn: Whether the gradients of gain and shift are wanted.
-            rows: (M,) the samples of the gradient; None is all of them.
         """
         d, weight = d_values.t(), network.head_weight
         for i in range(len(network.hidden) - 1, -1, -1):
-            layer = network.hidden[i]
-            kept = [self.active_t[i + 1].t(), self._linear[i], *self._moments[i]]
-            if rows is not None:
-                kept = [x.index_select(0, rows) for x in kept[: 4 if layer.norm else 1]]
-            d = torch.mm(d, weight, out=self._scratch[i][: len(d)])
-            relu_backward(d, kept[0], 0, grad_input=d)
+            _, weight_t, bias, norm = network.hidden[i]
+            d = torch.mm(d, weight, out=self._scratch[i])
+            relu_backward(d, self.active_t[i + 1].t(), 0, grad_input=d)
             own: Sequence[Tensor] = ()
-            if layer.norm:
-                wanted = [True, learn, learn]
-                d, *own = _norm_backward(
-                    d, kept[1], layer.bias.shape, *kept[2:], *layer.norm, wanted
-                )
+            if norm:
+                kept = (bias.shape, *self._moments[i], *norm)
+                d, *own = _norm_backward(d, self._linear[i], *kept, [True, learn, learn])
             yield i, d, own
-            weight = layer.weight_t
+            weight = weight_t
 
 
 def critic_gradient(one: Pass, network: Network, gradient: Network, d_values: Tensor) -> None:
@@ -218,18 +212,15 @@ def critic_gradient(one: Pass, network: Network, gradient: Network, d_values: Te
             own.copy_(value)
 
 
-def action_gradient(
-    one: Pass, network: Network, d_values: Tensor, n_actions: int, rows: Tensor | None = None
-) -> Tensor:
-    """The gradient with respect to the last inputs, (A, M); none is spent on the parameters.
+def add_action_gradient(one: Pass, network: Network, d_values: Tensor, result: Tensor) -> None:
+    """Add the gradient with respect to the last inputs; none is spent on the parameters.
 
     Args:
         one: The pass that has gone forward through the critic.
         network: The critic.
-        d_values: (outputs, M) gradient of the loss with respect to its values.
-        n_actions: A.
-        rows: (M,) the samples of the gradient; None is all of them.
+        d_values: (outputs, N) gradient of the loss with respect to its values.
+        result: Where to add that of the actions, (A, N).
     """
     # The first layer comes last.
-    *_, (_, d, _) = one.backward(network, d_values, learn=False, rows=rows)
-    return torch.mm(network.hidden[0].weight[-n_actions:], d.t())
+    *_, (_, d, _) = one.backward(network, d_values, learn=False)
+    result.addmm_(network.hidden[0].weight[-len(result) :], d.t())

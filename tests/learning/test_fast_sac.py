@@ -133,7 +133,7 @@ class TestMathematics:
         check_gradients(*pair, PRICES)
         assert gradients(pair[1])["actor.layer2.bias"][A:].abs().min() > 0.0
 
-    def test_critics_that_tie(self) -> None:
+    def test_critics_that_tie_share_the_gradient(self) -> None:
         pair = make_pair()
         for sac in pair:
             with torch.no_grad():
