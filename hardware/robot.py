@@ -9,8 +9,9 @@ right side down > 0, pitch nose down > 0, yaw counter-clockwise > 0. Times are m
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +98,27 @@ class MotorCommand:
     kd: float
     valid_s: float = 0.1
     torque_cap_nm: float = 3.5
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON can hold it, exactly."""
+        return {
+            "angle_rad": self.angle_rad.tolist(),
+            "kp": self.kp,
+            "kd": self.kd,
+            "valid_s": self.valid_s,
+            "torque_cap_nm": self.torque_cap_nm,
+        }
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> MotorCommand:
+        """The inverse of `to_dict`."""
+        return cls(
+            np.array(state["angle_rad"], dtype=np.float64),
+            float(state["kp"]),
+            float(state["kd"]),
+            float(state["valid_s"]),
+            float(state["torque_cap_nm"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

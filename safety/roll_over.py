@@ -19,6 +19,9 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
+VARIATION_RAD = 0.15
+EXTENSION_RANGE_RAD = (0.35, 3.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -53,6 +56,21 @@ class RollOver:
     phases: tuple[Phase, ...]
     rate_rad_s: float
 
+    def varied(self, rng: np.random.Generator) -> RollOver:
+        """A similar script, for another try."""
+        return RollOver(tuple(_varied(phase, rng) for phase in self.phases), self.rate_rad_s)
+
+
+def _varied(phase: Phase, rng: np.random.Generator) -> Phase:
+    near_swing, near_extension, far_swing, far_extension = np.array(
+        [*phase.near, *phase.far]
+    ) + VARIATION_RAD * rng.normal(size=4)
+    return Phase(
+        (float(near_swing), float(np.clip(near_extension, *EXTENSION_RANGE_RAD))),
+        (float(far_swing), float(np.clip(far_extension, *EXTENSION_RANGE_RAD))),
+        phase.duration_s * float(rng.uniform(0.85, 1.25)),
+    )
+
 
 # The first one is the middle of a whole region of scripts that all work, on floor, mattress and
 # doormat alike; the second is a different motion, for a robot that the first one does not help.
@@ -80,11 +98,11 @@ FROM_BACK = (
 FROM_SIDE = (
     RollOver(
         (
-            Phase((0.540, 2.890), (0.540, 2.890), 0.310),
-            Phase((3.020, 1.850), (3.020, 1.850), 0.400),
-            Phase((2.120, 2.400), (2.120, 2.400), 0.370),
-            Phase((0.000, 1.000), (0.000, 1.000), 0.500),
+            Phase((1.33, 3.00), (0.10, 2.80), 0.340),
+            Phase((3.60, 2.18), (2.40, 1.40), 0.300),
+            Phase((2.10, 2.28), (3.25, 2.43), 0.320),
+            Phase((0.14, 0.41), (-0.80, 0.72), 0.400),
         ),
-        40.0,
+        48.0,
     ),
 )

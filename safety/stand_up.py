@@ -4,12 +4,12 @@
 Ha et al. 2020 (arXiv 2002.08550, section 4.3) reset their robot between roll-outs by a script. This
 one is a state machine, pure of I/O, called once per control period:
 
-    READY      upright with its legs in order: ease to the stance. The usual case.
+    READY      near the stance: ease to it.
     GATHER     down: bring the legs home, which also unwinds motors that turned over.
     WEIGH      legs that had left their range: are they the right way round? (`stand_up_moves`)
     WHIP       those that are not.
     ROLL       on its back or side: a script of `safety.roll_over`, or its mirror image.
-    RISE       on its belly: fold under the body, then extend.
+    RISE       upright or on its belly: fold under the body, then extend. The usual case.
     CHECK      level, calm, and the legs carry the weight: done. Otherwise the next attempt.
 
 Every move has a time limit, so that it ends after `max_attempts` whatever the robot does.
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hardware.body import N_LEGS, N_MOTORS, Body, motor_to_leg
+from hardware.body import N_LEGS, N_MOTORS, Body, leg_to_motor, motor_to_leg
 from hardware.robot import Implausible, RobotState
 from hardware.rotation import roll_pitch_yaw, world_z_in_body
 from safety.limits import motor_torque_nm
@@ -45,6 +45,10 @@ MAX_WEIGHINGS = 4
 JAMMED_RAD = 0.5
 RANGE_MARGIN_RAD = 0.1
 GIVE_WAY_RAD_S = 80.0
+
+# Sides of the legs, in the order of `hardware.body`.
+LEFT: FloatArray = np.array([1.0, 1.0, -1.0, -1.0])
+FRONT: FloatArray = np.array([1.0, -1.0, 1.0, -1.0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ class StandUp:
         self._moves: deque[Move] = deque(self._library.ready(self._stance))
         self._ended: StandUpPhase | None = None
         self._tangled = False
+        self._rose = False
         self._on_belly = True
         self._weighings = 0
         self._lean_sum = np.zeros(N_LEGS)
@@ -124,6 +129,7 @@ class StandUp:
         self._last_s = None
         self._hot_s[:] = 0.0
         self._tangled = self._out_of_range(state)
+        self._rose = False
         self._begin(state)
 
     def step(self, state: RobotState, time_s: float) -> StandUpCommand:
@@ -149,7 +155,8 @@ class StandUp:
                 self._target.copy(), move.kp, move.kd, self._ended, done, failed=not done
             )
         tired = self._tired(state, move, period_s)
-        goal = np.where(tired, state.motor_angle_rad, move.goal_rad)
+        goal = move.goal_rad + self._balance(state) if move.balanced else move.goal_rad
+        goal = np.where(tired, state.motor_angle_rad, goal)
         rate = np.where(tired, max(move.rate_rad_s, GIVE_WAY_RAD_S), move.rate_rad_s)
         step = rate * period_s
         self._target = self._target + np.clip(goal - self._target, -step, step)
@@ -172,6 +179,7 @@ class StandUp:
             self._jammed = np.abs(extension) > JAMMED_RAD
         reached = move.until_reached and bool(
             np.abs(move.goal_rad - state.motor_angle_rad).max() < REACHED_RAD
+            and np.abs(state.angular_velocity_rad_s).max() < self._settings.calm_rad_s
         )
         if self._move_s < move.duration_s and not reached:
             return
@@ -192,17 +200,23 @@ class StandUp:
                 return
             self.attempts += 1
             # A leg that is the wrong way round looks fine to its encoders.
+            if phase is StandUpPhase.CHECK and upright and not self._tangled and not self._rose:
+                self._rose = True
+                self._plan(self._library.rise())
+                return
             self._tangled = self._tangled or phase is StandUpPhase.CHECK
             self._begin(state)
+        elif phase is StandUpPhase.ROLL and not self._tangled:
+            self._plan(self._library.rise())
         elif phase is StandUpPhase.ROLL:
             self._begin(state)
-        elif phase is StandUpPhase.WEIGH and self._weighed_wrong().any():
+        elif phase is StandUpPhase.WEIGH and self._lies_flat(state) and self._any_wrong():
             rng = self._rng if self._weighings > 1 else None
             self._plan(self._library.whip(self._weighed_wrong(), self._on_belly, rng))
         elif phase is not StandUpPhase.WEIGH and self._can_weigh(state):
             self._weigh(from_anywhere=phase is not StandUpPhase.WHIP)
         else:
-            if phase is StandUpPhase.WEIGH:
+            if phase is StandUpPhase.WEIGH and self._lies_flat(state):
                 self._tangled = False
             self._plan(self._library.rise() if upright else self._roll(state))
 
@@ -212,10 +226,12 @@ class StandUp:
         self._on_belly = self._upright(state)
         if self._can_weigh(state):
             self._weigh(from_anywhere=True)
-        elif self._on_belly and not self._tangled and not self._out_of_range(state):
+        elif self._tangled or self._out_of_range(state) or not self._on_belly:
+            self._plan(self._library.gather())
+        elif self._near_stance(state):
             self._plan(self._library.ready(self._target))
         else:
-            self._plan(self._library.gather())
+            self._plan(self._library.rise())
 
     def _weigh(self, from_anywhere: bool) -> None:
         self._weighings += 1
@@ -236,7 +252,20 @@ class StandUp:
         else:
             script = FROM_SIDE[self._rng.integers(len(FROM_SIDE))]
             near_is_left = bool(up[1] < 0.0)
+        if self.attempts > 1:  # what failed would fail again
+            script = script.varied(self._rng)
         return self._library.roll(script, near_is_left)
+
+    def _balance(self, state: RobotState) -> FloatArray:
+        """(8,) rad to add to the motors' goal: legs on the low side push, the others give."""
+        s = self._settings
+        up = world_z_in_body(state.attitude_xyzw)
+        roll_rate, pitch_rate, _ = state.angular_velocity_rad_s
+        left_high = s.balance * up[1] + s.balance_rate_s * roll_rate
+        front_high = s.balance * up[0] - s.balance_rate_s * pitch_rate
+        high = LEFT * left_high + FRONT * front_high
+        extension = -np.clip(high, -s.balance_limit_rad, s.balance_limit_rad)
+        return leg_to_motor(np.zeros(N_LEGS), extension)
 
     # -- what the sensors say ------------------------------------------------------------------
 
@@ -245,9 +274,20 @@ class StandUp:
 
     def _can_weigh(self, state: RobotState) -> bool:
         """Whether legs have to be weighed, and the robot lies, or will once they are in the air."""
+        return self._tangled and self._lies_flat(state) and self._weighings < MAX_WEIGHINGS
+
+    def _near_stance(self, state: RobotState) -> bool:
+        s, up = self._settings, world_z_in_body(state.attitude_xyzw)
+        way_rad = np.abs(self._stance - state.motor_angle_rad).max()
+        return bool(up[2] > s.near_cos and way_rad < s.near_rad)
+
+    def _lies_flat(self, state: RobotState) -> bool:
+        """Whether it lies as `_on_belly` says, so that gravity acts on its legs as expected."""
         up = float(world_z_in_body(state.attitude_xyzw)[2])
-        flat = up > self._settings.upright_cos if self._on_belly else -up > self._settings.back_cos
-        return self._tangled and flat and self._weighings < MAX_WEIGHINGS
+        return up > self._settings.upright_cos if self._on_belly else -up > self._settings.back_cos
+
+    def _any_wrong(self) -> bool:
+        return bool(self._weighed_wrong().any())
 
     def _weighed_wrong(self) -> npt.NDArray[np.bool_]:
         # A jammed leg, its shanks across its cranks, has no side yet: the whip shakes it loose.

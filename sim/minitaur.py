@@ -10,9 +10,9 @@ for 8 motors Python is faster than NumPy, and this code runs 500 times per simul
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -154,6 +154,38 @@ class Minitaur:
                     pybullet.resetJointState(
                         self.id, joint, _SIGN[motor] * value, 0.0, physicsClientId=self._client
                     )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Pose and velocity of the trunk, angle and rate of every joint, as Bullet has them."""
+        c = self._client
+        position, quaternion = pybullet.getBasePositionAndOrientation(self.id, physicsClientId=c)
+        linear, angular = pybullet.getBaseVelocity(self.id, physicsClientId=c)
+        joints = range(pybullet.getNumJoints(self.id, physicsClientId=c))
+        states = pybullet.getJointStates(self.id, list(joints), physicsClientId=c)
+        return {
+            "position_m": list(position),
+            "quaternion_xyzw": list(quaternion),
+            "velocity_m_s": list(linear),
+            "angular_velocity_rad_s": list(angular),
+            "joints": [[state[0], state[1]] for state in states],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put a freshly built robot into a state of `state_dict`.
+
+        Raises:
+            ValueError: it is the state of another robot.
+        """
+        c = self._client
+        joints = pybullet.getNumJoints(self.id, physicsClientId=c)
+        if len(state["joints"]) != joints:
+            raise ValueError(f"the state has {len(state['joints'])} joints, the robot {joints}")
+        self.place(state["position_m"], state["quaternion_xyzw"])
+        pybullet.resetBaseVelocity(
+            self.id, state["velocity_m_s"], state["angular_velocity_rad_s"], physicsClientId=c
+        )
+        for joint, (angle, rate) in enumerate(state["joints"]):
+            pybullet.resetJointState(self.id, joint, angle, rate, physicsClientId=c)
 
     def apply_torques(self, torque_nm: Sequence[float]) -> None:
         """Set the torques of the 8 motors for the next physics step."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,6 +128,16 @@ class OverheatGuard:
         self._off_s = [0.0] * n_motors
         self.any_off = False
 
+    def state_dict(self) -> dict[str, list[float]]:
+        """The timers, s."""
+        return {"hot_s": list(self._hot_s), "off_s": list(self._off_s)}
+
+    def load_state_dict(self, state: Mapping[str, Sequence[float]]) -> None:
+        """Go on from `state_dict`."""
+        self._hot_s = [float(value) for value in state["hot_s"]]
+        self._off_s = [float(value) for value in state["off_s"]]
+        self.any_off = any(off > 0.0 for off in self._off_s)
+
     def enabled(self, torque_nm: Sequence[float], dt_s: float) -> list[bool]:
         """Per motor whether it may give `torque_nm` for the next `dt_s`."""
         hot_s, off_s, limit = self._hot_s, self._off_s, self._torque_nm
@@ -156,6 +166,15 @@ class ThermalModel:
     def core_c(self) -> FloatArray:
         """(8,) winding temperature, degrees C."""
         return np.array(self._core_c)
+
+    def state_dict(self) -> dict[str, list[float]]:
+        """The temperatures, degrees C."""
+        return {"core_c": self._core_c.tolist(), "case_c": self._case_c.tolist()}
+
+    def load_state_dict(self, state: Mapping[str, Sequence[float]]) -> None:
+        """Go on from `state_dict`."""
+        self._core_c = np.array(state["core_c"], dtype=np.float64)
+        self._case_c = np.array(state["case_c"], dtype=np.float64)
 
     def advance(self, squared_current_a2: FloatArray, dt_s: float) -> None:
         """Heat by the copper loss of (8,) mean square currents for `dt_s`.

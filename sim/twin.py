@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -308,6 +310,56 @@ class PyBulletRobot:
         newest = self._history[0]
         _, _, yaw = roll_pitch_yaw(np.array(newest.quaternion_xyzw))
         return Pose2D(newest.position_m[0], newest.position_m[1], yaw, self.time_s)
+
+    # -- its state, for an exact resume -----------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that evolves, as JSON can hold it. Bullet's contact caches have no way out of it.
+
+        So that a run and its resumption stay equal, the run itself has to go on from this state
+        too: `robot.load_state_dict(robot.state_dict())`.
+        """
+        command = self._command
+        return {
+            "steps": self._step_count,
+            "model": self._model.state_dict(),
+            "history": [[list(part) for part in sample] for sample in self._history],
+            "rng": self._rng.bit_generator.state,
+            "guard": self._guard.state_dict(),
+            "heat": self._heat.state_dict(),
+            "torque_nm": list(self._torque_nm),
+            "command": None if command is None else command.to_dict(),
+            "command_until_s": self._command_until_s,
+            "stopping_until_s": self._stopping_until_s,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Build the world anew and go on from `state_dict`; the same state, the same future.
+
+        Raises:
+            KeyError: something is missing in it.
+            ValueError: something in it does not fit this twin.
+        """
+        history = [Sample(*sample) for sample in state["history"]]
+        if len(history) != self._history.maxlen:
+            raise ValueError(
+                f"the twin's state has a history of {len(history)} physics steps, its latency "
+                f"needs {self._history.maxlen}: resume with the configuration that saved it"
+            )
+        self._build_world(self.terrain)
+        self._model.load_state_dict(state["model"])
+        self._step_count = int(state["steps"])
+        self._history.extend(history)
+        self._rng.bit_generator.state = state["rng"]
+        self._guard.load_state_dict(state["guard"])
+        self._heat.load_state_dict(state["heat"])
+        self._torque_nm = [float(torque) for torque in state["torque_nm"]]
+        saved = state["command"]
+        self._command = None if saved is None else MotorCommand.from_dict(saved)
+        self._target_rad = [] if self._command is None else self._command.angle_rad.tolist()
+        self._command_until_s = float(state["command_until_s"])
+        until = state["stopping_until_s"]
+        self._stopping_until_s = None if until is None else float(until)
 
     # -- inside ----------------------------------------------------------------------------------
 

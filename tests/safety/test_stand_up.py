@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from hardware.body import MINITAUR, leg_to_motor
+from hardware.body import MINITAUR, leg_to_motor, motor_to_leg
 from hardware.robot import Fault, Implausible, MotorCommand, RobotState, Stop
 from hardware.rotation import quaternion, roll_pitch_yaw
 from safety.roll_over import FROM_BACK, FROM_SIDE, Phase
@@ -104,10 +104,11 @@ def test_is_quick_when_it_stands_already():
             robot.advance(PERIOD_S)
         stands, time_s, commands = stand_up(robot)
         assert stands
-        assert time_s <= 0.5
-        assert commands[0].phase is StandUpPhase.READY
+        # Near the stance it eases there; else it folds its legs and rises.
+        near = commands[0].phase is StandUpPhase.READY
+        assert time_s <= (0.5 if near else 1.0)
         angles = np.stack([command.motor_angle_rad for command in commands])
-        assert np.abs(np.diff(angles, axis=0)).max() <= 8.0 * PERIOD_S + 1e-9
+        assert np.abs(np.diff(angles, axis=0)).max() <= 16.0 * PERIOD_S + 1e-9
     robot.close()
 
 
@@ -212,7 +213,53 @@ def test_scripts_are_mirrored_by_side():
         assert script.rate_rad_s <= FASTEST_RAD_S
 
 
-def test_only_a_clear_lean_is_the_wrong_way_round():
+def test_only_a_clear_lean_is_the_right_way_round():
     lean = np.array([0.1, 0.01, -0.01, -0.1])
-    np.testing.assert_array_equal(wrong_way_round(lean, False), [True, False, False, False])
-    np.testing.assert_array_equal(wrong_way_round(lean, True), [False, False, False, True])
+    np.testing.assert_array_equal(wrong_way_round(lean, False), [True, True, True, False])
+    np.testing.assert_array_equal(wrong_way_round(lean, True), [False, True, True, True])
+
+
+def test_varied_scripts_stay_within_a_legs_range():
+    rng = np.random.default_rng(0)
+    script = FROM_SIDE[0]
+    for _ in range(100):
+        varied = script.varied(rng)
+        assert varied != script
+        assert len(varied.phases) == len(script.phases)
+        for phase in varied.phases:
+            assert 0.3 <= phase.near[1] <= 3.1
+            assert 0.3 <= phase.far[1] <= 3.1
+            assert phase.duration_s > 0.0
+
+
+@pytest.mark.parametrize("low", ["left", "right"])
+def test_a_leaning_robot_rises_and_does_not_roll_over(low):
+    """As walks end: short legs on one side, long ones on the other. It folds them and rises."""
+    extension = np.array([1.2, 1.2, 2.6, 2.6]) if low == "left" else np.array([2.6, 2.6, 1.2, 1.2])
+    posture = leg_to_motor(np.array([0.5, -0.5, -0.5, 0.5]), extension)
+    robot = PyBulletRobot()
+    robot.place(np.array([0.0, 0.0, 0.24]), LEVEL, STANCE)
+    for _ in range(25):
+        robot.command(MotorCommand(posture, MINITAUR.kp, MINITAUR.kd))
+        robot.advance(PERIOD_S)
+    assert abs(roll_pitch_yaw(robot.true_state().quaternion_xyzw)[0]) > 0.3
+    stands, time_s, commands = stand_up(robot)
+    robot.close()
+    assert stands
+    assert time_s < 3.0
+    assert StandUpPhase.ROLL not in {command.phase for command in commands}
+
+
+@pytest.mark.parametrize("high", ["left", "front"])
+def test_low_legs_push_and_high_legs_give(high):
+    """Rising, the extension asked for differs by side, so that the trunk becomes level."""
+    tilt = quaternion(0.3, 0.0, 0.0) if high == "left" else quaternion(0.0, -0.3, 0.0)
+    script = StandUp(MINITAUR, np.random.default_rng(0))
+    state = state_of(FOLDED, tilt)
+    script.reset(state)
+    for i in range(30):
+        command = script.step(state, i * PERIOD_S)
+    _, extension = motor_to_leg(command.motor_angle_rad)
+    gives = [0, 1] if high == "left" else [0, 2]
+    pushes = [2, 3] if high == "left" else [1, 3]
+    assert extension[pushes].min() > extension[gives].max() + 0.1
