@@ -132,10 +132,19 @@ def save_policies(
     Raises:
         PolicyInvalid: A weight is not finite; nothing is written.
     """
+    Path(path).write_bytes(policies_bytes(policies, metadata))
+
+
+def policies_bytes(policies: Mapping[str, NumpyPolicy], metadata: Mapping[str, Any]) -> bytes:
+    """What `save_policies` writes.
+
+    Raises:
+        PolicyInvalid: there is no policy, or a weight is not finite.
+    """
     from safetensors.numpy import save
 
     if not policies:
-        raise PolicyInvalid(f"no policy to write to {path}")
+        raise PolicyInvalid("no policy to write")
     tensors: dict[str, NDArray[Any]] = {}
     for task, policy in policies.items():
         _check_layers(f"policy of task {task!r}", policy.layers)
@@ -148,8 +157,7 @@ def save_policies(
     # One key only: with two, the order in which safetensors writes them differs from run to run.
     log_std_range = list(next(iter(policies.values())).log_std_range)
     description = json.dumps({**metadata, "log_std_range": log_std_range})
-    data = save(tensors, metadata={"walkhome": description})
-    Path(path).write_bytes(data)
+    return bytes(save(tensors, metadata={"walkhome": description}))
 
 
 def load_policies(

@@ -103,6 +103,12 @@ class Replay:
     def __len__(self) -> int:
         return self._size
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._size = self._next = 0
+        self._own_start[:] = 0
+        self._own_size[:] = 0
+
     def own_size(self, task: int) -> int:
         """How many stored transitions come from the task's own episodes."""
         return int(self._own_size[task])

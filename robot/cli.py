@@ -151,30 +151,74 @@ def learn(
         Path | None,
         typer.Option(metavar="FOLDER", help="A new folder; else runs/<terrain>-<time>-s<seed>."),
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Go on with a run; --minutes gives it more."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Learn to walk in the simulated twin. Ctrl-C settles the robot, saves and ends."""
-    with _bad_input():
-        resolved = _resolve(terrain, tasks, minutes, seed, config, overrides)
-        if run_dir is not None:
-            from robot.run import check_creatable
+    with StopRequest() as stop:
+        with _bad_input():
+            if resume is not None:
+                if any(o is not None for o in (terrain, tasks, seed, config, overrides, run_dir)):
+                    _fail("--resume takes everything from the run; only --minutes and --json go")
+                _require_twin()
+                folder = _open_to_resume(resume, minutes)
+            else:
+                resolved = _resolve(terrain, tasks, minutes, seed, config, overrides)
+                if run_dir is not None:
+                    from robot.run import check_creatable
 
-            check_creatable(run_dir)
-        _require_twin()
-        from robot.loop import learn as run_loop
-        from robot.run import RunFolder
-        from robot.view import make_view
+                    check_creatable(run_dir)
+                _require_twin()
+                from robot.run import RunFolder
 
-        folder = RunFolder.create(run_dir, resolved.config)
-    with folder, StopRequest() as stop, _failures():
+                folder = RunFolder.create(run_dir, resolved.config)
+        summary = _learn(folder, stop, resume is not None, as_json)
+        _tell_summary(folder.path, summary, as_json)
+    raise typer.Exit(_EXIT_OF.get(str(summary.get("status")), EXIT_FAILED))
+
+
+def _open_to_resume(path: Path, minutes: float | None) -> Any:
+    from robot.run import RunFolder
+
+    if minutes is not None and not 0.0 < minutes <= 100_000.0:
+        _fail("--minutes: write a number above 0")
+    folder = RunFolder.resume(path, minutes)
+    summary = folder.summary() or {}
+    total = float(summary.get("robot_minutes", {}).get("total", 0.0))
+    if summary.get("status") == "done" and total >= folder.config.run.minutes:
+        folder.close()
+        _fail(
+            f"{path}: its {folder.config.run.minutes:g} robot minutes are done; "
+            "give it more with --minutes"
+        )
+    return folder
+
+
+def _learn(folder: Any, stop: StopRequest, resume: bool, as_json: bool) -> dict[str, Any]:
+    from robot.view import make_view
+
+    with folder, _failures():
         view = make_view(as_json=as_json)
         try:
             view.message(f"run folder: {folder.path}")
-            summary = run_loop(resolved.config, folder, view, stop)
+            from robot.loop import learn as run_loop
+
+            return run_loop(folder.config, folder, view, stop, resume=resume)
+        except KeyboardInterrupt:
+            raise _Cut(folder.path) from None
         finally:
             view.close()
-    _tell_summary(folder.path, summary, as_json)
-    raise typer.Exit(_EXIT_OF.get(str(summary.get("status")), EXIT_FAILED))
+
+
+class _Cut(SystemExit):
+    """Stopped at once, by the second signal."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(EXIT_INTERRUPTED)
+        typer.echo(f"cut; resume with: robot learn --resume {shlex.quote(str(path))}", err=True)
 
 
 @app.command("eval")
@@ -298,11 +342,12 @@ def _bad_input() -> Iterator[None]:
 def _failures() -> Iterator[None]:
     """What went wrong on the way, in one line; a defect of ours keeps its traceback."""
     from hardware.robot import RobotError
+    from learning.checkpoint import CheckpointInvalid
     from robot.journal import JournalError
 
     try:
         yield
-    except (RobotError, JournalError, FloatingPointError, OSError) as error:
+    except (RobotError, JournalError, CheckpointInvalid, FloatingPointError, OSError) as error:
         _fail(str(error) or type(error).__name__, EXIT_FAILED)
 
 
@@ -345,6 +390,8 @@ def _tell_summary(path: Path, summary: dict[str, Any], as_json: bool) -> None:
         )
         _print_table(summary.get("tasks", {}))
         name = shlex.quote(str(path))
+        if summary.get("status") != "done":
+            typer.echo(f"resume with: robot learn --resume {name}")
         typer.echo(f"next: robot eval {name}    robot report {name}")
 
 

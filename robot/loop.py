@@ -3,33 +3,30 @@
 
 One loop for the twin in lockstep and for a board: clock, robot and pose come in a `Rig`. In
 lockstep each control step is followed by exactly `updates_per_step` gradient steps, and a run is a
-function of its configuration. Whatever ends a run, the robot settles, the learner is saved and the
-summary is written.
+function of its configuration: killed anywhere and resumed, it gives the same bytes
+(docs/run-folder.md). Whatever ends a run, the robot settles, the learner is saved and the summary
+is written.
 """
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from hardware.robot import Stop
-from learning.checkpoint import save as save_checkpoint
+from hardware.robot import RobotState, Stop
 from learning.noise import coloured_noise
-from learning.policy import NumpyPolicy, save_policies
+from learning.policy import NumpyPolicy, policies_bytes
+from robot.checkpoints import Checkpoint, Checkpoints
 from robot.config_schema import Config
 from robot.episode import Episodes, Step
-from robot.journal import (
-    FLAG_EXIT,
-    FLAG_FALL,
-    FLAG_FIRST,
-    FLAG_LAST,
-    FLAG_TIMEOUT,
-    PHASE_EPISODE,
-    JournalWriter,
-)
+from robot.experience import refill
+from robot.files import write_bytes
+from robot.journal import JournalError, read_journal
 from robot.learning_setup import (
     N_ACTIONS,
     cost_scale,
@@ -37,9 +34,10 @@ from robot.learning_setup import (
     observation_layout,
     policy_metadata,
 )
-from robot.observation import FRAME_SIZE, Observer
+from robot.observation import Observer
+from robot.recorder import Recorder
 from robot.reset import Resetter
-from robot.rig import Actuator, Rig, make_twin
+from robot.rig import Actuator, Restorable, Rig, make_twin
 from robot.run import RunFolder
 from robot.scheduler import check_tasks, next_task
 from robot.tally import EpisodeResult, Tally
@@ -50,7 +48,7 @@ FloatArray = npt.NDArray[np.float64]
 
 METRICS_EVERY_S = 5.0  # robot seconds
 VIEW_EVERY_S = 0.25  # wall seconds
-_END_FLAG = {"fall": FLAG_FALL, "exit": FLAG_EXIT, "timeout": FLAG_TIMEOUT}
+MAX_AT_RISK_S = 30.0  # with the longest episode and stand-up, under a minute (issue 3)
 
 
 class StopRequest(Protocol):
@@ -60,7 +58,12 @@ class StopRequest(Protocol):
 
 
 def learn(
-    config: Config, run: RunFolder, view: View, stop: StopRequest, rig: Rig | None = None
+    config: Config,
+    run: RunFolder,
+    view: View,
+    stop: StopRequest,
+    rig: Rig | None = None,
+    resume: bool = False,
 ) -> dict[str, Any]:
     """Learn until the robot minutes are spent or somebody says stop.
 
@@ -70,11 +73,20 @@ def learn(
         view: shown what happens.
         stop: asked every control step.
         rig: what to drive; the twin in lockstep when None.
+        resume: go on from the newest checkpoint of `run`.
 
     Returns:
         The summary, as written to summary.json.
+
+    Raises:
+        CheckpointInvalid: there is nothing to resume from.
     """
-    loop = LearningLoop(config, run, view, stop, rig or make_twin(config, config.run.seed))
+    rig = rig or make_twin(config, config.run.seed)
+    try:
+        loop = LearningLoop(config, run, view, stop, rig, resume)
+    except BaseException:
+        rig.robot.close()
+        raise
     return loop.run()
 
 
@@ -82,7 +94,13 @@ class LearningLoop:
     """One run. Everything that evolves hangs on this object."""
 
     def __init__(
-        self, config: Config, run: RunFolder, view: View, stop: StopRequest, rig: Rig
+        self,
+        config: Config,
+        run: RunFolder,
+        view: View,
+        stop: StopRequest,
+        rig: Rig,
+        resume: bool = False,
     ) -> None:
         check_tasks(config.tasks)
         self._config, self._run, self._view, self._stop, self._rig = config, run, view, stop, rig
@@ -99,36 +117,52 @@ class LearningLoop:
         self._episodes = Episodes(
             config, config.tasks, rig, actuator, observer, lambda: self._stop.requested
         )
-        self._resetter = Resetter(config, rig, actuator, self._count_reset, self._stopped)
+        self._resetter = Resetter(config, rig, actuator, self._on_reset, self._stopped)
         w = config.workspace
         self._workspace = Workspace(w.half_length_m, w.half_width_m, w.centre_radius_m)
-        self._journal = JournalWriter(run.journal)
         self._wall_start = time.monotonic()
         self._next_view_s = self._next_metric_s = 0.0
         self._next_checkpoint_s = config.run.checkpoint_every_s
+        self._best_score = -math.inf
         self._task: str = config.tasks[0]
         self._phase = "stand up"
-        self._steps = 0
+        self._alarm = ""
         self._noise, self._noise_step = np.zeros((0, N_ACTIONS)), 0
+        self._checkpoints = Checkpoints(run)
+        self._resumed = resume
+        records = self._resume() if resume else 0
+        self._recorder = Recorder(
+            run.journal, config.tasks, self._tally, rig.clock.period_s, records
+        )
 
     def run(self) -> dict[str, Any]:
-        """The whole run; returns the summary."""
+        """The whole run; returns the summary.
+
+        Raises:
+            KeyboardInterrupt: somebody insisted while it was stopping; nothing more was saved.
+        """
         self._run.event("learn_start", tasks=list(self._config.tasks), seed=self._config.run.seed)
         status = "failed"
         try:
             status = self._learn()
+        except KeyboardInterrupt:
+            status = "cut"
+            raise
         finally:
-            self._rig.robot.stop(Stop.SETTLE)
-            summary = self._finish(status)
-            self._rig.robot.close()
+            self._rig.robot.stop(Stop.CUT if status == "cut" else Stop.SETTLE)
+            try:
+                summary = self._finish(status)
+            finally:
+                self._rig.robot.close()
         return summary
 
     # -- the loop --------------------------------------------------------------------------------
 
     def _learn(self) -> str:
-        budget_s = self._config.run.minutes * 60.0
-        while self._tally.total_s < budget_s:
-            if self._stop.requested:
+        if not self._resumed:
+            self._checkpoint()  # from here on there is something to go back to
+        while self._robot_s < self._config.run.minutes * 60.0:
+            if not self._data_is_safe() or self._stop.requested:
                 self._view.message("stopping: the robot settles and the run is saved")
                 return "interrupted"
             if not self._stand_up():
@@ -138,6 +172,26 @@ class LearningLoop:
                 self._next_checkpoint_s = self._robot_s + self._config.run.checkpoint_every_s
                 self._checkpoint()
         return "done"
+
+    def _data_is_safe(self) -> bool:
+        """Tells of a failing disk; waits for it, settled, before too much is at risk.
+
+        Returns:
+            False when somebody said stop while waiting.
+        """
+        trouble = self._recorder.trouble or self._run.trouble
+        if trouble and trouble != self._alarm:
+            self._view.message(f"ALARM: {trouble}; learning goes on in memory, free the disk")
+        elif self._alarm and not trouble:
+            self._view.message("the disk takes everything again")
+        self._alarm = trouble
+        if self._recorder.at_risk_s() < MAX_AT_RISK_S:
+            return True
+        self._rig.robot.stop(Stop.SETTLE)
+        self._view.message(f"PAUSED: {self._recorder.at_risk_s():.0f} s are not on the disk yet")
+        while self._recorder.at_risk_s() >= MAX_AT_RISK_S and not self._stop.requested:
+            time.sleep(0.1)
+        return not self._stop.requested
 
     def _stand_up(self) -> bool:
         self._phase = "stand up"
@@ -172,12 +226,11 @@ class LearningLoop:
     def _explore(self, observation: FloatArray) -> FloatArray:
         noise = self._noise[self._noise_step]
         self._noise_step += 1
-        if self._steps < self._config.learning.random_steps:
+        if self._tally.steps < self._config.learning.random_steps:
             return np.asarray(np.tanh(noise), dtype=np.float64)
         return self._policies[self._task].act(observation, deterministic=False, noise=noise)
 
     def _on_step(self, step: Step) -> None:
-        self._steps += 1
         self._tally.moving_s += self._rig.clock.period_s
         self._tally.tasks[step.task].steps += 1
         if step.ended != "stop":
@@ -190,17 +243,18 @@ class LearningLoop:
                 step.done,
                 step.task,
             )
-        self._write_journal(step)
-        if self._steps >= self._config.learning.random_steps:
+        self._recorder.step(step)
+        if self._tally.steps >= self._config.learning.random_steps:
             self._learner.update(self._config.learning.updates_per_step)
         self._show()
 
-    def _count_reset(self, kind: str) -> None:
+    def _on_reset(self, kind: str, state: RobotState, sent_rad: FloatArray) -> None:
         """One control period that was not part of an episode."""
         if kind == "stand_up":
             self._tally.standing_up_s += self._rig.clock.period_s
         else:
             self._tally.waiting_s += self._rig.clock.period_s
+        self._recorder.reset(kind, state, self._rig.pose.latest(), sent_rad)
         self._show()
 
     def _stopped(self) -> bool:
@@ -212,35 +266,10 @@ class LearningLoop:
 
     @property
     def _wall_s(self) -> float:
+        """Of this run, over all its processes."""
         return time.monotonic() - self._wall_start
 
     # -- what stays ------------------------------------------------------------------------------
-
-    def _write_journal(self, step: Step) -> None:
-        flags = FLAG_FIRST if step.first else 0
-        if step.ended:
-            flags |= FLAG_LAST | _END_FLAG.get(step.ended, 0)
-        costs = np.zeros(2)
-        costs[: len(step.costs)] = step.costs
-        self._journal.append(
-            step=self._steps,
-            time_s=step.state.time_s,
-            episode=self._tally.episodes,
-            task=self._config.tasks.index(step.task),
-            phase=PHASE_EPISODE,
-            flags=flags,
-            observation_frame=step.next_observation[-FRAME_SIZE:],
-            action=step.action,
-            filtered=step.filtered,
-            sent=step.sent_rad,
-            pose=(step.pose.x_m, step.pose.y_m, step.pose.yaw_rad),
-            attitude=step.attitude,
-            costs=costs,
-            torque=step.state.motor_torque_nm,
-            battery=step.state.battery_v,
-            motor_angle=step.state.motor_angle_rad,
-            velocity=step.features[[0, 1, 2, 5]],
-        )
 
     def _log_episode(self, result: EpisodeResult) -> None:
         metrics = self._learner.metrics()
@@ -268,7 +297,7 @@ class LearningLoop:
             self._run.metric(
                 robot_s=self._robot_s,
                 wall_s=self._wall_s,
-                steps=self._steps,
+                steps=self._tally.steps,
                 gradient_steps=self._learner.gradient_steps,
                 tasks=metrics,
                 moving_s=self._tally.moving_s,
@@ -276,27 +305,101 @@ class LearningLoop:
                 waiting_s=self._tally.waiting_s,
             )
 
+    def state_dict(self) -> dict[str, Any]:
+        """All that evolves, between two episodes; what an episode starts anew is not in it."""
+        robot = self._rig.robot
+        return {
+            "records": self._recorder.records,
+            "tally": self._tally.state_dict(),
+            "exploration": self._rng.bit_generator.state,
+            "resetter": self._resetter.state_dict(),
+            "robot": robot.state_dict() if isinstance(robot, Restorable) else None,
+            "next_metric_s": self._next_metric_s,
+            "next_checkpoint_s": self._next_checkpoint_s,
+            "best_score": None if math.isinf(self._best_score) else self._best_score,
+            "wall_s": self._wall_s,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`.
+
+        Raises:
+            KeyError: something is missing in it.
+            ValueError: something in it does not fit this run.
+        """
+        self._tally.load_state_dict(state["tally"])
+        self._rng.bit_generator.state = state["exploration"]
+        self._resetter.load_state_dict(state["resetter"])
+        robot = self._rig.robot
+        if isinstance(robot, Restorable) and state["robot"] is not None:
+            robot.load_state_dict(state["robot"])
+        self._next_metric_s = float(state["next_metric_s"])
+        self._next_checkpoint_s = float(state["next_checkpoint_s"])
+        best = state["best_score"]
+        self._best_score = -math.inf if best is None else float(best)
+        self._wall_start = time.monotonic() - float(state["wall_s"])
+
     def _checkpoint(self) -> None:
+        """Save everything; tells of a disk that doesn't take it, and lives with the last one."""
         if not self._learner.finite():
             raise FloatingPointError(
                 f"the learner diverged after {self._learner.gradient_steps} updates: a weight is "
                 "not finite; nothing was saved over the last checkpoint. Lower "
                 "learning.learning_rate"
             )
-        folder = self._run.checkpoints / f"{self._steps:09d}"
-        if folder.exists():
-            return
-        state = self._learner.state_dict()
-        folder.parent.mkdir(exist_ok=True)
-        save_checkpoint(
-            folder,
-            state["tensors"],
-            {**state["scalars"], "steps": self._steps, "tally": self._tally.summary()},
+        best = self._tally.score > self._best_score
+        self._best_score = max(self._best_score, self._tally.score)
+        learner, state = self._learner.state_dict(), self.state_dict()
+        try:
+            self._recorder.flush()  # a checkpoint means nothing without the journal up to it
+            policy = policies_bytes(self._policies, policy_metadata(self._config))
+            folder = self._checkpoints.save(
+                self._recorder.records,
+                learner["tensors"],
+                {"learner": learner["scalars"], "loop": state},
+                {"policy.safetensors": policy},
+                best,
+            )
+            write_bytes(self._run.path / "policy.safetensors", policy)
+            self._run.event("checkpoint", robot_s=self._robot_s, folder=folder.name)
+        except (OSError, JournalError) as error:
+            self._view.message(f"ALARM: no checkpoint could be saved: {error}; free the disk")
+        if state["robot"] is not None:
+            # Bullet's caches can't be saved. So that a resumed run can equal this one, this one
+            # too goes on from what was saved.
+            self._rig.robot.load_state_dict(state["robot"])  # type: ignore[attr-defined]
+
+    def _resume(self) -> int:
+        """Go on from the newest checkpoint that can be used; returns its journal's length."""
+        self._checkpoints.clean()
+        journal = read_journal(self._run.journal)
+
+        def use(checkpoint: Checkpoint) -> None:
+            scalars = checkpoint.scalars
+            count = int(scalars["loop"]["records"])
+            records = journal.records[journal.records["index"] < count]
+            self._learner.load_state_dict(
+                {"tensors": checkpoint.tensors, "scalars": scalars["learner"]}
+            )
+            self.load_state_dict(scalars["loop"])
+            if len(records) < count:
+                self._view.message(
+                    f"ALARM: {count - len(records)} records of the journal are damaged; the replay "
+                    "goes on without the steps that need them"
+                )
+            self._learner.replay.clear()
+            refill(self._learner.add, records, self._config, self._cost_scale)
+
+        checkpoint = self._checkpoints.load(use, lambda text: self._view.message(f"ALARM: {text}"))
+        count = int(checkpoint.scalars["loop"]["records"])
+        again = int((journal.records["index"] >= count).sum())
+        self._view.message(
+            f"resuming at {self._robot_s / 60.0:.2f} robot minutes, {self._tally.steps} steps"
+            + (f"; {again} records after the checkpoint come again" if again else "")
         )
-        save_policies(
-            self._run.path / "policy.safetensors", self._policies, policy_metadata(self._config)
-        )
-        self._run.event("checkpoint", robot_s=self._robot_s, folder=folder.name)
+        self._run.metric(resumed_at_s=self._robot_s)
+        self._run.event("resume", resumed_at_s=self._robot_s, checkpoint=checkpoint.path.name)
+        return count
 
     def _finish(self, status: str) -> dict[str, Any]:
         summary: dict[str, Any] = {
@@ -308,10 +411,11 @@ class LearningLoop:
             **self._tally.summary(),
         }
         try:
-            self._checkpoint()
+            if status not in ("failed", "cut"):  # then the last checkpoint is the one to go on from
+                self._checkpoint()
         finally:
-            self._journal.close()
             self._run.event("learn_end", status=status, robot_s=self._robot_s)
+            self._recorder.close()
             self._run.write_summary(summary)
             self._show(force=True)
         return summary
@@ -333,7 +437,7 @@ class LearningLoop:
                 robot_minutes_waiting=tally.waiting_s / 60.0,
                 minutes_budget=self._config.run.minutes,
                 wall_s=self._wall_s,
-                steps=self._steps,
+                steps=self._tally.steps,
                 gradient_steps=self._learner.gradient_steps,
                 phase=self._phase,
                 task=self._task,

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robot.config import Config
-from robot.journal import RECORD, JournalError, read_journal
+from robot.journal import FLAG_START, PHASE_EPISODE, RECORD, JournalError, read_journal
 from robot.run import RunError, RunFolder
 
 FloatArray = npt.NDArray[np.float64]
@@ -34,7 +34,7 @@ class RunData:
         episodes: the episode events, in order.
         stand_ups: the stand-up events, in order.
         metrics: the lines of metrics.jsonl.
-        records: the journal's records; empty when there is none.
+        records: the journal's records of steps in episodes; empty when there is no journal.
         notes: what a reader should know about the data itself.
     """
 
@@ -85,21 +85,8 @@ class RunData:
         return [episode for episode in self.episodes if episode.get("task") == task]
 
     def record_minutes(self) -> FloatArray:
-        """(n,) robot minutes of the journal's records.
-
-        The journal counts steps; between the ends of two episodes, whose robot time is known, time
-        is shared out evenly.
-        """
-        ends = np.cumsum(series(self.episodes, "steps"))
-        minutes = series(self.episodes, "robot_s") / 60.0
-        known = np.isfinite(ends) & np.isfinite(minutes)
-        steps = np.arange(1, len(self.records) + 1, dtype=np.float64)
-        if not known.any():
-            return steps / self.config.control.rate_hz / 60.0
-        minutes_of: FloatArray = np.interp(
-            steps, np.concatenate([[0.0], ends[known]]), np.concatenate([[0.0], minutes[known]])
-        )
-        return minutes_of
+        """(n,) robot minutes of the journal's records."""
+        return np.asarray(self.records["robot_s"] / 60.0, dtype=np.float64)
 
 
 def series(rows: Sequence[dict[str, Any]], key: str) -> FloatArray:
@@ -138,7 +125,9 @@ def _records(run: RunFolder) -> tuple[npt.NDArray[Any], str]:
     except JournalError as error:
         raise RunError(str(error)) from None
     note = f"{data.skipped_bytes} bytes of the journal were torn and left out."
-    return data.records, note if data.skipped_bytes else ""
+    r = data.records
+    steps = r[(r["phase"] == PHASE_EPISODE) & ((r["flags"] & FLAG_START) == 0)]
+    return steps, note if data.skipped_bytes else ""
 
 
 def _provenance(path: Path) -> dict[str, Any]:

@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from hardware.robot import Stop
+from hardware.body import N_MOTORS
+from hardware.robot import RobotState, Stop
 from robot.config_schema import Config
 from robot.rig import Actuator, Rig
 from safety.stand_up import StandUp
+
+FloatArray = npt.NDArray[np.float64]
 
 MAX_PAUSES = 3  # then a person is needed (Ha 2020 had 20 to 30 of those on soft ground)
 
@@ -36,7 +41,8 @@ class Resetter:
         config: attempts and pauses.
         rig: the robot.
         actuator: the gate to its motors.
-        on_period: told `stand_up` or `waiting` every control period.
+        on_period: told every control period: `stand_up` or `waiting`, the state after it, and the
+            (8,) motor angles that were sent.
         stopped: asked every control period.
     """
 
@@ -45,16 +51,21 @@ class Resetter:
         config: Config,
         rig: Rig,
         actuator: Actuator,
-        on_period: Callable[[str], None] = lambda kind: None,
+        on_period: Callable[[str, RobotState, FloatArray], None] = lambda kind, state, sent: None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._config, self._rig, self._actuator = config, rig, actuator
         self._on_period, self._stopped = on_period, stopped
-        self._script = StandUp(
-            rig.robot.body,
-            np.random.default_rng([config.run.seed, 2]),
-            max_attempts=config.stand_up.max_attempts,
-        )
+        self._rng = np.random.default_rng([config.run.seed, 2])
+        self._script = StandUp(rig.robot.body, self._rng, max_attempts=config.stand_up.max_attempts)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What outlives a stand-up: the generator that chooses scripts."""
+        return {"rng": self._rng.bit_generator.state}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self._rng.bit_generator.state = state["rng"]
 
     def stand_up(self) -> StandUpOutcome:
         """Attempts, then a pause in which the motors cool, then attempts again."""
@@ -75,10 +86,10 @@ class Resetter:
             command = self._script.step(state, self._rig.clock.now_s())
             if command.done or command.failed:
                 return command.done, self._script.attempts
-            self._actuator.script(command.motor_angle_rad, command.kp, command.kd)
+            sent = self._actuator.script(command.motor_angle_rad, command.kp, command.kd)
             self._rig.clock.tick()
-            self._on_period("stand_up")
             state = self._rig.robot.read()
+            self._on_period("stand_up", state, sent)
         return False, self._script.attempts
 
     def _wait(self, seconds: float) -> None:
@@ -87,4 +98,4 @@ class Resetter:
             if self._stopped():
                 return
             self._rig.clock.tick()
-            self._on_period("waiting")
+            self._on_period("waiting", self._rig.robot.read(), np.zeros(N_MOTORS))

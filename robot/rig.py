@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,19 @@ from safety.action_filter import ActionFilter
 from safety.limits import CommandLimiter
 
 FloatArray = npt.NDArray[np.float64]
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """A robot whose whole state can be saved: a twin, not a real one."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that evolves, as JSON can hold it."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        ...
 
 
 @dataclass(frozen=True)

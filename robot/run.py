@@ -2,48 +2,32 @@
 """A run's folder on disk: what was asked, on what, what happened, and what came of it.
 
     runs/<name>/  config.yaml  provenance.json  events.jsonl  metrics.jsonl  summary.json  journal/
+                  checkpoints/  latest  best  policy.safetensors  lock
 
 A refusal leaves nothing behind. Events and metrics are one JSON object a line, flushed at once; a
 summary replaces the last one atomically. JSON never holds NaN: a number that is not finite is
-written as null.
+written as null. One process at a time writes: it holds a lock on the folder, which the system
+takes back however it ends.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
+import fcntl
 import json
-import math
 import os
 import platform
-import re
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from robot.config import Config, ConfigError, config_to_yaml, read_config
-
-_LIBRARIES = (
-    "walkhome",
-    "numpy",
-    "scipy",
-    "torch",
-    "pybullet",
-    "pydantic",
-    "pyyaml",
-    "safetensors",
-    "pyserial",
-)
-# What a run depends on in a checkout; runs/ and notes beside it don't make it another program.
-_SOURCES = ("configs", "hardware", "learning", "robot", "safety", "sim", "pyproject.toml")
+from robot.files import FileDamaged, JsonLines, read_jsonl, why, write_json, write_text
+from robot.provenance import provenance
 
 
 class RunError(ValueError):
@@ -53,13 +37,14 @@ class RunError(ValueError):
 class RunFolder:
     """One run's folder, open for writing (`create`) or for reading (`open`)."""
 
-    def __init__(self, path: Path, *, writable: bool) -> None:
+    def __init__(self, path: Path, lock: IO[str] | None) -> None:
         self.path = path
-        self._events: IO[str] | None = None
-        self._metrics: IO[str] | None = None
-        if writable:
-            self._events = _append(path / "events.jsonl")
-            self._metrics = _append(path / "metrics.jsonl")
+        self._lock = lock
+        self._events: JsonLines | None = None
+        self._metrics: JsonLines | None = None
+        if lock is not None:
+            self._events = JsonLines(path / "events.jsonl")
+            self._metrics = JsonLines(path / "metrics.jsonl")
 
     @classmethod
     def create(
@@ -86,12 +71,12 @@ class RunFolder:
             write_json(path / "provenance.json", provenance(sys.argv if argv is None else argv))
             # Last: with it, a folder is a run's.
             (path / "config.yaml").write_text(config_to_yaml(config), encoding="utf-8")
+            return cls(path, _lock_folder(path))
         except OSError as error:
             (path / "provenance.json").unlink(missing_ok=True)
             for folder in reversed(made):
                 shutil.rmtree(folder, ignore_errors=True)
-            raise RunError(f"{path}: can't be made: {_why(error)}; choose another place") from None
-        return cls(path, writable=True)
+            raise RunError(f"{path}: can't be made: {why(error)}; choose another place") from None
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -100,13 +85,46 @@ class RunFolder:
         Raises:
             RunError: there is no run folder at `path`.
         """
-        if not path.exists():
-            raise RunError(f"{path}: no such run folder; `robot learn` makes one")
-        if not path.is_dir():
-            raise RunError(f"{path}: not a folder; name the run's folder")
-        if not (path / "config.yaml").is_file():
-            raise RunError(f"{path}: not a run folder (no config.yaml in it)")
-        return cls(path, writable=False)
+        _check_is_run(path)
+        return cls(path, None)
+
+    @classmethod
+    def resume(
+        cls, path: Path, minutes: float | None = None, argv: Sequence[str] | None = None
+    ) -> RunFolder:
+        """An existing run, to go on with; a torn last line of its logs is cut off.
+
+        Args:
+            path: its folder.
+            minutes: a new budget of robot minutes, kept in its configuration.
+            argv: the command line, for the record; None is this process's.
+
+        Raises:
+            RunError: there is none, somebody else writes to it, or it can't be written.
+        """
+        _check_is_run(path)
+        try:
+            run = cls(path, _lock_folder(path))
+            if minutes is not None and minutes != run.config.run.minutes:
+                budget = run.config.run.model_copy(update={"minutes": minutes})
+                changed = run.config.model_copy(update={"run": budget})
+                write_text(path / "config.yaml", config_to_yaml(changed))
+                run.__dict__.pop("config", None)
+            made = json.loads((path / "provenance.json").read_text(encoding="utf-8"))
+            again = provenance(sys.argv if argv is None else argv)
+            made["resumed"] = [*made.get("resumed", []), again]
+            write_json(path / "provenance.json", made)
+        except (OSError, ValueError) as error:
+            if isinstance(error, RunError):
+                raise
+            cause = why(error) if isinstance(error, OSError) else str(error)
+            raise RunError(f"{path}: can't be resumed: {cause}") from None
+        return run
+
+    @property
+    def trouble(self) -> str:
+        """Why events or metrics can't be written now; empty while they can."""
+        return next((s.trouble for s in (self._events, self._metrics) if s and s.trouble), "")
 
     def __enter__(self) -> RunFolder:
         """The folder itself; leaving closes its files."""
@@ -156,12 +174,16 @@ class RunFolder:
         write_json(self.path / "summary.json", summary)
 
     def events(self) -> list[dict[str, Any]]:
-        """All events so far; an unfinished last line is left out."""
-        return read_jsonl(self.path / "events.jsonl")
+        """All events that count; an unfinished last line is left out.
+
+        A run that was killed and resumed goes on from a checkpoint: what came after that is left
+        out too, because it happened again, the same.
+        """
+        return _that_count(self.path / "events.jsonl")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All metrics so far; an unfinished last line is left out."""
-        return read_jsonl(self.path / "metrics.jsonl")
+        """All metrics that count, as for `events`."""
+        return _that_count(self.path / "metrics.jsonl")
 
     def summary(self) -> dict[str, Any] | None:
         """The newest summary, or None while there is none.
@@ -181,18 +203,63 @@ class RunFolder:
         return value
 
     def close(self) -> None:
-        """Put events and metrics on the disk and close them; a second call does nothing."""
-        for stream in (self._events, self._metrics):
-            if stream is not None and not stream.closed:
-                stream.flush()
-                os.fsync(stream.fileno())
-                stream.close()
+        """Put events and metrics on the disk, close them, and let others write.
 
-    def _write(self, stream: IO[str] | None, fields: Mapping[str, Any]) -> None:
+        Raises:
+            OSError: the disk doesn't take the last lines.
+        """
+        try:
+            for stream in (self._events, self._metrics):
+                if stream is not None:
+                    stream.close()
+        finally:
+            if self._lock is not None:
+                self._lock.close()
+
+    def _write(self, stream: JsonLines | None, fields: Mapping[str, Any]) -> None:
         if stream is None:
             raise RunError(f"{self.path}: open for reading only")
-        stream.write(_dump(fields) + "\n")
-        stream.flush()
+        stream.write(fields)
+
+
+def _check_is_run(path: Path) -> None:
+    if not path.exists():
+        raise RunError(f"{path}: no such run folder; `robot learn` makes one")
+    if not path.is_dir():
+        raise RunError(f"{path}: not a folder; name the run's folder")
+    if not (path / "config.yaml").is_file():
+        raise RunError(f"{path}: not a run folder (no config.yaml in it)")
+
+
+def _lock_folder(path: Path) -> IO[str]:
+    """The folder's lock, held until it is closed or the process is gone."""
+    stream = (path / "lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.seek(0)
+        who = stream.read().strip() or "another process"
+        stream.close()
+        raise RunError(f"{path}: {who} writes to this run; wait for it, or stop it") from None
+    stream.truncate(0)
+    stream.write(f"process {os.getpid()} on {platform.node()}")
+    stream.flush()
+    return stream
+
+
+def _that_count(path: Path) -> list[dict[str, Any]]:
+    """Without what a resumed run took back, and without the note that says so."""
+    try:
+        lines = read_jsonl(path)
+    except FileDamaged as error:
+        raise RunError(str(error)) from None
+    out: list[dict[str, Any]] = []
+    for line in lines:
+        if "resumed_at_s" in line:
+            out = [known for known in out if known.get("robot_s", 0.0) <= line["resumed_at_s"]]
+        else:
+            out.append(line)
+    return out
 
 
 def check_creatable(path: Path) -> None:
@@ -210,7 +277,7 @@ def check_creatable(path: Path) -> None:
             if any(path.iterdir()):
                 raise RunError(f"{path}: exists already; choose another --run-dir, or remove it")
         except OSError as error:
-            raise RunError(f"{path}: {_why(error)}; choose another place") from None
+            raise RunError(f"{path}: {why(error)}; choose another place") from None
     parent = path.absolute().parent
     while not parent.exists():
         parent = parent.parent
@@ -218,88 +285,6 @@ def check_creatable(path: Path) -> None:
         raise RunError(f"{path}: {parent} is not a folder; choose another place")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise RunError(f"{path}: {parent} can't be written; choose another place")
-
-
-def provenance(argv: Sequence[str]) -> dict[str, Any]:
-    """What a run was made with: code, libraries, machine, command line, start time."""
-    return {
-        "argv": list(argv),
-        "git": _git(Path(__file__).resolve().parent),
-        "versions": _versions(),
-        "python": platform.python_version(),
-        "implementation": platform.python_implementation(),
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "cpu": _cpu(),
-        "cpus": os.cpu_count(),
-        "start_utc": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-        "start_monotonic_s": time.monotonic(),
-    }
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object so that a reader sees the old file or the new one, never half of one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("w", encoding="utf-8") as stream:
-            stream.write(_dump(value, indent=2) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()
-    _sync_folder(path.parent)
-
-
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file; a line torn by a crash ends it.
-
-    Raises:
-        RunError: a line before the last is not a JSON object.
-    """
-    if not path.is_file():
-        return []
-    lines = path.read_bytes().split(b"\n")
-    out: list[dict[str, Any]] = []
-    for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline is torn
-        try:
-            value = json.loads(line)
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            raise RunError(f"{path}:{number}: not a JSON object")
-        out.append(value)
-    return out
-
-
-def _append(path: Path) -> IO[str]:
-    return path.open("a", encoding="utf-8", buffering=1)
-
-
-def _dump(value: Any, indent: int | None = None) -> str:
-    return json.dumps(_plain(value), allow_nan=False, ensure_ascii=False, indent=indent)
-
-
-def _plain(value: Any) -> Any:
-    """JSON's own types only; NumPy scalars and arrays too, and null for what is not finite."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, Path):
-        return str(value)
-    if hasattr(value, "tolist"):  # NumPy, without importing it
-        return _plain(value.tolist())
-    raise TypeError(f"{type(value).__name__} has no place in JSON")
-
-
-def _why(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
 
 
 def _free_name(path: Path) -> Path:
@@ -319,62 +304,3 @@ def _make_folders(folder: Path, made: list[Path]) -> None:
     for parent in reversed(missing):
         parent.mkdir()
         made.append(parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    # A rename is on the disk only once its folder is (fsync(2), NOTES).
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _versions() -> dict[str, str | None]:
-    def installed(name: str) -> str | None:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            return None
-
-    return {name: installed(name) for name in _LIBRARIES}
-
-
-def _cpu() -> str:
-    with contextlib.suppress(OSError):
-        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
-        if match:
-            return match[1]
-    return platform.processor() or "unknown"
-
-
-def _git(folder: Path) -> dict[str, Any] | None:
-    """Commit and a hash of what differs from it, or None outside of a checkout of ours."""
-    top = _run_git(folder, "rev-parse", "--show-toplevel")
-    # Installed in a virtual environment inside somebody's own repository, theirs says nothing.
-    if top is None or Path(top.decode().strip()) != folder.parent:
-        return None
-    commit = _run_git(folder, "rev-parse", "HEAD")
-    diff = _run_git(folder.parent, "diff", "HEAD", "--binary", "--", *_SOURCES)
-    new = _run_git(folder.parent, "ls-files", "--others", "--exclude-standard", "--", *_SOURCES)
-    if commit is None or diff is None or new is None:
-        return None
-    return {
-        "commit": commit.decode().strip(),
-        "dirty": bool(diff or new),
-        "diff_sha256": hashlib.sha256(diff).hexdigest() if diff else None,
-        "untracked": new.decode(errors="replace").split("\n")[:-1],
-    }
-
-
-def _run_git(folder: Path, *arguments: str) -> bytes | None:
-    try:
-        done = subprocess.run(  # noqa: S603 - a fixed command
-            ["git", "-C", str(folder), *arguments],  # noqa: S607 - git is where PATH says
-            capture_output=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout if done.returncode == 0 else None

@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from robot.tasks import TASKS
 
 SPEED_WINDOW = 10  # speeds are means of this many episodes (design: summary.json)
 
@@ -100,6 +105,46 @@ class Tally:
     def workspace_exits(self) -> int:
         """Episodes that left the workspace."""
         return sum(task.workspace_exits for task in self.tasks.values())
+
+    @property
+    def score(self) -> float:
+        """How well it walks now: mean over tasks of the progress in the last episodes.
+
+        Speed along the task, m/s, or turn rate toward it, rad/s; minus infinity while a task has
+        fewer episodes than a speed is the mean of.
+        """
+        if any(len(task.speeds_m_s) < SPEED_WINDOW for task in self.tasks.values()):
+            return -math.inf
+        return sum(
+            task.speed_m_s + TASKS[name].direction[2] * task.turn_rate_rad_s
+            for name, task in self.tasks.items()
+        ) / len(self.tasks)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All counts, as JSON can hold them."""
+        state = asdict(self)
+        for task in state["tasks"].values():
+            for window in ("speeds_m_s", "turn_rates_rad_s"):
+                task[window] = list(task[window])
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`.
+
+        Raises:
+            KeyError: it is of other tasks.
+        """
+        for name, task in self.tasks.items():
+            saved = dict(state["tasks"][name])
+            for window in (task.speeds_m_s, task.turn_rates_rad_s):
+                window.clear()
+            task.speeds_m_s.extend(saved.pop("speeds_m_s"))
+            task.turn_rates_rad_s.extend(saved.pop("turn_rates_rad_s"))
+            for key, value in saved.items():
+                setattr(task, key, value)
+        for known in fields(self):
+            if known.name != "tasks":
+                setattr(self, known.name, state[known.name])
 
     def experience(self) -> dict[str, int]:
         """Steps per task, for the scheduler."""

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from robot.config import Config, resolve_config
-from robot.journal import FLAG_FIRST, FLAG_LAST, JournalWriter
+from robot.journal import FLAG_FIRST, FLAG_LAST
+from robot.journal_writer import JournalWriter
 from robot.run import RunFolder
 
 HEADING = {"forward": 0.0, "backward": math.pi, "left": 0.0, "right": 0.0}
@@ -121,6 +122,7 @@ def _records(
         writer.append(
             step=steps - STEPS + step,
             time_s=(steps + step) * 0.02,
+            robot_s=(steps + step) * 0.02,
             episode=number,
             task=config.tasks.index(task),
             phase=0,
@@ -135,7 +137,7 @@ def _records(
             torque=rng.normal(0.0, 1.2, 8),
             battery=16.0,
             motor_angle=2.0 + 0.3 * action,
-            velocity=rng.normal(size=4),
+            features=rng.normal(size=7),
         )
 
 

@@ -30,7 +30,7 @@ def calls(monkeypatch):
     """Stand-ins for the loop and the evaluation, and what they were called with."""
     seen = {"summary": SUMMARY, "raise": None}
 
-    def learn(config, run, view, stop):
+    def learn(config, run, view, stop, resume=False):
         seen.update(config=config, run=run, stop=stop.requested)
         run.event("learn_start")
         if seen["raise"] is not None:
@@ -295,7 +295,7 @@ LEARN_UNTIL_STOPPED = """
 import sys, time
 from types import ModuleType
 module = ModuleType("robot.loop")
-def learn(config, run, view, stop):
+def learn(config, run, view, stop, resume=False):
     view.message("learning")
     while not stop.requested or "stubborn" in sys.argv:
         time.sleep(0.01)

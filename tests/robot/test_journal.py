@@ -12,16 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from robot.journal import (
-    FIELDS,
-    RECORD,
-    JournalError,
-    JournalWriter,
-    header,
-    read_journal,
-)
+from robot.journal import FIELDS, RECORD, RECORD_BYTES, JournalError, header, read_journal
+from robot.journal_writer import JournalWriter
 
-SIZE = RECORD.itemsize + 4
+SIZE = RECORD_BYTES
 
 
 def record(step):
@@ -31,6 +25,7 @@ def record(step):
         value = np.arange(np.prod(shape, dtype=int)).reshape(shape) + step + index
         fields[name] = (value % 100).astype(dtype)
     fields["step"] = step
+    del fields["index"]
     return fields
 
 
@@ -66,9 +61,20 @@ def test_a_segment_explains_itself(tmp_path):
 
 def test_writers_and_long_journals_start_new_segments(tmp_path):
     write(tmp_path, range(25), segment_records=10)
-    write(tmp_path, range(25, 30))
+    write(tmp_path, range(25, 30), first_record=25)
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"{n:06d}.bin" for n in range(4)]
-    assert read_journal(tmp_path).records["step"].tolist() == list(range(30))
+    records = read_journal(tmp_path).records
+    assert records["step"].tolist() == records["index"].tolist() == list(range(30))
+
+
+def test_a_resumed_run_takes_back_what_followed_its_checkpoint(tmp_path):
+    write(tmp_path, range(20), segment_records=8)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    write(tmp_path, range(100, 103), first_record=10)
+    assert read_journal(tmp_path).records["step"].tolist() == [*range(10), 100, 101, 102]
+    write(tmp_path, range(200, 201), first_record=12)
+    assert read_journal(tmp_path).records["step"].tolist() == [*range(10), 100, 101, 200]
+    assert all(path.read_bytes() == data for path, data in before.items())  # and loses nothing
 
 
 @settings(
@@ -104,15 +110,16 @@ def test_no_damaged_record_is_ever_used(tmp_path, place, bit):
     whole[len(whole) - 10 * SIZE + place] ^= 1 << bit
     (folder / "000000.bin").write_bytes(whole)
     data = read_journal(folder)
-    assert data.records["step"].tolist() == list(range(place // SIZE))
-    assert data.skipped_bytes == (10 - place // SIZE) * SIZE
+    left = [step for step in range(10) if step != place // SIZE]
+    assert data.records["step"].tolist() == left
+    assert data.skipped_bytes == SIZE
 
 
 def test_a_crash_in_one_segment_does_not_hide_the_next(tmp_path):
     write(tmp_path, range(10))
     with (tmp_path / "000000.bin").open("r+b") as stream:
         stream.truncate(stream.seek(0, 2) - 5)
-    write(tmp_path, range(10, 20))
+    write(tmp_path, range(10, 20), first_record=10)
     data = read_journal(tmp_path)
     assert data.records["step"].tolist() == [*range(9), *range(10, 20)]
     assert data.skipped_bytes == SIZE - 5
@@ -139,8 +146,8 @@ def test_another_schema_or_version_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("robot.journal.header", lambda: other)
     with pytest.raises(JournalError, match="other fields"):
         read_journal(tmp_path)
-    monkeypatch.setattr("robot.journal.FORMAT_VERSION", 2)
-    with pytest.raises(JournalError, match="format 1"):
+    monkeypatch.setattr("robot.journal.FORMAT_VERSION", 3)
+    with pytest.raises(JournalError, match="format 2"):
         read_journal(tmp_path)
 
 
@@ -175,19 +182,45 @@ def test_flush_waits_for_the_disk_and_time_alone_is_enough(tmp_path):
         assert len(read_journal(tmp_path).records) == 2
 
 
-def test_a_failing_disk_is_told_and_does_not_hang(tmp_path, monkeypatch):
+@pytest.mark.parametrize("call", ["fsync", "write"])
+def test_a_disk_that_fails_for_a_while_costs_nothing(tmp_path, monkeypatch, call):
+    now_s = [0.0]
+    writer = JournalWriter(tmp_path, sync_every_s=0.02, clock=lambda: now_s[0])
+    writer.append(**record(0))
+    writer.flush()
+    assert writer.at_risk_s() == 0.0
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        if call == "fsync":
+            patch.setattr(os, "fsync", fail)
+        else:
+            patch.setattr(JournalWriter, "_put", fail)
+        writer.append(**record(1))
+        now_s[0] = 7.0
+        with pytest.raises(JournalError, match="1 records can't be written: no space left"):
+            writer.flush()
+        writer.append(**record(2))  # and goes on taking records
+        assert writer.at_risk_s() == 7.0
+        assert len(list(tmp_path.iterdir())) <= 2  # tries leave nothing behind
+    writer.flush()
+    assert writer.at_risk_s() == 0.0
+    assert writer.error is None
+    writer.close()
+    assert read_journal(tmp_path).records["step"].tolist() == [0, 1, 2]
+
+
+def test_closing_on_a_failing_disk_says_what_is_lost(tmp_path, monkeypatch):
     writer = JournalWriter(tmp_path, sync_every_s=60.0)
 
-    def fail(_):
-        raise OSError(28, "No space left on device")
+    def fail(*_):
+        raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", fail)
     writer.append(**record(0))
-    with pytest.raises(JournalError, match="No space"):
-        writer.flush()
-    with pytest.raises(JournalError, match="No space"):
-        writer.append(**record(1))
-    with pytest.raises(JournalError, match="No space"):
+    with pytest.raises(JournalError, match="1 records can't be written: input/output error"):
         writer.close()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from robot.config import resolve_config
 from robot.evaluate import evaluate
-from robot.journal import FLAG_FIRST, FLAG_LAST, read_journal
+from robot.journal import FLAG_FIRST, FLAG_LAST, FLAG_START, PHASE_EPISODE, read_journal
 from robot.loop import learn
 from robot.rig import make_twin
 from robot.run import RunFolder
@@ -67,17 +67,25 @@ def test_summary_is_complete_and_adds_up(finished):
     assert summary["gradient_steps"] == summary["steps"] - 59  # one a step after the random ones
 
 
-def test_journal_holds_every_step(finished):
+def test_journal_holds_every_period(finished):
     records = read_journal(finished.folder / "journal").records
-    assert len(records) == finished.summary["steps"]
-    assert np.array_equal(records["step"], np.arange(1, len(records) + 1))
+    assert np.array_equal(records["index"], np.arange(len(records)))
     assert np.abs(records["action"]).max() <= 1.0
     assert all(np.isfinite(records[name]).all() for name in records.dtype.names)
-    first = (records["flags"] & FLAG_FIRST) > 0
-    last = (records["flags"] & FLAG_LAST) > 0
+    start = (records["flags"] & FLAG_START) > 0
+    steps = records[(records["phase"] == PHASE_EPISODE) & ~start]
+    assert np.array_equal(steps["step"], np.arange(1, finished.summary["steps"] + 1))
+    first = (steps["flags"] & FLAG_FIRST) > 0
+    last = (steps["flags"] & FLAG_LAST) > 0
     episodes = sum(task["episodes"] for task in finished.summary["tasks"].values())
-    assert first.sum() == last.sum() == episodes
+    assert start.sum() == first.sum() == last.sum() == episodes
     assert np.array_equal(np.flatnonzero(first)[1:], np.flatnonzero(last)[:-1] + 1)
+    seconds = 60.0 * finished.summary["robot_minutes"]["total"]
+    assert (len(records) - episodes) * 0.02 == pytest.approx(seconds)
+    assert (np.diff(records["robot_s"]) >= 0.0).all()
+    assert records["robot_s"][-1] == pytest.approx(seconds)
+    moved = records["phase"] != PHASE_EPISODE
+    assert np.ptp(records["motor_angle"][moved], axis=0).max() > 0.0
 
 
 def test_events_tell_of_every_episode_and_stand_up(finished):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from robot.config import resolve_config
-from robot.run import RunError, RunFolder, read_jsonl, write_json
+from robot.files import FileDamaged, read_jsonl, write_json
+from robot.run import RunError, RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,7 @@ def test_a_new_folder_says_what_it_was_made_with(tmp_path, config):
         "config.yaml",
         "events.jsonl",
         "journal",
+        "lock",
         "metrics.jsonl",
         "provenance.json",
     ]
@@ -143,7 +145,7 @@ def test_a_torn_last_line_is_left_out_and_a_damaged_one_is_an_error(tmp_path):
     path.write_text('{"a": 1}\n{"a": 2}\n{"a"')
     assert read_jsonl(path) == [{"a": 1}, {"a": 2}]
     path.write_text('{"a": 1}\ngarbage\n{"a": 2}\n')
-    with pytest.raises(RunError, match=r"events\.jsonl:2"):
+    with pytest.raises(FileDamaged, match=r"events\.jsonl:2"):
         read_jsonl(path)
     assert read_jsonl(tmp_path / "none.jsonl") == []
 

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: MIT
+"""Files that a crash can't spoil: replaced whole, or appended to line by line.
+
+JSON never holds NaN: a number that is not finite is written as null.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class FileDamaged(ValueError):  # noqa: N818 - says what is wrong with it
+    """A file does not hold what it should; the message says which and what."""
+
+
+class JsonLines:
+    """Appends one JSON object a line; keeps in memory what the disk does not take, and says so.
+
+    Attributes:
+        trouble: why the disk takes nothing now; empty while it does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.trouble = ""
+        self._path = path
+        self._pending = b""
+        self._file = path.open("ab", buffering=0)
+        self._cut_torn_line()
+
+    def write(self, value: Mapping[str, Any]) -> None:
+        """Append; whole lines only ever reach the file."""
+        self._pending += dump(value).encode() + b"\n"
+        try:
+            self._put()
+            self.trouble = ""
+        except OSError as error:
+            self.trouble = f"{self._path}: {why(error)}"
+
+    def close(self) -> None:
+        """Write and sync what is left; a second call does nothing.
+
+        Raises:
+            OSError: the disk doesn't take it.
+        """
+        if self._file.closed:
+            return
+        try:
+            self._put()
+            os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
+
+    def _put(self) -> None:
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            left = memoryview(self._pending)
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError:
+            self._file.truncate(end)
+            raise
+        self._pending = b""
+
+    def _cut_torn_line(self) -> None:
+        data = self._path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            self._file.truncate(whole)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object so that a reader sees the old file or the new one, never half of one."""
+    write_text(path, dump(value, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """As `write_bytes`, UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never half of one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()
+    _sync_folder(path.parent)
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file; a line torn by a crash ends it.
+
+    Raises:
+        FileDamaged: a line before the last is not a JSON object.
+    """
+    if not path.is_file():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    out: list[dict[str, Any]] = []
+    for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline is torn
+        try:
+            value = json.loads(line)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise FileDamaged(f"{path}:{number}: not a JSON object")
+        out.append(value)
+    return out
+
+
+def dump(value: Any, indent: int | None = None) -> str:
+    """JSON of a value; null for what is not finite."""
+    return json.dumps(_plain(value), allow_nan=False, ensure_ascii=False, indent=indent)
+
+
+def _plain(value: Any) -> Any:
+    """JSON's own types only; NumPy scalars and arrays too, and null for what is not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # NumPy, without importing it
+        return _plain(value.tolist())
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def why(error: OSError) -> str:
+    """What the system says, in the middle of a sentence."""
+    return (error.strerror or str(error)).lower()
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename is on the disk only once its folder is (fsync(2), NOTES).
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
