@@ -109,6 +109,10 @@ class Checkpoints:
             "`robot report` and `robot export` read it; start a new run to learn again"
         )
 
+    def exist(self) -> bool:
+        """Whether there is any, usable or not."""
+        return any(self._newest_first())
+
     def clean(self) -> None:
         """Remove what a crash left half made or half removed."""
         if self._folder.is_dir():

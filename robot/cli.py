@@ -200,7 +200,7 @@ def _open_to_resume(path: Path, minutes: float | None) -> Any:
 def _learn(folder: Any, stop: StopRequest, resume: bool, as_json: bool) -> dict[str, Any]:
     from robot.view import make_view
 
-    with folder, _failures():
+    with _failures(), folder:
         view = make_view(as_json=as_json)
         try:
             view.message(f"run folder: {folder.path}")

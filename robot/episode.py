@@ -2,7 +2,7 @@
 """One roll-out of one task: observe, act, let a period pass, look what came of it, hand it on.
 
 Termination (no bootstrap) is a fall; truncation (bootstrapped) is the time limit and the
-workspace's edge. Steps go to whoever listens: the learner and the journal while learning, nobody
+workspace's edge, or its margin if it walks out. Steps go to whoever listens: the learner and the journal while learning, nobody
 while evaluating.
 """
 
@@ -120,8 +120,7 @@ class Episodes:
         self._observer = observer
         self._stop_requested = stop_requested
         self._weights = reward_weights(self._tasks, config.reward)
-        w = config.workspace
-        self._workspace = Workspace(w.half_length_m, w.half_width_m, w.centre_radius_m)
+        self._workspace = Workspace.of(config.workspace)
 
     def run(
         self,
@@ -234,4 +233,7 @@ class Episodes:
             return "stop"
         if now.fenced and self._workspace.left(now.pose, now.start):
             return "exit"
-        return "timeout" if now.steps >= now.max_steps else ""
+        over = now.steps >= now.max_steps
+        if over or (now.fenced and self._workspace.turns_back(now.pose, now.start)):
+            return "timeout"
+        return ""

@@ -107,6 +107,12 @@ def read_journal(folder: Path) -> JournalData:
     return JournalData(np.concatenate([np.zeros(0, RECORD), *parts]), skipped)
 
 
+def has_records(folder: Path) -> bool:
+    """Whether there is a journal with anything in it, damaged or not."""
+    least = len(header_bytes(0)) + RECORD_BYTES
+    return any(path.stat().st_size >= least for path in folder.glob("*.bin"))
+
+
 def header(first_record: int = 0) -> dict[str, Any]:
     """What every segment says about itself."""
     fields = [

@@ -26,7 +26,7 @@ from robot.config_schema import Config
 from robot.episode import Episodes, Step
 from robot.experience import refill
 from robot.files import write_bytes
-from robot.journal import JournalError, read_journal
+from robot.journal import JournalError, has_records, read_journal
 from robot.learning_setup import (
     N_ACTIONS,
     cost_scale,
@@ -118,8 +118,7 @@ class LearningLoop:
             config, config.tasks, rig, actuator, observer, lambda: self._stop.requested
         )
         self._resetter = Resetter(config, rig, actuator, self._on_reset, self._stopped)
-        w = config.workspace
-        self._workspace = Workspace(w.half_length_m, w.half_width_m, w.centre_radius_m)
+        self._workspace = Workspace.of(config.workspace)
         self._wall_start = time.monotonic()
         self._next_view_s = self._next_metric_s = 0.0
         self._next_checkpoint_s = config.run.checkpoint_every_s
@@ -129,8 +128,8 @@ class LearningLoop:
         self._alarm = ""
         self._noise, self._noise_step = np.zeros((0, N_ACTIONS)), 0
         self._checkpoints = Checkpoints(run)
-        self._resumed = resume
-        records = self._resume() if resume else 0
+        self._resumed = resume and not self._is_new()
+        records = self._resume() if self._resumed else 0
         self._recorder = Recorder(
             run.journal, config.tasks, self._tally, rig.clock.period_s, records
         )
@@ -368,6 +367,13 @@ class LearningLoop:
             # Bullet's caches can't be saved. So that a resumed run can equal this one, this one
             # too goes on from what was saved.
             self._rig.robot.load_state_dict(state["robot"])  # type: ignore[attr-defined]
+
+    def _is_new(self) -> bool:
+        """Whether the run was killed before it had anything: neither a checkpoint nor a record."""
+        if self._checkpoints.exist() or has_records(self._run.journal):
+            return False
+        self._view.message("it had not begun yet: starting it")
+        return True
 
     def _resume(self) -> int:
         """Go on from the newest checkpoint that can be used; returns its journal's length."""

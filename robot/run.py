@@ -70,7 +70,7 @@ class RunFolder:
             _make_folders(path / "journal", made)
             write_json(path / "provenance.json", provenance(sys.argv if argv is None else argv))
             # Last: with it, a folder is a run's.
-            (path / "config.yaml").write_text(config_to_yaml(config), encoding="utf-8")
+            write_text(path / "config.yaml", config_to_yaml(config))
             return cls(path, _lock_folder(path))
         except OSError as error:
             (path / "provenance.json").unlink(missing_ok=True)

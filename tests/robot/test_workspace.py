@@ -31,6 +31,23 @@ def test_a_roll_out_that_starts_outside_may_walk_home_but_not_far_away():
     assert SPACE.left(pose(2.51, 0.0), start=outside)
 
 
+def test_a_roll_out_ends_in_the_margin_if_it_walks_out():
+    space = Workspace(2.0, 2.0, 0.3, margin_m=0.4)
+    assert not space.turns_back(pose(1.55, 0.0), start=pose(0.0, 0.0))
+    assert space.turns_back(pose(1.65, 0.0), start=pose(0.0, 0.0))
+    assert space.turns_back(pose(0.0, -1.65), start=pose(0.0, 0.0))
+    assert not space.turns_back(pose(1.75, 0.0), start=pose(1.7, 0.0))  # not yet further out
+    assert space.turns_back(pose(1.85, 0.0), start=pose(1.7, 0.0))
+    assert not space.turns_back(pose(1.65, 0.0), start=pose(1.7, 0.0))  # on its way home
+    assert not Workspace(2.0, 2.0, 0.3).turns_back(pose(1.99, 0.0), start=pose(0.0, 0.0))
+
+
+def test_the_margin_leaves_room_in_a_small_workspace():
+    space = Workspace(0.5, 0.5, 0.1, margin_m=0.4)
+    assert not space.turns_back(pose(0.35, 0.0), start=pose(0.0, 0.0))
+    assert space.turns_back(pose(0.45, 0.0), start=pose(0.0, 0.0))
+
+
 @pytest.mark.parametrize(
     ("place", "bearing"),
     [
