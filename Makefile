@@ -4,12 +4,13 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help learn test lint types check canary clean
+.PHONY: help learn test lint types check canary kill-test clean
 
 help:
 	@echo "make learn   set up, then learn to walk forward and backward in the twin, then report"
 	@echo "make test    set up, then run the tests"
 	@echo "make check   lint, types and import arrows"
+	@echo "make kill-test   kill a run 200 times and resume it (about 15 minutes)"
 
 $(VENV)/.learn: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' || \
@@ -45,6 +46,9 @@ check: lint types
 
 canary: $(VENV)/.learn
 	$(BIN)/python benchmarks/canary.py
+
+kill-test: $(VENV)/.dev
+	$(BIN)/python benchmarks/durability.py --kills 200
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

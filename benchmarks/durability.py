@@ -33,21 +33,23 @@ from robot.cli import app
 from robot.config import resolve_config
 from robot.journal import JournalError, read_journal
 from robot.journal_writer import JournalWriter
+from robot.learning_setup import make_learner
 from robot.loop import LearningLoop
 from robot.recorder import Recorder
 from robot.rig import make_twin
 from robot.run import RunFolder
+from robot.view import PlainView
 
 SMALL = (
     "learning.batch_size=16",
     "learning.hidden_sizes=[16, 16]",
     "learning.random_steps=40",
     "learning.updates_per_step=1",
-    "episode.length_s=1.0",
-    "run.checkpoint_every_s=2.0",
+    "episode.length_s=0.6",
+    "run.checkpoint_every_s=1.0",
 )
-MINUTES = 0.4
-LONGEST_LIFE_S = 2.5
+MINUTES = 0.15
+LONGEST_LIFE_S = 3.0
 MAX_RECORDS = 1_000_000
 
 
@@ -78,6 +80,8 @@ def arguments_for(folder: Path, seed: int) -> list[str]:
     """The command line that starts, or resumes."""
     if (folder / "config.yaml").exists():
         return ["--resume", str(folder)]
+    if folder.exists():
+        shutil.rmtree(folder)  # killed before there was a run
     sets = [argument for pair in SMALL for argument in ("--set", pair)]
     return ["--run-dir", str(folder), "--minutes", str(MINUTES), "--seed", str(seed), *sets]
 
@@ -144,6 +148,8 @@ def kill_rounds(kills: int, seed: int, out: Path) -> dict[str, object]:
                 done += 1
                 seconds, records = lost(folder, appended, killed_s)
                 longest_s, records_lost = max(longest_s, seconds), max(records_lost, records)
+            if code == -signal.SIGKILL and is_done(folder):
+                code = 0  # killed between its last line and its end
             if code not in (0, -signal.SIGKILL):
                 unloadable += 1
                 break
@@ -166,6 +172,12 @@ def kill_rounds(kills: int, seed: int, out: Path) -> dict[str, object]:
     }
 
 
+def is_done(folder: Path) -> bool:
+    """Whether the run has written that it is done."""
+    summary = folder / "summary.json"
+    return summary.exists() and json.loads(summary.read_text())["status"] == "done"
+
+
 def trim(folder: Path, appended: np.ndarray) -> None:
     """Forget the times of records that the next process appends again."""
     latest = folder / "latest"
@@ -183,7 +195,7 @@ def costs(out: Path) -> dict[str, float]:
         timed(LearningLoop, "_checkpoint", saves),
     ):
         with open(os.devnull, "w") as sink:
-            view, stop = PlainView(Console(file=sink)), argparse.Namespace(requested=False)
+            view, stop = PlainView(sink), argparse.Namespace(requested=False)
             LearningLoop(config, run, view, stop, make_twin(config, 0)).run()
         size = sum(path.stat().st_size for path in next(run.checkpoints.iterdir()).iterdir())
     return {
@@ -221,6 +233,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="8 kills")
     arguments = parser.parse_args()
     begin_s = time.monotonic()
+    make_learner(resolve_config(overrides=[*SMALL]).config)  # what is imported late, before forking
     with tempfile.TemporaryDirectory(prefix="walkhome-") as folder:
         result = kill_rounds(
             8 if arguments.quick else arguments.kills, arguments.seed, Path(folder)

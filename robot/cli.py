@@ -347,8 +347,11 @@ def _failures() -> Iterator[None]:
 
     try:
         yield
-    except (RobotError, JournalError, CheckpointInvalid, FloatingPointError, OSError) as error:
+    except (RobotError, JournalError, CheckpointInvalid, FloatingPointError) as error:
         _fail(str(error) or type(error).__name__, EXIT_FAILED)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{(error.strerror or str(error)).lower()}", EXIT_FAILED)
 
 
 def _require_twin() -> None:

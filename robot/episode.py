@@ -2,8 +2,8 @@
 """One roll-out of one task: observe, act, let a period pass, look what came of it, hand it on.
 
 Termination (no bootstrap) is a fall; truncation (bootstrapped) is the time limit and the
-workspace's edge, or its margin if it walks out. Steps go to whoever listens: the learner and the journal while learning, nobody
-while evaluating.
+workspace's edge, or its margin if it walks out. Steps go to whoever listens: the learner and the
+journal while learning, nobody while evaluating.
 """
 
 from __future__ import annotations

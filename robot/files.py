@@ -53,6 +53,8 @@ class JsonLines:
         try:
             self._put()
             os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
         finally:
             self._file.close()
 

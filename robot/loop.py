@@ -161,7 +161,7 @@ class LearningLoop:
         if not self._resumed:
             self._checkpoint()  # from here on there is something to go back to
         while self._robot_s < self._config.run.minutes * 60.0:
-            if not self._data_is_safe() or self._stop.requested:
+            if not self._data_is_safe(MAX_AT_RISK_S) or self._stop.requested:
                 self._view.message("stopping: the robot settles and the run is saved")
                 return "interrupted"
             if not self._stand_up():
@@ -170,10 +170,11 @@ class LearningLoop:
             if self._robot_s >= self._next_checkpoint_s:
                 self._next_checkpoint_s = self._robot_s + self._config.run.checkpoint_every_s
                 self._checkpoint()
-        return "done"
+        # Nobody may be there to see a run end with a part of it in memory only.
+        return "done" if self._data_is_safe(0.0) else "interrupted"
 
-    def _data_is_safe(self) -> bool:
-        """Tells of a failing disk; waits for it, settled, before too much is at risk.
+    def _data_is_safe(self, risk_s: float) -> bool:
+        """Tells of a failing disk; waits for it, settled, while more than `risk_s` is at risk.
 
         Returns:
             False when somebody said stop while waiting.
@@ -184,11 +185,12 @@ class LearningLoop:
         elif self._alarm and not trouble:
             self._view.message("the disk takes everything again")
         self._alarm = trouble
-        if self._recorder.at_risk_s() < MAX_AT_RISK_S:
+        limit_s = risk_s if trouble else MAX_AT_RISK_S
+        if self._recorder.at_risk_s() <= limit_s:
             return True
         self._rig.robot.stop(Stop.SETTLE)
         self._view.message(f"PAUSED: {self._recorder.at_risk_s():.0f} s are not on the disk yet")
-        while self._recorder.at_risk_s() >= MAX_AT_RISK_S and not self._stop.requested:
+        while self._recorder.at_risk_s() > limit_s and not self._stop.requested:
             time.sleep(0.1)
         return not self._stop.requested
 

@@ -136,8 +136,12 @@ class RunFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the folder's files."""
-        self.close()
+        """Close the folder's files; what failed before is told, not that this failed too."""
+        try:
+            self.close()
+        except OSError:
+            if error is None:
+                raise
 
     @property
     def journal(self) -> Path:
