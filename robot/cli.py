@@ -271,6 +271,33 @@ def report(run: RunArgument) -> None:
     typer.echo(path)
 
 
+@app.command()
+def export(
+    run: RunArgument,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A new folder; else RUN/export.")
+    ] = None,
+    format_: Annotated[
+        str, typer.Option("--format", metavar="parquet", help="The only one so far.")
+    ] = "parquet",
+) -> None:
+    """Write a run's steps as Parquet files, in the layout of LeRobotDataset v3.0."""
+    with _bad_input():
+        if format_ != "parquet":
+            _fail(f"--format: {format_!r} is not known; use parquet")
+        from robot.export import export as write
+        from robot.run import RunFolder
+
+        with _failures():
+            try:
+                path = write(RunFolder.open(run), run / "export" if out is None else out)
+            except ImportError as error:
+                if error.name not in ("pyarrow", "pandas"):
+                    raise
+                _fail(f'the export needs {error.name}: pip install "walkhome[export]"')
+    typer.echo(path)
+
+
 @config_app.command("show")
 def config_show(
     origin: Annotated[bool, typer.Option("--origin", help="Where each value came from.")] = False,

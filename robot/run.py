@@ -105,12 +105,12 @@ class RunFolder:
         _check_is_run(path)
         try:
             run = cls(path, _lock_folder(path))
+            made = json.loads((path / "provenance.json").read_text(encoding="utf-8"))
             if minutes is not None and minutes != run.config.run.minutes:
                 budget = run.config.run.model_copy(update={"minutes": minutes})
                 changed = run.config.model_copy(update={"run": budget})
                 write_text(path / "config.yaml", config_to_yaml(changed))
                 run.__dict__.pop("config", None)
-            made = json.loads((path / "provenance.json").read_text(encoding="utf-8"))
             again = provenance(sys.argv if argv is None else argv)
             made["resumed"] = [*made.get("resumed", []), again]
             write_json(path / "provenance.json", made)

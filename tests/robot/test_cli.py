@@ -31,7 +31,7 @@ def calls(monkeypatch):
     seen = {"summary": SUMMARY, "raise": None}
 
     def learn(config, run, view, stop, resume=False):
-        seen.update(config=config, run=run, stop=stop.requested)
+        seen.update(config=config, run=run, stop=stop.requested, resume=resume)
         run.event("learn_start")
         if seen["raise"] is not None:
             raise seen["raise"]
@@ -101,13 +101,43 @@ def test_the_exit_code_tells_how_a_run_ended(calls, tmp_path, status, code):
 
 
 @pytest.mark.parametrize(
-    "error", [LinkLost("no answer"), FloatingPointError("diverged"), OSError(28, "disk is full")]
+    ("error", "line"),
+    [
+        (LinkLost("no answer"), "no answer"),
+        (FloatingPointError("diverged"), "diverged"),
+        (OSError(28, "Disk is full", "events.jsonl"), "events.jsonl: disk is full"),
+    ],
 )
-def test_what_goes_wrong_on_the_way_is_one_line_and_exit_1(calls, tmp_path, error):
+def test_what_goes_wrong_on_the_way_is_one_line_and_exit_1(calls, tmp_path, error, line):
     calls["raise"] = error
     result = invoke("learn", "--run-dir", tmp_path / "run")
     assert result.exit_code == 1
-    assert result.stderr == f"error: {error}\n"
+    assert result.stderr == f"error: {line}\n"
+
+
+def test_resume_hands_over_the_run(calls, tmp_path):
+    invoke("learn", "--run-dir", tmp_path / "run", "--minutes", 3, "--seed", 7)
+    calls["summary"] = {**SUMMARY, "status": "interrupted"}
+    result = invoke("learn", "--resume", tmp_path / "run", "--minutes", 5)
+    assert result.exit_code == 130
+    assert calls["resume"]
+    assert (calls["config"].run.minutes, calls["config"].run.seed) == (5, 7)
+    assert f"resume with: robot learn --resume {tmp_path / 'run'}" in result.stdout
+    made = json.loads((tmp_path / "run" / "provenance.json").read_text())
+    assert len(made["resumed"]) == 1
+
+
+def test_resume_refuses_what_it_cannot_do(calls, tmp_path):
+    run = tmp_path / "run"
+    assert "no such run folder" in refused("learn", "--resume", run)
+    invoke("learn", "--run-dir", run, "--minutes", 3)
+    assert "takes everything from the run" in refused("learn", "--resume", run, "--seed", 1)
+    assert "--minutes" in refused("learn", "--resume", run, "--minutes", -1)
+    total = {"robot_minutes": {"total": 3.01}, "status": "done"}
+    (run / "summary.json").write_text(json.dumps(total))
+    assert "give it more with --minutes" in refused("learn", "--resume", run)
+    (run / "provenance.json").write_text("garbage")
+    assert "can't be resumed" in refused("learn", "--resume", run, "--minutes", 5)
 
 
 def test_a_defect_keeps_its_traceback(calls, tmp_path):

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+"""What the documents show works as shown."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from robot.journal import RECORD, read_journal
+from robot.journal_writer import JournalWriter
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_example_reads_a_journal_with_numpy_alone(tmp_path, monkeypatch):
+    folder = tmp_path / "runs" / "first-walk" / "journal"
+    empty = {name: np.zeros(RECORD[name].shape) for name in RECORD.names if name != "index"}
+    with JournalWriter(folder) as writer:
+        for step in range(7):
+            writer.append(**{**empty, "step": step, "pose": (1.0, 2.0, step)})
+    (example,) = re.findall(r"```python\n(.*?)```", (DOCS / "run-folder.md").read_text(), re.S)
+    code = [
+        line for line in example.splitlines() if line and not line.startswith(("import", "from"))
+    ]
+    assert len(code) <= 10
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(example, names)
+    known = read_journal(folder).records
+    for name in RECORD.names:
+        np.testing.assert_array_equal(names["records"][name], known[name])
