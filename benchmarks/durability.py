@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import mmap
 import os
 import random
@@ -48,9 +49,9 @@ SMALL = (
     "episode.length_s=0.6",
     "run.checkpoint_every_s=1.0",
 )
-MINUTES = 0.15
-LONGEST_LIFE_S = 3.0
-MAX_RECORDS = 1_000_000
+MINUTES = 0.3
+LONGEST_LIFE_S = 1.5
+MAX_RECORDS = 20_000
 
 
 def learn_in_child(arguments: list[str], appended: np.ndarray) -> int:
@@ -99,10 +100,8 @@ def lost(folder: Path, appended: np.ndarray, killed_s: float) -> tuple[float, in
     except JournalError:
         return 0.0, 0  # killed before the first one
     on_disk = int(records["index"][-1]) + 1 if len(records) else 0
-    written = int(np.count_nonzero(appended))
-    if written <= on_disk:
-        return 0.0, 0
-    return killed_s - float(appended[on_disk]), written - on_disk
+    waiting = appended[on_disk:][appended[on_disk:] > 0.0]
+    return (killed_s - float(waiting[0]), len(waiting)) if len(waiting) else (0.0, 0)
 
 
 def same(one: Path, other: Path) -> bool:
@@ -133,10 +132,13 @@ def kill_rounds(kills: int, seed: int, out: Path) -> dict[str, object]:
             raise RuntimeError(f"the run that nobody kills failed; see {reference}")
         code = None
         while code != 0 and done < kills:
-            # What is taken back on resume is appended again, with new times.
             child = learn_in_child(arguments_for(folder, run_seed), appended)
-            deadline_s = time.monotonic() + rng.uniform(0.0, LONGEST_LIFE_S)
+            # One in four dies while it starts; the others have begun to record.
+            starting = rng.random() < 0.25
+            deadline_s = time.monotonic() + rng.uniform(0.0, 1.5) if starting else math.inf
             while time.monotonic() < deadline_s:
+                if deadline_s == math.inf and appended.any():
+                    deadline_s = time.monotonic() + rng.uniform(0.0, LONGEST_LIFE_S)
                 finished_child, status = os.waitpid(child, os.WNOHANG)
                 if finished_child:
                     code = os.waitstatus_to_exitcode(status)
@@ -153,13 +155,14 @@ def kill_rounds(kills: int, seed: int, out: Path) -> dict[str, object]:
             if code not in (0, -signal.SIGKILL):
                 unloadable += 1
                 break
-            trim(folder, appended)
+            appended[:] = 0.0
+        if code == -signal.SIGKILL:  # enough killed: the last one may live
+            code = wait(learn_in_child(arguments_for(folder, run_seed), appended))
         if code == 0:
             finished += 1
             unequal += not same(reference, folder)
             shutil.rmtree(folder)
         shutil.rmtree(reference)
-        appended[:] = 0.0
         run_seed += 1
         print(f"  {done} kills, {finished} runs finished, {unloadable} unloadable", flush=True)
     return {
@@ -176,12 +179,6 @@ def is_done(folder: Path) -> bool:
     """Whether the run has written that it is done."""
     summary = folder / "summary.json"
     return summary.exists() and json.loads(summary.read_text())["status"] == "done"
-
-
-def trim(folder: Path, appended: np.ndarray) -> None:
-    """Forget the times of records that the next process appends again."""
-    latest = folder / "latest"
-    appended[int(latest.read_text()) if latest.exists() else 0 :] = 0.0
 
 
 def costs(out: Path) -> dict[str, float]:

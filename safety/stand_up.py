@@ -46,6 +46,9 @@ JAMMED_RAD = 0.5
 RANGE_MARGIN_RAD = 0.1
 GIVE_WAY_RAD_S = 80.0
 
+# From the first to the last of these the robot is upright, or it has fallen over again.
+RISING = (StandUpPhase.READY, StandUpPhase.RISE, StandUpPhase.CHECK)
+
 # Sides of the legs, in the order of `hardware.body`.
 LEFT: FloatArray = np.array([1.0, 1.0, -1.0, -1.0])
 FRONT: FloatArray = np.array([1.0, -1.0, 1.0, -1.0])
@@ -106,6 +109,7 @@ class StandUp:
         self._ended: StandUpPhase | None = None
         self._tangled = False
         self._rose = False
+        self._rolls = 0
         self._on_belly = True
         self._weighings = 0
         self._lean_sum = np.zeros(N_LEGS)
@@ -130,6 +134,7 @@ class StandUp:
         self._hot_s[:] = 0.0
         self._tangled = self._out_of_range(state)
         self._rose = False
+        self._rolls = 0
         self._begin(state)
 
     def step(self, state: RobotState, time_s: float) -> StandUpCommand:
@@ -177,6 +182,9 @@ class StandUp:
             self._lean_sum += swing
             self._lean_count += 1
             self._jammed = np.abs(extension) > JAMMED_RAD
+        if move.phase in RISING and self._up(state) < self._settings.fallen_cos:
+            self._try_again(state)
+            return
         reached = move.until_reached and bool(
             np.abs(move.goal_rad - state.motor_angle_rad).max() < REACHED_RAD
             and np.abs(state.angular_velocity_rad_s).max() < self._settings.calm_rad_s
@@ -195,17 +203,10 @@ class StandUp:
         if phase is StandUpPhase.GATHER:
             self._on_belly = upright
         if phase is StandUpPhase.CHECK or (phase is StandUpPhase.ROLL and not upright):
-            if self.attempts >= self._max_attempts:
-                self._ended = StandUpPhase.FAILED
-                return
-            self.attempts += 1
-            # A leg that is the wrong way round looks fine to its encoders.
-            if phase is StandUpPhase.CHECK and upright and not self._tangled and not self._rose:
-                self._rose = True
-                self._plan(self._library.rise())
-                return
-            self._tangled = self._tangled or phase is StandUpPhase.CHECK
-            self._begin(state)
+            if phase is StandUpPhase.CHECK and upright:
+                # A leg that is the wrong way round looks fine to its encoders.
+                self._tangled, self._rose = self._tangled or self._rose, True
+            self._try_again(state)
         elif phase is StandUpPhase.ROLL and not self._tangled:
             self._plan(self._library.rise())
         elif phase is StandUpPhase.ROLL:
@@ -219,6 +220,14 @@ class StandUp:
             if phase is StandUpPhase.WEIGH and self._lies_flat(state):
                 self._tangled = False
             self._plan(self._library.rise() if upright else self._roll(state))
+            self._rolls += not upright
+
+    def _try_again(self, state: RobotState) -> None:
+        if self.attempts >= self._max_attempts:
+            self._ended = StandUpPhase.FAILED
+            return
+        self.attempts += 1
+        self._begin(state)
 
     def _begin(self, state: RobotState) -> None:
         """A posture to start from: the stance itself if it is near, else the legs home."""
@@ -246,14 +255,13 @@ class StandUp:
 
     def _roll(self, state: RobotState) -> list[Move]:
         up = world_z_in_body(state.attitude_xyzw)
-        if up[2] < -self._settings.back_cos:
-            script = FROM_BACK[self._rng.integers(len(FROM_BACK))]
-            near_is_left = bool(self._rng.integers(2))
-        else:
-            script = FROM_SIDE[self._rng.integers(len(FROM_SIDE))]
-            near_is_left = bool(up[1] < 0.0)
-        if self.attempts > 1:  # what failed would fail again
-            script = script.varied(self._rng)
+        on_back = up[2] < -self._settings.back_cos
+        near_is_left = bool(self._rng.integers(2)) if on_back else bool(up[1] < 0.0)
+        scripts = FROM_BACK if on_back else FROM_SIDE
+        if self._rolls == 0:
+            return self._library.roll(scripts[0], near_is_left)
+        # What failed would fail again: another one, or the same a little different.
+        script = scripts[self._rng.integers(len(scripts))].varied(self._rng)
         return self._library.roll(script, near_is_left)
 
     def _balance(self, state: RobotState) -> FloatArray:
@@ -270,7 +278,12 @@ class StandUp:
     # -- what the sensors say ------------------------------------------------------------------
 
     def _upright(self, state: RobotState) -> bool:
-        return float(world_z_in_body(state.attitude_xyzw)[2]) > self._settings.upright_cos
+        return self._up(state) > self._settings.upright_cos
+
+    @staticmethod
+    def _up(state: RobotState) -> float:
+        """Cosine of the tilt."""
+        return float(world_z_in_body(state.attitude_xyzw)[2])
 
     def _can_weigh(self, state: RobotState) -> bool:
         """Whether legs have to be weighed, and the robot lies, or will once they are in the air."""
@@ -283,7 +296,7 @@ class StandUp:
 
     def _lies_flat(self, state: RobotState) -> bool:
         """Whether it lies as `_on_belly` says, so that gravity acts on its legs as expected."""
-        up = float(world_z_in_body(state.attitude_xyzw)[2])
+        up = self._up(state)
         return up > self._settings.upright_cos if self._on_belly else -up > self._settings.back_cos
 
     def _any_wrong(self) -> bool:

@@ -61,6 +61,7 @@ class StandUpSettings:
         upright_cos: cosine of the tilt up to which the robot counts as upright.
         near_rad: largest way of a motor to the stance on which the feet may slide.
         near_cos: cosine of the largest tilt at which they may.
+        fallen_cos: the same beyond which a robot that rises has fallen over.
         back_cos: minus the cosine of the tilt beyond which it lies on its back.
         level_rad: largest roll and pitch of a robot that stands.
         calm_rad_s: largest angular rate of a robot that stands.
@@ -80,6 +81,7 @@ class StandUpSettings:
     upright_cos: float = 0.7
     near_rad: float = 0.8
     near_cos: float = 0.985
+    fallen_cos: float = 0.5
     back_cos: float = 0.6
     level_rad: float = 0.25
     calm_rad_s: float = 1.0

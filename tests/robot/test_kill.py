@@ -30,6 +30,7 @@ def test_killed_runs_resume_and_come_out_the_same():
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["kills"] == 8
+    assert result["finished_runs"] >= 1
     assert result["unloadable"] == result["unequal_runs"] == 0
     assert result["lost_s_max"] <= 1.0
 
