@@ -210,7 +210,7 @@ class RunConfig(Section):
 
     minutes: Annotated[float, Field(gt=0.0, le=100_000.0)] = 8.0
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    checkpoint_every_s: Annotated[float, Field(gt=0.0, le=86400.0)] = 60.0
+    checkpoint_every_s: Annotated[float, Field(gt=0.0, le=86400.0)] = 20.0
 
 
 class Config(Section):

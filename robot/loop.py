@@ -128,6 +128,7 @@ class LearningLoop:
         self._alarm = ""
         self._noise, self._noise_step = np.zeros((0, N_ACTIONS)), 0
         self._checkpoints = Checkpoints(run)
+        self._saved_at = -1  # records when it was saved last
         self._resumed = resume and not self._is_new()
         records = self._resume() if self._resumed else 0
         self._recorder = Recorder(
@@ -342,6 +343,8 @@ class LearningLoop:
 
     def _checkpoint(self) -> None:
         """Save everything; tells of a disk that doesn't take it, and lives with the last one."""
+        if self._saved_at == self._recorder.records:
+            return  # nothing has happened since
         if not self._learner.finite():
             raise FloatingPointError(
                 f"the learner diverged after {self._learner.gradient_steps} updates: a weight is "
@@ -362,6 +365,7 @@ class LearningLoop:
                 best,
             )
             write_bytes(self._run.path / "policy.safetensors", policy)
+            self._saved_at = self._recorder.records
             self._run.event("checkpoint", robot_s=self._robot_s, folder=folder.name)
         except (OSError, JournalError) as error:
             self._view.message(f"ALARM: no checkpoint could be saved: {error}; free the disk")
@@ -405,6 +409,7 @@ class LearningLoop:
             f"resuming at {self._robot_s / 60.0:.2f} robot minutes, {self._tally.steps} steps"
             + (f"; {again} records after the checkpoint come again" if again else "")
         )
+        self._saved_at = count
         self._run.metric(resumed_at_s=self._robot_s)
         self._run.event("resume", resumed_at_s=self._robot_s, checkpoint=checkpoint.path.name)
         return count

@@ -139,6 +139,18 @@ def test_killed_twice_and_resumed_is_still_the_same_run(whole, tmp_path):
     assert_same_run(whole, folder)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_killed_after_its_last_checkpoint(tmp_path, seed):
+    """Nothing is left to do; what was saved is not saved again, a bit different."""
+    config = config_of("run.minutes=0.05", f"run.seed={seed}", "terrain=mattress")
+    run(tmp_path / "run", config)
+    shutil.copytree(tmp_path / "run", tmp_path / "whole")
+    (tmp_path / "run" / "summary.json").unlink()
+    run(tmp_path / "run", config, resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
 @pytest.mark.parametrize("terrain", ["mattress", "doormat"])
 def test_resume_is_exact_on_other_terrains(tmp_path, terrain):
     config = config_of(f"terrain={terrain}", "run.minutes=0.1")
@@ -247,6 +259,7 @@ ANEW = {
     "_next_view_s": "wall time, shown only",
     "_wall_start": "wall time",
     "_resumed": "whether it was",
+    "_saved_at": "of the newest checkpoint on the disk",
     "_alarm": "what the disk does now",
     "_recorder": "its length is compared by the journal itself",
     "_run": "the folder",
@@ -320,7 +333,7 @@ def attributes_of(value):
 
 def test_nothing_that_evolves_is_forgotten(tmp_path):
     """Walks every object of the loop: a new stateful part that no checkpoint holds fails here."""
-    config = config_of()
+    config = config_of("run.checkpoint_every_s=1000")  # only the first and the last
     rig = make_twin(config, 0)
     with RunFolder.create(tmp_path / "run", config) as folder:
         loop = LearningLoop(config, folder, Silent(), GO, rig)

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: MIT
+"""The wire protocol, pure: frames to bytes and back (docs/protocol.md, firmware/walkhome.h).
+
+    frame = COBS(type u8 | flags u8 | seq u16 | time_us u32 | payload | CRC-32 u32) 0x00
+
+Little-endian, SI units, float32. A zero byte never occurs inside a frame, so a receiver that lost
+its place finds the next frame at the next zero. A frame counts only if COBS, length, type, payload
+size and CRC all fit; whatever does not is counted and dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from typing import Any
+
+from cobs import cobs
+
+PROTOCOL_MAJOR = 1
+PROTOCOL_MINOR = 0
+N_MOTORS = 8
+MAX_PAYLOAD = 320
+_HEADER = struct.Struct("<BBHI")
+_CRC = struct.Struct("<I")
+_OVERHEAD = _HEADER.size + _CRC.size
+# COBS adds one byte per 254, and one; the delimiter is not counted.
+MAX_ENCODED = MAX_PAYLOAD + _OVERHEAD + (MAX_PAYLOAD + _OVERHEAD) // 254 + 1
+
+
+class MessageType(IntEnum):
+    """What a frame is."""
+
+    HELLO = 0x01
+    HELLO_ACK = 0x02
+    ARM = 0x03
+    DISARM = 0x04
+    CLEAR_FAULT = 0x05
+    ESTOP = 0x06
+    ACK = 0x07
+    COMMAND = 0x10
+    STATE = 0x11
+
+
+class Mode(IntEnum):
+    """What the motors do."""
+
+    OFF = 0
+    DAMP = 1
+    POSITION = 2
+
+
+class AckCode(IntEnum):
+    """The board's answer."""
+
+    OK = 0
+    CHALLENGE = 1
+    WRONG_MAJOR = 2
+    WRONG_SCHEMA = 3
+    BUSY = 4
+    WRONG_SESSION = 5
+    WRONG_NONCE = 6
+    FAULT_LATCHED = 7
+
+
+class BoardFault(IntFlag):
+    """Bits that a board latches until CLEAR_FAULT."""
+
+    NONE = 0
+    TIMEOUT = 1
+    ESTOP = 2
+    OVERHEAT = 4
+    BROWN_OUT = 8
+    IMU = 16
+
+
+# Field: struct code, how often. One table for the codec, its hash, the document and the C header.
+_FieldTable = tuple[tuple[str, str, int], ...]
+MESSAGES: Mapping[MessageType, _FieldTable] = {
+    MessageType.HELLO: (
+        ("major", "B", 1),
+        ("minor", "B", 1),
+        ("schema", "Q", 1),
+        ("session", "I", 1),
+    ),
+    MessageType.HELLO_ACK: (
+        ("major", "B", 1),
+        ("minor", "B", 1),
+        ("schema", "Q", 1),
+        ("session", "I", 1),
+        ("code", "B", 1),
+        ("motors", "B", 1),
+        ("robot_id", "16s", 1),
+        ("firmware", "16s", 1),
+        ("angle_limit_rad", "f", 1),
+        ("kp_limit", "f", 1),
+        ("kd_limit", "f", 1),
+        ("torque_limit_nm", "f", 1),
+        ("valid_limit_ms", "H", 1),
+        ("zero_table", "I", 1),
+        ("boot", "I", 1),
+    ),
+    MessageType.ARM: (("session", "I", 1), ("nonce", "I", 1), ("confirm", "B", 1)),
+    MessageType.DISARM: (("session", "I", 1), ("nonce", "I", 1)),
+    MessageType.CLEAR_FAULT: (("session", "I", 1), ("nonce", "I", 1)),
+    MessageType.ESTOP: (("nonce", "I", 1),),
+    MessageType.ACK: (("of", "B", 1), ("code", "B", 1), ("nonce", "I", 1), ("faults", "I", 1)),
+    MessageType.COMMAND: (
+        ("session", "I", 1),
+        ("mode", "B", 1),
+        ("reserved", "B", 1),
+        ("valid_ms", "H", 1),
+        ("torque_cap_nm", "f", 1),
+        ("angle_rad", "f", N_MOTORS),
+        ("velocity_rad_s", "f", N_MOTORS),
+        ("feed_forward", "f", N_MOTORS),
+        ("kp", "f", N_MOTORS),
+        ("kd", "f", N_MOTORS),
+    ),
+    MessageType.STATE: (
+        ("session", "I", 1),
+        ("last_seq", "H", 1),
+        ("mode", "B", 1),
+        ("armed", "B", 1),
+        ("faults", "I", 1),
+        ("accepted", "I", 1),
+        ("refused", "I", 1),
+        ("damaged", "I", 1),
+        ("battery_v", "f", 1),
+        ("battery_a", "f", 1),
+        ("angle_rad", "f", N_MOTORS),
+        ("velocity_rad_s", "f", N_MOTORS),
+        ("current_a", "f", N_MOTORS),
+        ("temperature_c", "f", N_MOTORS),
+        ("attitude_xyzw", "f", 4),
+        ("angular_velocity_rad_s", "f", 3),
+        ("acceleration_m_s2", "f", 3),
+    ),
+}
+
+
+def schema_text() -> str:
+    """The table of messages as one canonical text, a line a message."""
+    return "".join(
+        f"{kind.value:02x} {kind.name} "
+        + " ".join(f"{name}:{code}x{count}" for name, code, count in fields)
+        + "\n"
+        for kind, fields in MESSAGES.items()
+    )
+
+
+SCHEMA_HASH = int.from_bytes(hashlib.sha256(schema_text().encode()).digest()[:8], "little")
+"""Host and board must agree on this; it changes whenever a field does."""
+
+_STRUCTS = {
+    kind: struct.Struct("<" + "".join(code if n == 1 else f"{n}{code}" for _, code, n in fields))
+    for kind, fields in MESSAGES.items()
+}
+assert max(layout.size for layout in _STRUCTS.values()) <= MAX_PAYLOAD
+
+
+class ProtocolError(ValueError):
+    """A message can't be built: a field is missing, unknown, or does not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame as it was received, proven whole.
+
+    Attributes:
+        kind: what it is.
+        flags: reserved, 0.
+        seq: counts up, wraps at 2^16.
+        time_us: the sender's clock, wraps after 71 minutes.
+        payload: its fields, see `fields_of`.
+    """
+
+    kind: MessageType
+    flags: int
+    seq: int
+    time_us: int
+    payload: bytes
+
+
+def payload_size(kind: MessageType) -> int:
+    """Bytes of a message's payload."""
+    return _STRUCTS[kind].size
+
+
+def encode(kind: MessageType, fields: Mapping[str, Any], seq: int, time_us: int) -> bytes:
+    """A whole frame, delimiter included.
+
+    Args:
+        kind: which message.
+        fields: exactly its fields; numbers, or sequences where a field repeats.
+        seq: taken modulo 2^16.
+        time_us: taken modulo 2^32.
+
+    Raises:
+        ProtocolError: a field is missing, unknown, of the wrong length, or out of its range.
+    """
+    table = MESSAGES[kind]
+    if fields.keys() != {name for name, _, _ in table}:
+        odd = sorted(fields.keys() ^ {name for name, _, _ in table})
+        raise ProtocolError(f"{kind.name}: missing or unknown fields {odd}")
+    flat: list[Any] = []
+    for name, _, count in table:
+        values = [fields[name]] if count == 1 else list(fields[name])
+        if len(values) != count:
+            raise ProtocolError(f"{kind.name}.{name} has {len(values)} numbers, not {count}")
+        flat += values
+    try:
+        payload = _STRUCTS[kind].pack(*flat)
+    except (struct.error, OverflowError) as error:
+        raise ProtocolError(f"{kind.name}: {error}") from None
+    return encode_payload(kind, payload, seq, time_us)
+
+
+def encode_payload(
+    kind: int, payload: bytes, seq: int = 0, time_us: int = 0, flags: int = 0
+) -> bytes:
+    """A whole frame around any payload; for tests that need wrong ones too."""
+    body = _HEADER.pack(kind, flags, seq & 0xFFFF, time_us & 0xFFFFFFFF) + payload
+    return bytes(cobs.encode(body + _CRC.pack(zlib.crc32(body)))) + b"\0"
+
+
+def fields_of(frame: Frame) -> dict[str, Any]:
+    """The payload's fields: numbers, bytes, or tuples where a field repeats."""
+    flat = iter(_STRUCTS[frame.kind].unpack(frame.payload))
+    return {
+        name: next(flat) if count == 1 else tuple(next(flat) for _ in range(count))
+        for name, _, count in MESSAGES[frame.kind]
+    }
+
+
+class Decoder:
+    """Bytes in chunks of any size to frames; the same frames however they are cut.
+
+    Memory is bounded by one frame. After damage it goes on at the next delimiter.
+
+    Attributes:
+        frames: frames that counted.
+        damaged: pieces between delimiters that did not, empty ones aside.
+    """
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.damaged = 0
+        self._piece = bytearray()
+        self._too_long = False
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """The frames that these bytes complete."""
+        *ends, rest = data.split(b"\0")
+        for end in ends:
+            self._take(end)
+            frame = self._finish()
+            if frame is not None:
+                yield frame
+        self._take(rest)
+
+    def _take(self, part: bytes) -> None:
+        room = MAX_ENCODED - len(self._piece)
+        self._too_long = self._too_long or len(part) > room
+        self._piece += part[:room]
+
+    def _finish(self) -> Frame | None:
+        piece, too_long = bytes(self._piece), self._too_long
+        self._piece.clear()
+        self._too_long = False
+        if not piece:
+            return None  # two delimiters in a row: how a sender clears the line
+        frame = None if too_long else decode(piece)
+        if frame is None:
+            self.damaged += 1
+        else:
+            self.frames += 1
+        return frame
+
+
+def decode(piece: bytes) -> Frame | None:
+    """One frame from the bytes between two delimiters; None if anything does not fit."""
+    try:
+        body = bytes(cobs.decode(piece))
+    except cobs.DecodeError:
+        return None
+    if len(body) < _OVERHEAD:
+        return None
+    content, (crc,) = body[: -_CRC.size], _CRC.unpack_from(body, len(body) - _CRC.size)
+    if zlib.crc32(content) != crc:
+        return None
+    kind, flags, seq, time_us = _HEADER.unpack_from(content)
+    payload = content[_HEADER.size :]
+    try:
+        known = MessageType(kind)
+    except ValueError:
+        return None
+    if len(payload) != _STRUCTS[known].size:
+        return None
+    return Frame(known, flags, seq, time_us, payload)
