@@ -10,7 +10,6 @@ is written.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -20,19 +19,16 @@ import numpy.typing as npt
 
 from hardware.robot import RobotState, Stop
 from learning.noise import coloured_noise
-from learning.policy import NumpyPolicy, policies_bytes
-from robot.checkpoints import Checkpoint, Checkpoints
+from learning.policy import NumpyPolicy
 from robot.config_schema import Config
+from robot.disk_watch import DiskWatch
 from robot.episode import Episodes, Step
-from robot.experience import refill
-from robot.files import write_bytes
-from robot.journal import JournalError, has_records, read_journal
+from robot.keeper import Keeper
 from robot.learning_setup import (
     N_ACTIONS,
     cost_scale,
     make_learner,
     observation_layout,
-    policy_metadata,
 )
 from robot.observation import Observer
 from robot.recorder import Recorder
@@ -48,7 +44,6 @@ FloatArray = npt.NDArray[np.float64]
 
 METRICS_EVERY_S = 5.0  # robot seconds
 VIEW_EVERY_S = 0.25  # wall seconds
-MAX_AT_RISK_S = 30.0  # with the longest episode and stand-up, under a minute (issue 3)
 
 
 class StopRequest(Protocol):
@@ -122,17 +117,16 @@ class LearningLoop:
         self._wall_start = time.monotonic()
         self._next_view_s = self._next_metric_s = 0.0
         self._next_checkpoint_s = config.run.checkpoint_every_s
-        self._best_score = -math.inf
         self._task: str = config.tasks[0]
         self._phase = "stand up"
-        self._alarm = ""
         self._noise, self._noise_step = np.zeros((0, N_ACTIONS)), 0
-        self._checkpoints = Checkpoints(run)
-        self._saved_at = -1  # records when it was saved last
-        self._resumed = resume and not self._is_new()
-        records = self._resume() if self._resumed else 0
-        self._recorder = Recorder(
-            run.journal, config.tasks, self._tally, rig.clock.period_s, records
+        self._keeper = Keeper(run, config, self._learner, self._policies, view)
+        self._resumed = resume and not self._keeper.is_new()
+        records = self._keeper.resume(self.load_state_dict) if self._resumed else 0
+        period_s = rig.clock.period_s
+        self._recorder = Recorder(run.journal, config.tasks, self._tally, period_s, records)
+        self._disk = DiskWatch(
+            run, self._recorder, view, lambda: rig.robot.stop(Stop.SETTLE), self._stopped
         )
 
     def run(self) -> dict[str, Any]:
@@ -162,7 +156,7 @@ class LearningLoop:
         if not self._resumed:
             self._checkpoint()  # from here on there is something to go back to
         while self._robot_s < self._config.run.minutes * 60.0:
-            if not self._data_is_safe(MAX_AT_RISK_S) or self._stop.requested:
+            if not self._disk.go_on() or self._stop.requested:
                 self._view.message("stopping: the robot settles and the run is saved")
                 return "interrupted"
             if not self._stand_up():
@@ -172,28 +166,7 @@ class LearningLoop:
                 self._next_checkpoint_s = self._robot_s + self._config.run.checkpoint_every_s
                 self._checkpoint()
         # Nobody may be there to see a run end with a part of it in memory only.
-        return "done" if self._data_is_safe(0.0) else "interrupted"
-
-    def _data_is_safe(self, risk_s: float) -> bool:
-        """Tells of a failing disk; waits for it, settled, while more than `risk_s` is at risk.
-
-        Returns:
-            False when somebody said stop while waiting.
-        """
-        trouble = self._recorder.trouble or self._run.trouble
-        if trouble and trouble != self._alarm:
-            self._view.message(f"ALARM: {trouble}; learning goes on in memory, free the disk")
-        elif self._alarm and not trouble:
-            self._view.message("the disk takes everything again")
-        self._alarm = trouble
-        limit_s = risk_s if trouble else MAX_AT_RISK_S
-        if self._recorder.at_risk_s() <= limit_s:
-            return True
-        self._rig.robot.stop(Stop.SETTLE)
-        self._view.message(f"PAUSED: {self._recorder.at_risk_s():.0f} s are not on the disk yet")
-        while self._recorder.at_risk_s() > limit_s and not self._stop.requested:
-            time.sleep(0.1)
-        return not self._stop.requested
+        return "done" if self._disk.go_on(risk_s=0.0) else "interrupted"
 
     def _stand_up(self) -> bool:
         self._phase = "stand up"
@@ -318,7 +291,7 @@ class LearningLoop:
             "robot": robot.state_dict() if isinstance(robot, Restorable) else None,
             "next_metric_s": self._next_metric_s,
             "next_checkpoint_s": self._next_checkpoint_s,
-            "best_score": None if math.isinf(self._best_score) else self._best_score,
+            "robot_s": self._robot_s,
             "wall_s": self._wall_s,
         }
 
@@ -337,82 +310,15 @@ class LearningLoop:
             robot.load_state_dict(state["robot"])
         self._next_metric_s = float(state["next_metric_s"])
         self._next_checkpoint_s = float(state["next_checkpoint_s"])
-        best = state["best_score"]
-        self._best_score = -math.inf if best is None else float(best)
         self._wall_start = time.monotonic() - float(state["wall_s"])
 
     def _checkpoint(self) -> None:
-        """Save everything; tells of a disk that doesn't take it, and lives with the last one."""
-        if self._saved_at == self._recorder.records:
-            return  # nothing has happened since
-        if not self._learner.finite():
-            raise FloatingPointError(
-                f"the learner diverged after {self._learner.gradient_steps} updates: a weight is "
-                "not finite; nothing was saved over the last checkpoint. Lower "
-                "learning.learning_rate"
-            )
-        best = self._tally.score > self._best_score
-        self._best_score = max(self._best_score, self._tally.score)
-        learner, state = self._learner.state_dict(), self.state_dict()
-        try:
-            self._recorder.flush()  # a checkpoint means nothing without the journal up to it
-            policy = policies_bytes(self._policies, policy_metadata(self._config))
-            folder = self._checkpoints.save(
-                self._recorder.records,
-                learner["tensors"],
-                {"learner": learner["scalars"], "loop": state},
-                {"policy.safetensors": policy},
-                best,
-            )
-            write_bytes(self._run.path / "policy.safetensors", policy)
-            self._saved_at = self._recorder.records
-            self._run.event("checkpoint", robot_s=self._robot_s, folder=folder.name)
-        except (OSError, JournalError) as error:
-            self._view.message(f"ALARM: no checkpoint could be saved: {error}; free the disk")
+        state = self.state_dict()
+        self._keeper.save(self._recorder.records, state, self._tally.score, self._recorder.flush)
         if state["robot"] is not None:
             # Bullet's caches can't be saved. So that a resumed run can equal this one, this one
             # too goes on from what was saved.
             self._rig.robot.load_state_dict(state["robot"])  # type: ignore[attr-defined]
-
-    def _is_new(self) -> bool:
-        """Whether the run was killed before it had anything: neither a checkpoint nor a record."""
-        if self._checkpoints.exist() or has_records(self._run.journal):
-            return False
-        self._view.message("it had not begun yet: starting it")
-        return True
-
-    def _resume(self) -> int:
-        """Go on from the newest checkpoint that can be used; returns its journal's length."""
-        self._checkpoints.clean()
-        journal = read_journal(self._run.journal)
-
-        def use(checkpoint: Checkpoint) -> None:
-            scalars = checkpoint.scalars
-            count = int(scalars["loop"]["records"])
-            records = journal.records[journal.records["index"] < count]
-            self._learner.load_state_dict(
-                {"tensors": checkpoint.tensors, "scalars": scalars["learner"]}
-            )
-            self.load_state_dict(scalars["loop"])
-            if len(records) < count:
-                self._view.message(
-                    f"ALARM: {count - len(records)} records of the journal are damaged; the replay "
-                    "goes on without the steps that need them"
-                )
-            self._learner.replay.clear()
-            refill(self._learner.add, records, self._config, self._cost_scale)
-
-        checkpoint = self._checkpoints.load(use, lambda text: self._view.message(f"ALARM: {text}"))
-        count = int(checkpoint.scalars["loop"]["records"])
-        again = int((journal.records["index"] >= count).sum())
-        self._view.message(
-            f"resuming at {self._robot_s / 60.0:.2f} robot minutes, {self._tally.steps} steps"
-            + (f"; {again} records after the checkpoint come again" if again else "")
-        )
-        self._saved_at = count
-        self._run.metric(resumed_at_s=self._robot_s)
-        self._run.event("resume", resumed_at_s=self._robot_s, checkpoint=checkpoint.path.name)
-        return count
 
     def _finish(self, status: str) -> dict[str, Any]:
         summary: dict[str, Any] = {

@@ -260,7 +260,7 @@ ANEW = {
     "_wall_start": "wall time",
     "_resumed": "whether it was",
     "_saved_at": "of the newest checkpoint on the disk",
-    "_alarm": "what the disk does now",
+    "_disk": "what the disk does now",
     "_recorder": "its length is compared by the journal itself",
     "_run": "the folder",
     "_view": "shown only",
