@@ -164,7 +164,7 @@ class WorkspaceConfig(Section):
     half_length_m: Annotated[float, Field(gt=0.0, le=50.0)] = 2.5
     half_width_m: Annotated[float, Field(gt=0.0, le=50.0)] = 2.5
     centre_radius_m: Annotated[float, Field(ge=0.0, le=50.0)] = 0.5
-    margin_m: Annotated[float, Field(ge=0.0, le=5.0)] = 0.4
+    margin_m: Annotated[float, Field(ge=0.0, le=5.0)] = 0.6
 
 
 class LearningConfig(Section):

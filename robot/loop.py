@@ -187,6 +187,7 @@ class LearningLoop:
     def _episode(self) -> None:
         self._phase = "episode"
         pose = self._rig.pose.latest()
+        self._tally.see(self._workspace.contains(pose), standing_up=True)
         self._task = next_task(self._config.tasks, pose, self._workspace, self._tally.experience())
         length = round(self._config.episode.length_s / self._rig.clock.period_s)
         self._noise_step = 0
@@ -195,6 +196,8 @@ class LearningLoop:
         )
         result = self._episodes.run(self._task, self._explore, self._on_step)
         self._tally.add(result)
+        inside = self._workspace.contains(self._rig.pose.latest())
+        self._tally.see(inside, standing_up=False)
         self._learner.end_episode(self._task, np.multiply(result.mean_costs, self._cost_scale))
         self._log_episode(result)
 

@@ -66,7 +66,19 @@ class TaskTally:
 
 @dataclass
 class Tally:
-    """Counts of a run. Times are robot seconds."""
+    """Counts of a run. Times are robot seconds.
+
+    Attributes:
+        tasks: by name.
+        moving_s: in episodes.
+        standing_up_s: between them.
+        waiting_s: between them, motors off.
+        stand_ups_tried: attempts.
+        stand_ups_failed: of those.
+        human_resets: times that a person helped.
+        strays: times that the robot left the workspace between episodes, standing up.
+        inside: whether the robot was in the workspace when it was looked at last.
+    """
 
     tasks: dict[str, TaskTally]
     moving_s: float = 0.0
@@ -75,6 +87,8 @@ class Tally:
     stand_ups_tried: int = 0
     stand_ups_failed: int = 0
     human_resets: int = 0
+    strays: int = 0
+    inside: bool = True
 
     @classmethod
     def of(cls, tasks: tuple[str, ...]) -> Tally:
@@ -103,8 +117,8 @@ class Tally:
 
     @property
     def workspace_exits(self) -> int:
-        """Episodes that left the workspace."""
-        return sum(task.workspace_exits for task in self.tasks.values())
+        """Times that the robot left the workspace: in an episode, or standing up after one."""
+        return self.strays + sum(task.workspace_exits for task in self.tasks.values())
 
     @property
     def score(self) -> float:
@@ -150,6 +164,11 @@ class Tally:
         """Steps per task, for the scheduler."""
         return {name: task.steps for name, task in self.tasks.items()}
 
+    def see(self, inside: bool, standing_up: bool) -> None:
+        """Note whether the robot is in the workspace now, after a stand-up or an episode."""
+        self.strays += standing_up and self.inside and not inside
+        self.inside = inside
+
     def add(self, result: EpisodeResult) -> None:
         """Count an episode; its steps were counted as they happened."""
         task = self.tasks[result.task]
@@ -172,6 +191,7 @@ class Tally:
             "human_resets": self.human_resets,
             "falls": self.falls,
             "workspace_exits": self.workspace_exits,
+            "exits_while_standing_up": self.strays,
             "stand_ups": {"tried": self.stand_ups_tried, "failed": self.stand_ups_failed},
             "tasks": {
                 name: {

@@ -22,8 +22,8 @@ class Workspace:
         half_length_m: extent along x.
         half_width_m: extent along y.
         centre_radius_m: closer than this to the centre, no direction leads home.
-        margin_m: strip along the edge in which no roll-out walks further out; at most a fifth of
-            the smaller half width. 0: the paper's, which only ends at the edge.
+        margin_m: strip along the edge in which no roll-out walks further out; at most a
+            quarter of the smaller half width. 0: the paper's, which only ends at the edge.
     """
 
     half_length_m: float
@@ -51,7 +51,7 @@ class Workspace:
         The next one walks home. A fast robot crosses the room in one roll-out (at 1 m/s, 4 m in 4
         s), so the scheduler alone, which chooses at its start, can't keep it in (issue 2).
         """
-        margin_m = min(self.margin_m, 0.2 * min(self.half_length_m, self.half_width_m))
+        margin_m = min(self.margin_m, 0.25 * min(self.half_length_m, self.half_width_m))
         reach_m = self._reach_m(pose)
         return margin_m > 0.0 and reach_m > max(-margin_m, self._reach_m(start) + OUTWARD_M)
 

@@ -37,3 +37,19 @@ def test_speeds_are_means_of_the_last_episodes():
         sum(range(5, SPEED_WINDOW + 5)) / SPEED_WINDOW
     )
     assert Tally.of(("forward",)).tasks["forward"].speed_m_s == 0.0
+
+
+def test_leaving_while_standing_up_counts_once():
+    tally = Tally.of(("forward", "backward"))
+    tally.see(True, standing_up=True)
+    tally.see(True, standing_up=False)
+    tally.see(False, standing_up=True)  # rolled over the edge
+    assert tally.workspace_exits == 1
+    tally.see(False, standing_up=False)
+    tally.see(False, standing_up=True)  # still outside: not again
+    assert tally.workspace_exits == 1
+    tally.see(True, standing_up=False)
+    tally.see(False, standing_up=False)  # the episode counts that itself
+    tally.see(False, standing_up=True)
+    assert tally.workspace_exits == 1
+    assert tally.summary()["workspace_exits"] == 1
