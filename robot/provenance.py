@@ -28,7 +28,16 @@ _LIBRARIES = (
     "pyserial",
 )
 # What a run depends on in a checkout; runs/ and notes beside it don't make it another program.
-_SOURCES = ("configs", "hardware", "learning", "robot", "safety", "sim", "pyproject.toml")
+_SOURCES = (
+    "configs",
+    "firmware",
+    "hardware",
+    "learning",
+    "robot",
+    "safety",
+    "sim",
+    "pyproject.toml",
+)
 
 
 def provenance(argv: Sequence[str]) -> dict[str, Any]:

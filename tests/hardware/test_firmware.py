@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from board_of_c import Board, WireFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_protocol import golden, messages
 
-from firmware import Board, WireFrame, build
 from hardware.protocol import (
     MAX_ENCODED,
     SCHEMA_HASH,
@@ -23,16 +23,17 @@ from hardware.protocol import (
     encode_payload,
     payload_size,
 )
+from sim.board_core import library
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("firmware"))
+@pytest.fixture(name="library")
+def compiled():
+    return library()
 
 
 @pytest.fixture
-def board(library):
-    made = Board(library)
+def board():
+    made = Board()
     made.hello()
     return made
 
@@ -65,7 +66,7 @@ def test_sizes_and_hash_are_those_of_the_host(library):
     for kind in range(256):
         expected = payload_size(MessageType(kind)) if kind in set(MessageType) else -1
         assert library.wh_payload_size(ctypes.c_uint8(kind)) == expected
-    assert Board(library).hello()["schema"] == SCHEMA_HASH
+    assert Board().hello()["schema"] == SCHEMA_HASH
 
 
 def test_golden_frames(library):
@@ -119,16 +120,16 @@ def test_runs_without_zeros_as_long_as_cobs_blocks(library, size):
 # -- session and arming ----------------------------------------------------------------------------
 
 
-def test_hello_says_who_it_is(library):
-    said = Board(library).hello(session=42)
+def test_hello_says_who_it_is():
+    said = Board().hello(session=42)
     assert (said["code"], said["session"], said["motors"]) == (AckCode.OK, 42, 8)
     assert said["robot_id"].rstrip(b"\0") == b"test-robot"
     assert (said["boot"], said["zero_table"], said["valid_limit_ms"]) == (77, 0xABCD, 200)
     assert said["torque_limit_nm"] == 3.5
 
 
-def test_strangers_are_refused(library):
-    board = Board(library)
+def test_strangers_are_refused():
+    board = Board()
     assert board.hello(major=2)["code"] == AckCode.WRONG_MAJOR
     assert board.hello(schema=SCHEMA_HASH ^ 1)["code"] == AckCode.WRONG_SCHEMA
     assert board.arm() == AckCode.WRONG_SESSION  # neither made a session
@@ -231,8 +232,8 @@ def test_old_and_repeated_commands_are_refused(armed):
 
 
 @pytest.mark.parametrize("start_us", [0, 2**32 - 150_000])
-def test_silence_damps_then_goes_limp_and_latches(library, start_us):
-    board = Board(library, start_us)
+def test_silence_damps_then_goes_limp_and_latches(start_us):
+    board = Board(start_us)
     board.hello()
     assert board.arm() == AckCode.OK
     board.command(valid_ms=100)
@@ -340,11 +341,11 @@ def test_a_host_that_does_not_read_costs_only_its_answers(board):
     assert board.state()["faults"] == BoardFault.ESTOP
 
 
-def test_noise_never_arms_or_moves_anything(library):
+def test_noise_never_arms_or_moves_anything():
     @settings(max_examples=50)
     @given(st.lists(st.binary(max_size=400), max_size=20))
     def noise(pieces):
-        board = Board(library)
+        board = Board()
         board.hello()
         for piece in pieces:
             board.feed(piece + b"\0")

@@ -32,9 +32,10 @@ class Far:
 
     def hang_up(self):
         for end in ("master", "_slave"):
-            if getattr(self, end) is not None:
-                os.close(getattr(self, end))
-                setattr(self, end, None)
+            descriptor = getattr(self, end)
+            setattr(self, end, None)
+            if descriptor is not None:
+                os.close(descriptor)
 
 
 @pytest.fixture
@@ -150,11 +151,13 @@ def wait_and_read(link):
 
 def test_an_unplugged_cable_ends_a_wait_at_once(far):
     link = SerialLink(far.name)
-    threading.Timer(0.1, far.hang_up).start()
+    cut = threading.Timer(0.1, far.hang_up)
+    cut.start()
     begin_s = time.monotonic()
     with pytest.raises(LinkLost):
         wait_and_read(link)
     assert time.monotonic() - begin_s < 2.0
+    cut.join()
     link.close()
 
 
