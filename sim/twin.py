@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 FloatArray = npt.NDArray[np.float64]
+
+DutySource = Callable[[Sample], tuple[list[float], float]]
 
 SETTLE_S = 0.5  # damped sit before the motors go limp
 SETTLE_KD = 0.02
@@ -137,6 +139,7 @@ class PyBulletRobot:
         self._step_count = 0
         self._command: MotorCommand | None = None
         self._target_rad: list[float] = []
+        self._duty_source: DutySource | None = None
         self._torque_nm: list[float] = list(_LIMP)
         self._command_until_s = 0.0
         self._stopping_until_s: float | None = None
@@ -311,6 +314,19 @@ class PyBulletRobot:
         _, _, yaw = roll_pitch_yaw(np.array(newest.quaternion_xyzw))
         return Pose2D(newest.position_m[0], newest.position_m[1], yaw, self.time_s)
 
+    def drive_by(self, source: DutySource) -> None:
+        """Give the motors to somebody else's controller, as the emulated board's.
+
+        Args:
+            source: asked every physics step with the sensors `pd_latency_s` ago; returns the duty
+                of each motor in [-1, 1] and the largest torque magnitude, N m.
+        """
+        self._duty_source = source
+
+    def delayed(self, latency_s: float) -> Sample:
+        """What the sensors saw so long ago, without noise; latencies up to the configured ones."""
+        return self._delayed(latency_s)
+
     # -- its state, for an exact resume -----------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
@@ -385,7 +401,13 @@ class PyBulletRobot:
         Returns:
             Torques as the board reports them, N m, and currents, A, 8 each.
         """
-        duty = self._duty(self._delayed(self.settings.pd_latency_s))
+        sample = self._delayed(self.settings.pd_latency_s)
+        if self._duty_source is not None:
+            wanted, cap_nm = self._duty_source(sample)
+            torque, current = self._motor.drive(wanted, self._history[0].velocity_rad_s, cap_nm)
+            self._torque_nm = torque
+            return self._motor.observed_torque(wanted), current
+        duty = self._duty(sample)
         if duty is None:
             self._guard.enabled(_LIMP, self._dt_s)
             self._torque_nm = list(_LIMP)
