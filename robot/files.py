@@ -98,7 +98,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             draft.unlink()
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -149,7 +149,8 @@ def why(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Put a folder's own entries (new names, renames) on the disk."""
     # A rename is on the disk only once its folder is (fsync(2), NOTES).
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -21,6 +21,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from robot.files import sync_folder
 from robot.journal import RECORD, RECORD_BYTES, JournalError, header_bytes, record_bytes
 
 _FIELDS = frozenset(RECORD.names or ()) - {"index"}
@@ -206,7 +207,7 @@ class JournalWriter:
             if stream.write(head) != len(head):
                 raise OSError(28, "No space left on device")
             os.fsync(stream.fileno())
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
         except OSError:
             stream.close()
             with contextlib.suppress(OSError):
@@ -227,11 +228,3 @@ class JournalWriter:
 
 def _next_segment(folder: Path) -> int:
     return max((int(p.stem) for p in folder.glob("*.bin") if p.stem.isdigit()), default=-1) + 1
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
