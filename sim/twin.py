@@ -323,10 +323,6 @@ class PyBulletRobot:
         """
         self._duty_source = source
 
-    def delayed(self, latency_s: float) -> Sample:
-        """What the sensors saw so long ago, without noise; latencies up to the configured ones."""
-        return self._delayed(latency_s)
-
     # -- its state, for an exact resume -----------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
