@@ -14,7 +14,8 @@ from fake_run import make_fake_run
 from typer.testing import CliRunner
 
 from hardware.robot import LinkLost
-from robot.cli import StopRequest, app
+from robot.cli import app
+from robot.command_line import StopRequest
 
 SUMMARY = {
     "status": "done",

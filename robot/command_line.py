@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: MIT
+"""What the verbs of `robot` share: options, bad input in one line, the wish to stop, tables.
+
+Exit codes: 0 done, 1 failed, 2 usage or bad input, 3 stopped for safety, 130 interrupted. Bad input
+is one line on standard error that starts with "error: ", before anything is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_SAFETY = 3
+EXIT_INTERRUPTED = 130
+
+
+class OneLineErrors(TyperGroup):
+    """Says what is wrong with a command line in one line, as every other error."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command; see `typer.core.TyperGroup.main`."""
+        standalone = extra.pop("standalone_mode", True)
+        extra["standalone_mode"] = False
+        if not standalone:
+            return super().main(*args, **extra)
+        try:
+            code = super().main(*args, **extra)
+        except _USAGE_ERROR as error:
+            context = getattr(error, "ctx", None)
+            hint = f"; see `{context.command_path} --help`" if context else ""
+            fail(f"{error.format_message().rstrip('.')}{hint}")  # type: ignore[attr-defined]
+        except typer.Abort:
+            code = EXIT_INTERRUPTED
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+# Click's UsageError, wherever this version of typer keeps click.
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+
+TerrainOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|FILE", help="flat, mattress, doormat, or a YAML file's path."),
+]
+TasksOption = Annotated[
+    str | None,
+    typer.Option(metavar="LIST", help="Of forward, backward, left, right; with commas."),
+]
+MinutesOption = Annotated[
+    float | None, typer.Option(help="Robot minutes: moving, standing up and waiting.")
+]
+SeedOption = Annotated[int | None, typer.Option(help="Of everything random.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A YAML file over the shipped learn.yaml.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any key, as learning.batch_size=128."),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON, no live view.")]
+
+
+class StopRequest:
+    """Turns SIGINT, SIGTERM and SIGHUP into a wish: the first asks, the second insists.
+
+    Attributes:
+        requested: somebody asked; the loop settles the robot, saves and returns.
+    """
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        """Take the signals over."""
+        self._before = {number: signal.signal(number, self._handle) for number in self._SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+def resolve(
+    terrain: str | None,
+    tasks: str | None,
+    minutes: float | None,
+    seed: int | None,
+    config: Path | None,
+    overrides: list[str] | None,
+) -> Any:
+    """The configuration that these options give; see `robot.config.resolve_config`."""
+    from robot.config import resolve_config
+
+    names = None if tasks is None else [name.strip() for name in tasks.split(",")]
+    flags = {"terrain": terrain, "tasks": names, "run.minutes": minutes, "run.seed": seed}
+    return resolve_config(config, flags=flags, overrides=overrides or ())
+
+
+def help_without_command(context: typer.Context) -> None:
+    """Show the help when no verb is given; that is not a success."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(EXIT_USAGE)
+
+
+def fail(message: str, code: int = EXIT_USAGE) -> NoReturn:
+    """Leave with one line on standard error."""
+    typer.echo("error: " + " ".join(message.split()), err=True)
+    raise SystemExit(code)
+
+
+@contextlib.contextmanager
+def bad_input() -> Iterator[None]:
+    """What the user can mend, in one line."""
+    from robot.config import ConfigError
+    from robot.run import RunError
+
+    try:
+        yield
+    except (ConfigError, RunError) as error:
+        fail(str(error))
+
+
+@contextlib.contextmanager
+def failures() -> Iterator[None]:
+    """What went wrong on the way, in one line; a defect of ours keeps its traceback."""
+    from hardware.robot import RobotError
+    from learning.checkpoint import CheckpointInvalid
+    from robot.journal import JournalError
+
+    try:
+        yield
+    except (RobotError, JournalError, CheckpointInvalid, FloatingPointError) as error:
+        fail(str(error) or type(error).__name__, EXIT_FAILED)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        fail(f"{where}{(error.strerror or str(error)).lower()}", EXIT_FAILED)
+
+
+def require_twin() -> None:
+    """Refuse before anything is written when there is no PyBullet for this Python."""
+    try:
+        with _quiet_stderr():
+            import pybullet  # noqa: F401
+    except ImportError:
+        here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        fail(
+            "the twin needs PyBullet, which has wheels for Python 3.10 and 3.11 on Linux x86_64 "
+            f'(this is Python {here}): use one of those and pip install "walkhome[sim]"'
+        )
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    # PyBullet prints its build time from C when it is loaded.
+    sys.stderr.flush()
+    saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(sink)
+
+
+def print_table(tasks: dict[str, dict[str, Any]]) -> None:
+    """Tasks as rows, their plain numbers as columns."""
+    columns = [
+        key
+        for key, value in next(iter(tasks.values()), {}).items()
+        if isinstance(value, (int, float))
+    ]
+    rows = [["task", *columns]]
+    rows += [[name, *(_cell(task.get(key)) for key in columns)] for name, task in tasks.items()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        typer.echo("  ".join(cells).rstrip())
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
