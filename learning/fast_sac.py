@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""`Sac` with the gradients written out: the same numbers in about three quarters of the time.
+"""`Sac` with the gradients written out: the same numbers in a fraction of the time.
 
-    targets (eqs. 2, 3, 6) --> critics: forward, backward, one Adam call
+    targets (eqs. 2, 3, 6) --> critics: forward, backward, Adam
                            --> actor and temperature: forward, backward through the live critics
                            --> targets follow
 
 What is learnt, and from which random numbers, is `Sac`'s own; `tests/learning/test_fast_sac.py`
 holds the two together. What differs is how the arithmetic reaches the processor:
 
-- Products write into buffers kept from update to update (`gradients`), and gradients where Adam
-  reads them; each optimiser's step is one call, on lists that are put together once.
-- One network after the other, so that what it keeps for its backward pass is still in the cache.
+- Products read and write buffers kept from update to update, in float32 or bfloat16; what lies
+  between them passes over memory once (`kernels`). Parameters, moments, heads and sums stay in
+  float32.
+- All that a call needs is put together once per batch size (`_Workspace`).
+- One network after the other, so that what it keeps for its way back is still in the cache.
 - The actor's gradient passes through the cost critic only if a constraint has a price.
 
 Equation numbers are those of 1812.05905; the losses they belong to are in `sac`.
@@ -29,55 +31,39 @@ from torch.nn import functional
 
 from learning.gradients import (
     Adam,
-    Pass,
-    add_action_gradient,
-    critic_gradient,
-    networks,
-    relu_backward,
-    tanh_backward,
+    Bound,
+    Buffers,
+    Flat,
+    actor_network,
+    critic_networks,
+    is_product,
 )
+from learning.kernels import Kernels, prefer_onednn
 from learning.replay import Batch
 from learning.sac import Sac, SacConfig, cost_target, reward_target
 
 _LOG_2 = math.log(2.0)
 _HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 
-
-class _Workspace:
-    """Every buffer that an update of N samples writes to, and the views of it that are needed.
-
-    Attributes:
-        values: (n_critics + K, N) values of all critics, reward critics first.
-        errors: Likewise, their targets, and later their errors over N.
-        value_rows: Of `values`, the part of each critic: (1, N), or (K, N) for the cost critic.
-        error_rows: Of `errors`, likewise.
-        policy_values: (n_critics, N) values of the policy's actions.
-    """
-
-    def __init__(self, sac: Sac, n: int) -> None:
-        actions, weights, critics = sac.action_size, sac.actor.weights, sac.config.n_critics
-        like = weights[0].detach()
-        self.inputs = like.new_empty(n, weights[0].shape[1] + actions)
-        self.scratch = [like.new_empty(n, len(weight)) for weight in weights[:-1]]
-        self.actor_hidden = [torch.empty_like(x) for x in self.scratch]
-        self.passes = [Pass(self.scratch) for _ in range(critics)]
-        self.values, self.errors = (
-            like.new_empty(critics + sac.n_constraints, n) for _ in range(2)
-        )
-        self.value_rows, self.error_rows = (
-            [*(x[i : i + 1] for i in range(critics)), *([x[critics:]] if sac.n_constraints else [])]
-            for x in (self.values, self.errors)
-        )
-        self.policy_values = like.new_empty(critics, n)
-        self.head, self.d_head = (like.new_empty(n, 2 * actions) for _ in range(2))
-        self.d_action = like.new_empty(actions, n)
-        self.noise = like.new_empty(n, actions)
+# By its overload that writes into a buffer; looked up once.
+tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 
 class FastSac(Sac):
     """Drop-in for `Sac`: the same draws and, up to rounding, the same numbers, without autograd.
 
     A state of the one loads into the other.
+
+    Args:
+        config: See `Sac`, likewise the sizes and the seed.
+        observation_size: O.
+        action_size: A.
+        n_constraints: K.
+        seed: Of everything random.
+        half: Matrix products in bfloat16, with sums in float32.
+
+    Raises:
+        NotCompiled: There is no C compiler here.
     """
 
     def __init__(
@@ -87,27 +73,37 @@ class FastSac(Sac):
         action_size: int,
         n_constraints: int,
         seed: int,
+        half: bool = False,
     ) -> None:
         super().__init__(config, observation_size, action_size, n_constraints, seed)
-        self._critic_adam = Adam(self._critic_optimiser, 0)
-        self._actor_adam = Adam(self._actor_optimiser, 0)
-        self._alpha_adam = Adam(self._actor_optimiser, 1)
-        self._live, self._target, self._gradient = (
-            networks(self.critics.names, tensors, config.n_critics)
-            for tensors in (self.critics.parameters, self.targets, self._critic_adam.gradients)
+        self.kernels = kernels = Kernels(torch.bfloat16 if half else torch.get_default_dtype())
+        if kernels.store is torch.float32:
+            prefer_onednn()
+        critics, names = self.critics, self.critics.names
+        factors = [is_product(name) for name in names]
+        self._live_flat = Flat(kernels, critics.parameters, factors)
+        self._target_flat = Flat(kernels, self.targets, factors)
+        target = self._target_flat
+        self._follower = kernels.follower(
+            target.values, self._live_flat.values, None if target.same else target.copies
         )
-        gradients = self._actor_adam.gradients
-        # Weight (out, in), the same transposed, bias, and the gradients of weight and bias.
-        self._actor_layers = [
-            (weight.detach(), weight.detach().t(), bias.detach(), d_weight, d_bias)
-            for weight, bias, d_weight, d_bias in zip(
-                self.actor.weights,
-                self.actor.biases,
-                gradients[: len(gradients) // 2],
-                gradients[len(gradients) // 2 :],
-                strict=True,
+        n_hidden = len(config.hidden_sizes)
+        actor_factors = [i < n_hidden for i in range(len(self.actor.parameters))]
+        self._actor_flat = Flat(kernels, self.actor.parameters, actor_factors)
+        self._alpha_flat = Flat(kernels, [self.log_alpha], [False])
+        self._critic_adam = Adam(kernels, self._critic_optimiser, 0, self._live_flat)
+        self._actor_adam = Adam(kernels, self._actor_optimiser, 0, self._actor_flat)
+        self._alpha_adam = Adam(kernels, self._actor_optimiser, 1, self._alpha_flat)
+        self._live, self._target, self._gradient = (
+            critic_networks(names, tensors, config.n_critics)
+            for tensors in (
+                self._live_flat.as_read(),
+                self._target_flat.as_read(),
+                self._critic_adam.gradients,
             )
-        ]
+        )
+        self._actor = actor_network(self._actor_flat.as_read())
+        self._actor_gradient = actor_network(self._actor_adam.gradients)
         self._workspaces: dict[int, _Workspace] = {}
         self._newest: tuple[Tensor, ...] = ()
 
@@ -119,11 +115,12 @@ class FastSac(Sac):
             multipliers: (K,) one per constraint, each at least 0.
         """
         with torch.inference_mode():
-            self._critic_step(batch)
+            work = self._workspace(len(batch.not_done))
+            self._learn_critics(work, batch)
             self.updates += 1
             if self.updates % self.config.actor_every == 0:
-                self._actor_step(batch, multipliers)
-            torch._foreach_lerp_(self.targets, self.critics.parameters, self.config.tau)
+                self._learn_actor(work, multipliers)
+            self.kernels.follow(self._follower, self.config.tau)
 
     def metrics(self) -> dict[str, float]:
         """Numbers of the newest update; computed only when asked for."""
@@ -139,39 +136,39 @@ class FastSac(Sac):
             ValueError: A tensor is missing, unknown, or has another shape or type.
         """
         super().load_state_dict(state)
+        for flat in (self._live_flat, self._target_flat, self._actor_flat):
+            flat.refresh()
         for adam in (self._critic_adam, self._actor_adam, self._alpha_adam):
             adam.adopt()
 
-    def _workspace(self, batch: Batch) -> _Workspace:
-        n = len(batch.not_done)
+    def _workspace(self, n: int) -> _Workspace:
         if n not in self._workspaces:
-            self._workspaces[n] = _Workspace(self, n)
+            with torch.inference_mode(False):
+                self._workspaces[n] = _Workspace(self, n)
         return self._workspaces[n]
 
-    def _critic_step(self, batch: Batch) -> None:
-        work = self._workspace(batch)
-        self._write_targets(batch, work)
+    def _learn_critics(self, work: _Workspace, batch: Batch) -> None:
+        self._write_targets(work, batch)
         work.inputs.copy_(torch.from_numpy(batch.observation_action))
-        one, scale = work.passes[0], 1.0 / len(work.inputs)
-        for network, gradient, row, d_row in zip(
-            self._live, self._gradient, work.value_rows, work.error_rows, strict=True
-        ):
-            one.forward(network, work.inputs, row)
+        scale = 1.0 / len(work.inputs)
+        for bound, row, d_row in zip(work.critics, work.value_rows, work.error_rows, strict=True):
+            bound.forward()
             # The gradient of eq. 5 with respect to the values: their errors over N.
             torch.sub(row, d_row, out=d_row).mul_(scale)
-            critic_gradient(one, network, gradient, d_row)
+            bound.backward()
         self._critic_adam.step()
         n = self.config.n_critics
         self._newest = (work.errors, work.values[:n])
 
-    def _write_targets(self, batch: Batch, work: _Workspace) -> None:
+    def _write_targets(self, work: _Workspace, batch: Batch) -> None:
         """Write the targets of all values; the reward critics share theirs."""
         config, n = self.config, self.config.n_critics
-        observation = torch.from_numpy(batch.next_observation)
-        action, log_prob = self._sample(work, observation)[:2]
-        torch.cat((observation, action), 1, out=work.inputs)
-        for network, row in zip(self._target, work.value_rows, strict=True):
-            work.passes[0].forward(network, work.inputs, row)
+        work.next_observation.copy_(torch.from_numpy(batch.next_observation))
+        work.next_actor.forward()
+        action, log_prob = self._sample(work)[:2]
+        work.next_action.copy_(action)
+        for bound in work.targets:
+            bound.forward()
         reward, cost = torch.from_numpy(batch.reward), torch.from_numpy(batch.cost)
         not_done, alpha = torch.from_numpy(batch.not_done), self.log_alpha.exp()
         values = work.values
@@ -182,11 +179,11 @@ class FastSac(Sac):
             costs = cost_target(cost, not_done, values[n:].t(), config.cost_discount)
             work.errors[n:] = costs.t()
 
-    def _actor_step(self, batch: Batch, multipliers: NDArray[np.float64]) -> None:
-        work = self._workspace(batch)
-        observation = torch.from_numpy(batch.observation)
-        action, log_prob, std, inside = self._sample(work, observation)
-        torch.cat((observation, action), 1, out=work.inputs)
+    def _learn_actor(self, work: _Workspace, multipliers: NDArray[np.float64]) -> None:
+        work.policy_observation.copy_(work.observation)
+        work.actor.forward()
+        action, log_prob, std, inside = self._sample(work)
+        work.policy_action.copy_(action)
         self._action_gradient(work, multipliers)
         d_mean, d_log_std = work.d_head.chunk(2, dim=1)
         # Through a = tanh(u), and from log pi, whose derivative by u is 2 tanh(u) (SAC appendix C).
@@ -196,7 +193,7 @@ class FastSac(Sac):
         # u = mean + std * noise, and log pi holds -log std; past its bounds log std does not learn.
         torch.mul(d_mean, std, out=d_log_std)
         d_log_std.mul_(work.noise).sub_(weight).mul_(inside)
-        self._actor_gradient(work, observation)
+        work.actor.backward()
         self._alpha_adam.gradients[0].copy_(-(log_prob.mean() + self.target_entropy))
         self._actor_adam.step()
         self._alpha_adam.step()
@@ -204,41 +201,33 @@ class FastSac(Sac):
 
     def _action_gradient(self, work: _Workspace, multipliers: NDArray[np.float64]) -> None:
         """Write the gradient of -E[(min Q - sum lambda Qc) / (1 + sum lambda)], (A, N)."""
-        n, values = self.config.n_critics, work.policy_values
-        rewards = list(zip(self._live[:n], work.passes, strict=True))
-        for i, (network, one) in enumerate(rewards):
-            one.forward(network, work.inputs, values[i : i + 1])
-        size, prices = values.shape[1], multipliers.tolist()
-        scale = 1.0 / (size * (1.0 + sum(prices)))
+        n, prices = self.config.n_critics, multipliers.tolist()
+        for bound in work.policies[:n]:
+            bound.forward()
+        values = work.policy_values[:n]
+        scale = 1.0 / (values.shape[1] * (1.0 + sum(prices)))
         # As autograd has it: critics that tie for the minimum share its gradient.
-        slopes = (values == values.amin(0)).to(values.dtype)
-        slopes.mul_(slopes.sum(0).reciprocal_().mul_(-scale))
+        slopes = torch.eq(values, values.amin(0)).to(values.dtype)
+        torch.mul(slopes, slopes.sum(0).reciprocal_().mul_(-scale), out=work.slopes[:n])
         work.d_action.zero_()
-        for i, (network, one) in enumerate(rewards):
-            add_action_gradient(one, network, slopes[i : i + 1], work.d_action)
-        if any(prices):  # without a price the cost critic has no say
-            network, one = self._live[n], work.passes[0]
-            one.forward(network, work.inputs, None)
-            slopes = values.new_tensor(prices).mul_(scale)[:, None].expand(-1, size)
-            add_action_gradient(one, network, slopes, work.d_action)
+        priced = any(prices)  # without a price the cost critic has no say
+        if priced:
+            for price, row in zip(prices, work.slopes[n:], strict=True):
+                row.fill_(price * scale)
+            work.policies[n].forward()
+        for bound, network in zip(work.policies[: n + priced], self._live, strict=False):
+            bound.backward()
+            rows = network.hidden[0].weight[-self.action_size :]
+            work.d_action.add_(torch.mm(rows, bound.d[0].t(), out=work.d_stored))
 
-    def _sample(
-        self, work: _Workspace, observation: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What `Actor.sample` gives, and what its gradient needs.
+    def _sample(self, work: _Workspace) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What `Actor.sample` gives for the head just computed, and what its gradient needs.
 
         Returns:
             Action (N, A), its log density (N,), standard deviation (N, A), and whether its
             logarithm is within its bounds (N, A).
         """
-        x = observation
-        for (_, weight_t, bias, *_), out in zip(
-            self._actor_layers, (*work.actor_hidden, work.head), strict=True
-        ):
-            x = torch.addmm(bias, x, weight_t, out=out)
-            if out is not work.head:
-                x.relu_()
-        mean, raw = x.chunk(2, dim=1)
+        mean, raw = work.head.chunk(2, dim=1)
         log_std = raw.clamp(*self.actor.log_std_range)
         std = log_std.exp()
         noise = work.noise.normal_(generator=self.generator)
@@ -249,14 +238,74 @@ class FastSac(Sac):
         log_prob = half.sum(1).mul_(2.0).sub_(self.action_size * (_HALF_LOG_2_PI + 2.0 * _LOG_2))
         return u.tanh(), log_prob, std, log_std == raw
 
-    def _actor_gradient(self, work: _Workspace, observation: Tensor) -> None:
-        """Write the gradients of the actor's parameters, given that of its head."""
-        d = work.d_head
-        inputs = [observation, *work.actor_hidden]
-        for i in range(len(inputs) - 1, -1, -1):
-            weight, _, _, d_weight, d_bias = self._actor_layers[i]
-            torch.mm(d.t(), inputs[i], out=d_weight)
-            torch.sum(d, 0, out=d_bias)
-            if i:
-                d = torch.mm(d, weight, out=work.scratch[i - 1])
-                relu_backward(d, inputs[i], 0, grad_input=d)
+
+class _Workspace:
+    """Every buffer that an update of N samples writes to, and the networks bound to them.
+
+    Attributes:
+        inputs, next_inputs, policy_inputs: (N, O + A), stored: the batch, what follows it, and the
+            batch's observations with the policy's actions.
+        values: (n_critics + K, N) values of all critics, reward critics first.
+        errors: Likewise, their targets, and later their errors over N.
+        value_rows: Of `values`, the part of each critic: (1, N), or (K, N) for the cost critic.
+        error_rows: Of `errors`, likewise.
+        policy_values: Likewise, values of the policy's actions; `slopes`: the loss's gradient by
+            them.
+        head: (N, 2 A) what the actor gives; `d_head`: the loss's gradient by it.
+    """
+
+    def __init__(self, sac: FastSac, n: int) -> None:
+        kernels, sizes, critics = sac.kernels, sac.config.hidden_sizes, sac.config.n_critics
+        o, a = sac.actor.weights[0].shape[1], sac.action_size
+        real = kernels.real
+        self.inputs, self.next_inputs, self.policy_inputs = (
+            torch.zeros(n, o + a, dtype=kernels.store) for _ in range(3)
+        )
+        self.observation, self.next_observation, self.policy_observation = (
+            x[:, :o] for x in (self.inputs, self.next_inputs, self.policy_inputs)
+        )
+        self.next_action, self.policy_action = self.next_inputs[:, o:], self.policy_inputs[:, o:]
+        self.values, self.errors, self.policy_values, self.slopes = (
+            torch.zeros(critics + sac.n_constraints, n, dtype=real) for _ in range(4)
+        )
+        self.head, self.d_head = (torch.zeros(n, 2 * a, dtype=real) for _ in range(2))
+        self.d_action = torch.zeros(a, n, dtype=real)
+        self.d_stored = torch.zeros(a, n, dtype=kernels.store)
+        self.noise = torch.zeros(n, a, dtype=real)
+
+        def rows(x: Tensor) -> list[Tensor]:
+            costs = [x[critics:]] if sac.n_constraints else []
+            return [*(x[i : i + 1] for i in range(critics)), *costs]
+
+        self.value_rows, self.error_rows = rows(self.values), rows(self.errors)
+        shared = Buffers(kernels, n, sizes)
+        own = [*(Buffers(kernels, n, sizes) for _ in range(critics - 1)), shared]
+        if sac.n_constraints:
+            own.append(Buffers(kernels, n, sizes))
+        acting = Buffers(kernels, n, sizes)
+        self.targets = [
+            Bound(kernels, network, shared, self.next_inputs, row.t())
+            for network, row in zip(sac._target, self.value_rows, strict=True)
+        ]
+        self.critics = [
+            Bound(kernels, network, shared, self.inputs, row.t(), d_row.t(), gradient)
+            for network, row, d_row, gradient in zip(
+                sac._live, self.value_rows, self.error_rows, sac._gradient, strict=True
+            )
+        ]
+        self.policies = [
+            Bound(kernels, network, buffers, self.policy_inputs, row.t(), d_row.t())
+            for network, buffers, row, d_row in zip(
+                sac._live, own, rows(self.policy_values), rows(self.slopes), strict=True
+            )
+        ]
+        self.next_actor = Bound(kernels, sac._actor, acting, self.next_observation, self.head)
+        self.actor = Bound(
+            kernels,
+            sac._actor,
+            acting,
+            self.policy_observation,
+            self.head,
+            self.d_head,
+            sac._actor_gradient,
+        )

@@ -1,49 +1,174 @@
 # SPDX-License-Identifier: MIT
-"""What `fast_sac` is made of: networks as views, their passes forward and backward, and Adam.
+"""What `fast_sac` is made of: parameters in one vector, networks bound to buffers, and Adam.
 
-Written out instead of left to autograd, so that products write into buffers kept from update to
-update: fresh memory costs more time than the products leave to lose. Values lie as (outputs, N),
-not (N, outputs), because thin products are quicker that way round. Nothing here sets the gradient
-mode; call it under `torch.inference_mode`.
+Matrix products are PyTorch's, into buffers kept from update to update; what lies between them is
+`kernels`. Nothing here sets the gradient mode; call it under `torch.inference_mode`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-_EPSILON = 1e-5  # of torch.nn.LayerNorm
+from learning.kernels import Kernels
 
-# Overloads by name: the first two write into a buffer, and none is looked up at each call.
-relu_backward = torch.ops.aten.threshold_backward.grad_input
-tanh_backward = torch.ops.aten.tanh_backward.grad_input
-_norm_backward = torch.ops.aten.native_layer_norm_backward.default
+
+class Flat:
+    """Parameters moved into one vector: first those that products read (the stored ones).
+
+    Attributes:
+        values: All of them; each parameter is a view of it from here on.
+        copies: The stored ones as products read them: part of `values` if that is the same type.
+    """
+
+    def __init__(
+        self, kernels: Kernels, parameters: Sequence[Tensor], stored: Sequence[bool]
+    ) -> None:
+        self.parameters = list(parameters)
+        self._order = sorted(range(len(parameters)), key=lambda i: not stored[i])
+        self.n_stored = sum(p.numel() for p, s in zip(parameters, stored, strict=True) if s)
+        self.values = torch.empty(sum(p.numel() for p in parameters), dtype=kernels.real)
+        self.copies = self.values[: self.n_stored]
+        self.same = kernels.store is kernels.real
+        if not self.same:
+            self.copies = torch.empty(self.n_stored, dtype=kernels.store)
+        for i, view in self.views(self.values).items():
+            view.copy_(parameters[i].detach())
+            parameters[i].data = view
+        self.refresh()
+
+    def views(self, vector: Tensor, start: int = 0) -> dict[int, Tensor]:
+        """The parts of a vector that lies like `values` from `start` on, by parameter."""
+        result: dict[int, Tensor] = {}
+        at = -start
+        for i in self._order:
+            shape = self.parameters[i].shape
+            end = at + shape.numel()
+            if at >= 0 and end <= vector.numel():
+                result[i] = vector[at:end].view(shape)
+            at = end
+        return result
+
+    def as_read(self) -> list[Tensor]:
+        """Each parameter as products read it, or itself."""
+        stored = self.views(self.copies)
+        return [stored.get(i, p.detach()) for i, p in enumerate(self.parameters)]
+
+    def refresh(self) -> None:
+        """Write the copies again, after the parameters were written to from outside."""
+        if not self.same:
+            self.copies.copy_(self.values[: self.n_stored])
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015, arXiv 1412.6980) over a `Flat` whose parameters step together.
+
+    Its state lies in a `torch.optim.Adam`, under the same names, so that `Sac` saves and loads it.
+
+    Attributes:
+        gradients: Per parameter, for the caller to fill before `step`; stored parameters have
+            theirs in the stored type.
+    """
+
+    def __init__(
+        self, kernels: Kernels, optimiser: torch.optim.Optimizer, group: int, flat: Flat
+    ) -> None:
+        self._kernels, self._optimiser, self._flat = kernels, optimiser, flat
+        settings = optimiser.param_groups[group]
+        self._parameters: list[Tensor] = settings["params"]
+        self._betas: tuple[float, float] = settings["betas"]
+        n, size = flat.n_stored, flat.values.numel()
+        parts = (
+            torch.zeros(n, dtype=kernels.store),
+            torch.zeros(size - n, dtype=kernels.real),
+        )
+        views = flat.views(parts[0]) | flat.views(parts[1], n)
+        self.gradients = [views[i] for i in range(len(views))]
+        self._moments = (torch.zeros_like(flat.values), torch.zeros_like(flat.values))
+        self._step = torch.zeros(())
+        self._begun = False
+        adam = (settings["lr"], *self._betas, settings["eps"])
+        copies = None if flat.same else flat.copies
+        self._jobs = [
+            kernels.adam(flat.values[part], g, tuple(m[part] for m in self._moments), c, adam)  # type: ignore[arg-type]
+            for part, g, c in (
+                (slice(0, n), parts[0], copies),
+                (slice(n, size), parts[1], None),
+            )
+        ]
+
+    def adopt(self) -> None:
+        """Work on the optimiser's present state, from here on with one step count for all.
+
+        Raises:
+            ValueError: Some of the tensors have taken other steps than the rest.
+        """
+        state = self._optimiser.state
+        known = [state[p] for p in self._parameters if p in state]
+        steps = {float(entry["step"]) for entry in known}
+        if len(steps) > 1 or len(known) not in (0, len(self._parameters)):
+            raise ValueError(f"Adam's state is not of one optimiser: steps {sorted(steps)}")
+        self._begun = bool(known)
+        self._step = torch.tensor(steps.pop() if steps else 0.0, dtype=torch.float32)
+        for name, vector in zip(("exp_avg", "exp_avg_sq"), self._moments, strict=True):
+            if not self._begun:
+                vector.zero_()
+                continue
+            for i, view in self._flat.views(vector).items():
+                entry = state[self._flat.parameters[i]]
+                entry[name] = view.copy_(entry[name])
+        for entry in known:
+            entry["step"] = self._step
+
+    def step(self) -> None:
+        """One step along `gradients`."""
+        if not self._begun:
+            with torch.inference_mode(False):
+                self._begin()
+        self._step += 1.0
+        count = float(self._step)
+        corrections = [1.0 - beta**count for beta in self._betas]
+        for job in self._jobs:
+            self._kernels.step(job, *corrections)
+
+    def _begin(self) -> None:
+        for p in self._parameters:
+            state: dict[str, Tensor] = {"step": self._step}
+            state |= {k: torch.zeros_like(p.detach()) for k in ("exp_avg", "exp_avg_sq")}
+            self._optimiser.state[p] = state
+        self.adopt()
 
 
 class Layer(NamedTuple):
-    """Views of a layer's parameters, or of their gradients: making one takes as long as a small op.
+    """A hidden layer's parameters, or their gradients.
 
-    Weight (in, out) and transposed, bias (out,), and, if normalised, gain and shift, each (out,).
+    Attributes:
+        weight: (in, out), or (out, in) if `turned`; stored.
+        rest: Bias and, if normalised, gain and shift, (out,) each.
     """
 
     weight: Tensor
-    weight_t: Tensor
-    bias: Tensor
-    norm: tuple[Tensor, ...]
+    turned: bool
+    rest: tuple[Tensor, ...]
 
 
 class Network(NamedTuple):
-    """Views of one critic, or of its gradients; the head's are (outputs, in) and (outputs, 1)."""
+    """Views of one network, or of its gradients; the head's are (outputs, in) and (outputs,)."""
 
     hidden: list[Layer]
     head_weight: Tensor
     head_bias: Tensor
 
 
-def networks(names: Sequence[str], tensors: Sequence[Tensor], n_critics: int) -> list[Network]:
+def is_product(name: str) -> bool:
+    """Whether a parameter of `Critics` by that name is a factor of a matrix product."""
+    return name.startswith("hidden") and name.endswith("weight")
+
+
+def critic_networks(names: Sequence[str], tensors: Sequence[Any], n_critics: int) -> list[Network]:
     """The critics one by one, reward critics first.
 
     Args:
@@ -57,170 +182,105 @@ def networks(names: Sequence[str], tensors: Sequence[Tensor], n_critics: int) ->
     for i in range(n_critics + ("cost.weight" in named)):
         hidden = []
         for layer in layers:
-            weight, bias = named[f"{layer}.weight"][i], named[f"{layer}.bias"][i, 0]
-            norm = (named.get(f"{layer}.gain"), named.get(f"{layer}.shift"))
-            hidden.append(
-                Layer(weight, weight.t(), bias, tuple(x[i, 0] for x in norm if x is not None))
-            )
+            rest = (named.get(f"{layer}.{part}") for part in ("bias", "gain", "shift"))
+            kept = tuple(x[i, 0] for x in rest if x is not None)
+            hidden.append(Layer(named[f"{layer}.weight"][i], False, kept))
         if i < n_critics:
-            head = named["reward.weight"][i], named["reward.bias"][i, :, None]
+            head = named["reward.weight"][i], named["reward.bias"][i]
         else:
-            head = named["cost.weight"], named["cost.bias"][:, None]
+            head = named["cost.weight"], named["cost.bias"]
         result.append(Network(hidden, *head))
     return result
 
 
-class Adam:
-    """Adam (Kingma & Ba 2015, arXiv 1412.6980) over tensors that always step together.
+def actor_network(tensors: Sequence[Any]) -> Network:
+    """The actor: its weights, then its biases, as `Actor.parameters` has them."""
+    half = len(tensors) // 2
+    weights, biases = ([t.detach() for t in part] for part in (tensors[:half], tensors[half:]))
+    hidden = [Layer(w, True, (b,)) for w, b in zip(weights[:-1], biases[:-1], strict=True)]
+    return Network(hidden, weights[-1], biases[-1])
 
-    Its state lies in a `torch.optim.Adam`, under the same names, so that `Sac` saves and loads it.
 
-    Attributes:
-        gradients: Buffers like the parameters, for the caller to fill before `step`.
-    """
+class Buffers:
+    """What one pass of N samples leaves for its way back. Networks may share it in turns."""
 
-    def __init__(self, optimiser: torch.optim.Optimizer, group: int) -> None:
-        self._optimiser = optimiser
-        settings = optimiser.param_groups[group]
-        self._parameters: list[Tensor] = settings["params"]
-        self._learning_rate: float = settings["lr"]
-        self._betas: tuple[float, float] = settings["betas"]
-        self._epsilon: float = settings["eps"]
-        self.gradients = [torch.zeros_like(p.detach()) for p in self._parameters]
-        self._moments: tuple[list[Tensor], list[Tensor]] = ([], [])
-        self._step = torch.zeros(())
-
-    def adopt(self) -> None:
-        """Work on the optimiser's present state, from here on with one step count for all.
-
-        Raises:
-            ValueError: Some of the tensors have taken other steps than the rest.
-        """
-        state = self._optimiser.state
-        known = [state[p] for p in self._parameters if p in state]
-        steps = {float(entry["step"]) for entry in known}
-        if len(steps) > 1 or len(known) not in (0, len(self._parameters)):
-            raise ValueError(f"Adam's state is not of one optimiser: steps {sorted(steps)}")
-        self._moments = ([], [])
-        self._step = torch.tensor(steps.pop() if steps else 0.0, dtype=torch.float32)
-        for entry in known:
-            entry["step"] = self._step
-            self._moments[0].append(entry["exp_avg"])
-            self._moments[1].append(entry["exp_avg_sq"])
-
-    def step(self) -> None:
-        """One step along `gradients`."""
-        if not self._moments[0]:
-            with torch.inference_mode(False):
-                self._begin()
-        self._step += 1.0
-        torch._fused_adam_(
-            self._parameters,
-            self.gradients,
-            self._moments[0],
-            self._moments[1],
-            [],
-            [self._step] * len(self._parameters),
-            lr=self._learning_rate,
-            beta1=self._betas[0],
-            beta2=self._betas[1],
-            weight_decay=0.0,
-            eps=self._epsilon,
-            amsgrad=False,
-            maximize=False,
+    def __init__(self, kernels: Kernels, n: int, sizes: Sequence[int]) -> None:
+        self.linear, self.active, self.d = (
+            [torch.zeros(n, size, dtype=kernels.store) for size in sizes] for _ in range(3)
         )
-
-    def _begin(self) -> None:
-        for p in self._parameters:
-            state: dict[str, Tensor] = {"step": self._step}
-            state |= {k: torch.zeros_like(p.detach()) for k in ("exp_avg", "exp_avg_sq")}
-            self._optimiser.state[p] = state
-        self.adopt()
+        self.moments = [
+            (torch.zeros(n, dtype=kernels.real), torch.zeros(n, dtype=kernels.real)) for _ in sizes
+        ]
 
 
-class Pass:
-    """Forward and backward through one critic at a time, for N samples, in buffers of its own."""
-
-    def __init__(self, scratch: Sequence[Tensor]) -> None:
-        """Allocate for hidden layers as large as the scratch, (N, out) each; backward uses it."""
-        self._scratch = scratch
-        self._linear = [torch.empty_like(x) for x in scratch]
-        self._moments: list[tuple[Tensor, Tensor]] = [(scratch[0], scratch[0])] * len(scratch)
-        self.active_t = [x.t() for x in (scratch[0], *self._linear)]
-        """What each layer was given, transposed: (in, N)."""
-
-    def forward(self, network: Network, x: Tensor, values: Tensor | None) -> None:
-        """Run the network, and keep what backward needs.
-
-        Args:
-            network: Which one.
-            x: (N, O + A) inputs; must stay as they are until after backward.
-            values: Where to write the values, (outputs, N), if they are wanted.
-        """
-        self.active_t[0] = x.t()
-        for i, (weight, _, bias, norm) in enumerate(network.hidden):
-            x = torch.addmm(bias, x, weight, out=self._linear[i])
-            if norm:
-                gain, shift = norm
-                x, mean, rstd = torch.native_layer_norm(x, bias.shape, gain, shift, _EPSILON)
-                self.active_t[i + 1], self._moments[i] = x.t(), (mean, rstd)
-            x.relu_()
-        if values is not None:
-            torch.addmm(network.head_bias, network.head_weight, self.active_t[-1], out=values)
-
-    def backward(
-        self, network: Network, d_values: Tensor, learn: bool
-    ) -> Iterator[tuple[int, Tensor, Sequence[Tensor]]]:
-        """From the last hidden layer to the first: its index and gradients.
-
-        Those of its products, (N, out), and, if it is normalised, of gain and shift, each (out,).
-
-        Args:
-            network: The critic that forward was given.
-            d_values: (outputs, N) gradient of the loss with respect to its values.
-            learn: Whether the gradients of gain and shift are wanted.
-        """
-        d, weight = d_values.t(), network.head_weight
-        for i in range(len(network.hidden) - 1, -1, -1):
-            _, weight_t, bias, norm = network.hidden[i]
-            d = torch.mm(d, weight, out=self._scratch[i])
-            relu_backward(d, self.active_t[i + 1].t(), 0, grad_input=d)
-            own: Sequence[Tensor] = ()
-            if norm:
-                kept = (bias.shape, *self._moments[i], *norm)
-                d, *own = _norm_backward(d, self._linear[i], *kept, [True, learn, learn])
-            yield i, d, own
-            weight = weight_t
-
-
-def critic_gradient(one: Pass, network: Network, gradient: Network, d_values: Tensor) -> None:
-    """Write the gradients of one critic's parameters.
+class Bound:
+    """One network with fixed inputs, outputs and buffers.
 
     Args:
-        one: The pass that has just gone forward through it.
-        network: The critic.
-        gradient: Where to write them.
-        d_values: (outputs, N) gradient of the loss with respect to its values.
+        kernels: What computes between products.
+        network: Which.
+        buffers: Used by forward, and by the backward that follows it.
+        x: (N, in) inputs, stored; rows may have gaps.
+        values: (N, O) where its values go.
+        d_values: Gradient of the loss by them, with the same strides, for backward.
+        gradient: Where those of the parameters go; None spends nothing on them.
     """
-    torch.mm(d_values, one.active_t[-1].t(), out=gradient.head_weight)
-    torch.sum(d_values, 1, keepdim=True, out=gradient.head_bias)
-    for i, d, norm in one.backward(network, d_values, learn=True):
-        layer = gradient.hidden[i]
-        torch.mm(one.active_t[i], d, out=layer.weight)
-        torch.sum(d, 0, out=layer.bias)
-        for own, value in zip(layer.norm, norm, strict=True):
-            own.copy_(value)
+
+    def __init__(
+        self,
+        kernels: Kernels,
+        network: Network,
+        buffers: Buffers,
+        x: Tensor,
+        values: Tensor,
+        d_values: Tensor | None = None,
+        gradient: Network | None = None,
+    ) -> None:
+        self._kernels = kernels
+        layers = [
+            kernels.layer(linear, active, layer.rest[0], layer.rest[1:], moments)
+            for layer, linear, active, moments in zip(
+                network.hidden, buffers.linear, buffers.active, buffers.moments, strict=True
+            )
+        ]
+        inputs = [x, *buffers.active[:-1]]
+        weights = [w.t() if turned else w for w, turned, _ in network.hidden]
+        self._forward = list(zip(inputs, weights, buffers.linear, layers, strict=True))
+        given = (gradient.head_weight, gradient.head_bias) if gradient is not None else None
+        self._head = kernels.head(network.head_weight, network.head_bias, values, d_values, given)
+        self._last = layers[-1]
+        self.d = buffers.d
+        """Per layer, after backward: gradient by its products, (N, H)."""
+        self._backward = []
+        for i in reversed(range(len(layers) if d_values is not None else 0)):
+            head = self._head if i == len(layers) - 1 else None
+            own = gradient.hidden[i] if gradient is not None else None
+            back = kernels.back(layers[i], head, buffers.d[i], own.rest if own else ())
+            step = (back, *_weight_product(own, inputs[i], buffers.d[i]))
+            below = (weights[i].t(), buffers.d[i - 1]) if i else None
+            self._backward.append((*step, buffers.d[i], below))
+
+    def forward(self) -> None:
+        """Run the network, and keep what backward needs."""
+        for x, weight, linear, layer in self._forward:
+            torch.mm(x, weight, out=linear)
+            self._kernels.forward(layer)
+        self._kernels.values(self._last, self._head)
+
+    def backward(self) -> None:
+        """From `d_values` back to the first layer, writing the gradients that are wanted."""
+        for back, factors, gradient, d, below in self._backward:
+            self._kernels.backward(back)
+            if factors is not None:
+                torch.mm(*factors, out=gradient)
+            if below is not None:
+                torch.mm(d, below[0], out=below[1])
 
 
-def add_action_gradient(one: Pass, network: Network, d_values: Tensor, result: Tensor) -> None:
-    """Add the gradient with respect to the last inputs; none is spent on the parameters.
-
-    Args:
-        one: The pass that has gone forward through the critic.
-        network: The critic.
-        d_values: (outputs, N) gradient of the loss with respect to its values.
-        result: Where to add that of the actions, (A, N).
-    """
-    # The first layer comes last.
-    *_, (_, d, _) = one.backward(network, d_values, learn=False)
-    result.addmm_(network.hidden[0].weight[-len(result) :], d.t())
+def _weight_product(
+    own: Layer | None, x: Tensor, d: Tensor
+) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None]:
+    """The two factors of a weight's gradient, and where it goes; Nones if it isn't wanted."""
+    if own is None:
+        return None, None
+    return (d.t(), x) if own.turned else (x.t(), d), own.weight

@@ -9,19 +9,23 @@ Deterministic: the same seed and the same calls give the same bytes, also across
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, TypedDict
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from learning.constraint import ConstraintConfig, Multipliers, make_multipliers
 from learning.fast_sac import FastSac
+from learning.kernels import Kernels
 from learning.policy import NumpyPolicy
 from learning.replay import Batch, Floats, Replay
 from learning.sac import Sac, SacConfig
 from learning.symmetry import Symmetry
+from native.compiled import NotCompiled
 
 STATE_VERSION = 1
 SHARED = "shared"
@@ -48,6 +52,8 @@ class LearnerConfig:
     """One network and temperature for all, told the task by a one-hot input, not one per task."""
     backend: Literal["fast", "plain"] = "fast"
     """Gradients written out (`fast_sac`) or by autograd (`sac`): same mathematics, same states."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the fast backend's matrix products; parameters and sums are float32 in either case."""
 
     def __post_init__(self) -> None:
         if self.replay_capacity < self.sac.batch_size:
@@ -56,6 +62,8 @@ class LearnerConfig:
             )
         if self.backend not in ("fast", "plain"):
             raise ValueError(f"backend must be fast or plain, got {self.backend!r}")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision must be float32 or bfloat16, got {self.precision!r}")
 
 
 class Learner:
@@ -65,6 +73,7 @@ class Learner:
         tasks: Their names; indices follow this order.
         replay: What it learns from.
         gradient_steps: Updates done, over all tasks.
+        slow_because: Why the plain backend is used though the fast one was asked for, or "".
     """
 
     def __init__(
@@ -92,7 +101,7 @@ class Learner:
         )
         seeds = np.random.SeedSequence(seed).spawn(len(tasks) + 1)
         self._rng = np.random.default_rng(seeds[0])
-        make_sac = FastSac if config.backend == "fast" else Sac
+        make_sac, self.slow_because = _choose_sac(config)
         # What each task's network is told besides the observation, (0,) or (n_tasks,).
         self._told = np.eye(len(tasks), dtype=np.float32)[:, : len(tasks) * config.shared_network]
         self._sacs = [
@@ -277,6 +286,18 @@ class Learner:
                 self._turn = (task + 1) % len(self.tasks)
                 return task
         return None
+
+
+def _choose_sac(config: LearnerConfig) -> tuple[Callable[..., Sac], str]:
+    """What makes a learner of one task, and why it is not the fast one if that was wanted."""
+    if config.backend == "plain":
+        return Sac, ""
+    half = config.precision == "bfloat16"
+    try:
+        Kernels(torch.bfloat16 if half else torch.float32)
+    except NotCompiled as error:
+        return Sac, str(error)
+    return partial(FastSac, half=half), ""
 
 
 def _with_task(batch: Batch, told: Floats) -> Batch:

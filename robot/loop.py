@@ -136,6 +136,9 @@ class LearningLoop:
             KeyboardInterrupt: somebody insisted while it was stopping; nothing more was saved.
         """
         self._run.event("learn_start", tasks=list(self._config.tasks), seed=self._config.run.seed)
+        if self._learner.slow_because:
+            self._run.event("slow_backend", reason=self._learner.slow_because)
+            self._view.message(f"learning slowly, by autograd: {self._learner.slow_because}")
         status = "failed"
         try:
             status = self._learn()

@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: MIT
 """The board's C code (`firmware/walkhome.c`) in this process: what people flash is what we emulate.
 
-Compiled with the system's C compiler at first use and kept in the user's cache by the hash of its
-source, so that a changed source is never run as an old library.
+Compiled with the system's C compiler at first use (`native.compiled`).
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +20,7 @@ import numpy.typing as npt
 from hardware.body import N_MOTORS
 from hardware.protocol import MAX_ENCODED
 from hardware.robot import RobotError
+from native.compiled import NotCompiled, load_library
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -163,32 +159,12 @@ def library() -> ctypes.CDLL:
     Raises:
         RobotError: there is no C compiler, or the code does not compile.
     """
-    source = files("firmware")
-    texts = [(source / name).read_bytes() for name in ("walkhome.h", "walkhome.c")]
-    name = hashlib.sha256(b"".join((*texts, " ".join(FLAGS).encode()))).hexdigest()[:16]
-    path = _cache_folder() / f"walkhome-{name}.so"
-    if not path.exists():
-        _compile(Path(str(source / "walkhome.c")), path)
-    loaded = ctypes.CDLL(str(path))
+    folder = Path(str(files("firmware")))
+    try:
+        loaded = load_library(folder / "walkhome.c", FLAGS, [folder / "walkhome.h"])
+    except NotCompiled as error:
+        raise RobotError(f"the emulated board needs its C code compiled: {error}") from error
     for function in ("wh_board_size", "wh_board_transmit", "wh_encode"):
         getattr(loaded, function).restype = ctypes.c_size_t
     loaded.wh_crc32.restype = ctypes.c_uint32
     return loaded
-
-
-def _compile(source: Path, path: Path) -> None:
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        raise RobotError("the emulated board needs a C compiler (cc): install gcc")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    command = [compiler, *FLAGS, "-shared", "-fPIC", "-o", str(draft), str(source), "-lm"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        raise RobotError(f"{source}: does not compile: {done.stderr.strip()}")
-    draft.replace(path)  # whole, also when two processes compile at once
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "walkhome"

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PACKAGES = ("robot", "sim", "learning", "safety", "hardware")
+PACKAGES = ("robot", "sim", "learning", "safety", "hardware", "native")
 
 
 def lint_imports(config):

@@ -273,7 +273,10 @@ ANEW = {
     "_workspaces": "scratch memory of the fast learner",
     "_gradient": "overwritten by every update",
     "gradients": "overwritten by every update",
-    "_actor_layers": "views of weights and gradients that are compared elsewhere",
+    "_actor_gradient": "overwritten by every update",
+    "_jobs": "addresses of tensors that are compared elsewhere",
+    "_follower": "addresses of tensors that are compared elsewhere",
+    "_room": "scratch memory of the kernels",
     "_newest": "of the last update, shown only",
     "_last": "of the last update, shown only",
     "_input": "scratch memory of a policy",
@@ -306,7 +309,11 @@ def plain_of(value):
     if isinstance(value, np.random.Generator):
         return repr(value.bit_generator.state)
     if isinstance(value, torch.Tensor):
-        return value.detach().numpy().tobytes()
+        return (
+            value.detach().contiguous().view(torch.uint8).numpy().tobytes()
+            if value.ndim
+            else repr(value.item())
+        )
     if isinstance(value, torch.Generator):
         return value.get_state().numpy().tobytes()
     if isinstance(value, Replay):

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""A C file as a library in this process: compiled once, kept in the user's cache.
+
+The name of what is kept holds a hash of sources, flags, compiler and processor, so that neither a
+changed source nor another machine's cache (a home folder on a network) is ever run as an old one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class NotCompiled(Exception):  # noqa: N818 - a state of affairs, not a mistake
+    """There is no C compiler, or it refuses; the message says which and why."""
+
+
+def load_library(source: Path, flags: Sequence[str], headers: Sequence[Path] = ()) -> ctypes.CDLL:
+    """Compile if need be, and load.
+
+    Args:
+        source: the C file.
+        flags: for the compiler.
+        headers: what the source includes, for the hash.
+
+    Raises:
+        NotCompiled: there is no compiler, it refuses, or the cache can't be written.
+    """
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        raise NotCompiled("there is no C compiler (cc): install gcc")
+    texts = [path.read_bytes() for path in (source, *headers)]
+    told = "\0".join((*flags, os.path.realpath(compiler), _processor())).encode()
+    name = hashlib.sha256(b"\0".join((*texts, told))).hexdigest()[:16]
+    path = _cache_folder() / f"{source.stem}-{name}.so"
+    try:
+        if not path.exists():
+            _compile(compiler, source, flags, path)
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise NotCompiled(f"{path}: {error}") from error
+
+
+def _compile(compiler: str, source: Path, flags: Sequence[str], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    command = [compiler, *flags, "-shared", "-fPIC", "-o", str(draft), str(source), "-lm"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        draft.unlink(missing_ok=True)
+        raise NotCompiled(f"{source}: does not compile: {done.stderr.strip()}")
+    draft.replace(path)  # whole, also when two processes compile at once
+
+
+def _processor() -> str:
+    """What `-march=native` depends on."""
+    info = Path("/proc/cpuinfo")
+    if not info.is_file():
+        return f"{platform.machine()} {platform.processor()}"
+    lines = info.read_text().splitlines()
+    kept = ("model name", "flags", "Features")
+    return "".join(dict.fromkeys(line for line in lines if line.startswith(kept)))
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "walkhome"
