@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""Speed of one gradient step: gradients written out (`FastSac`) against autograd (`Sac`).
+"""Gradient updates per second: ours against Stable-Baselines3, SBX and CleanRL's SAC.
 
-Both do the update that the robot does (observations of 126 numbers, 8 actions, 2 priced
-constraints, networks of 2 x 256), in turns in one process on one thread, at batches of 256 and 128.
-Beside them stands what the matrix products of `Sac` alone would take, at the best rate this machine
-reaches on 256 x 256 matrices that never leave its cache.
+One process, one thread, one core, all learners in turns of eight updates: observations of 126
+numbers, 8 actions, networks of 2 x 256, batches of 256 and 128, drawing the batch included. Ours
+has one critic more than the others (the cost critic, with two priced constraints) and layer
+normalisation in all three. `plain` is our reference by autograd. SBX gets its eight updates in one
+call, as its compiler likes best. CleanRL's is a script, not a package: `cleanrl_update` does what
+its `sac_continuous_action.py` does per step, on Stable-Baselines3's buffer, which it uses too.
 
-Times are CPU times, which a busy machine disturbs least; the ratio is that of updates per second,
-fast over plain, the median over turns. With --json, `ratio_plain` is that at the larger batch.
+Beside them stands what our matrix products alone would take at the best rate this machine reaches
+on 256 x 256 matrices that never leave its cache, in each precision.
 
-Run: python benchmarks/learner.py [--quick] [--json]; takes 30 CPU seconds, with --quick 7.
+Times are CPU times, which a busy machine disturbs least; ratios are those of updates per second,
+medians over turns. With --json, `ratio_<peer>` is ours in bfloat16 over the peer at batch 256, and
+`float32_ratio_<peer>` likewise in float32.
+
+Run: pip install -c constraints.txt -r benchmarks/requirements.txt
+     python benchmarks/learner.py [--quick] [--json] [--peers sb3,sbx,cleanrl]
+Takes 3 CPU minutes, with --quick 1 (most of it is SBX's compiler).
 """
 
 from __future__ import annotations
@@ -19,36 +27,37 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["XLA_FLAGS"] = (
+    "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1 "
+    + os.environ.get("XLA_FLAGS", "")
+)
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import numpy as np
 import torch
 
-from learning.fast_sac import FastSac
-from learning.replay import Replay
-from learning.sac import Sac, SacConfig
+from learning.constraint import ConstraintConfig
+from learning.kernels import prefer_onednn
+from learning.learner import Learner, LearnerConfig
+from learning.sac import SacConfig
 
 OBSERVATIONS, ACTIONS, CONSTRAINTS = 126, 8, 2
 BATCHES = (256, 128)
-UPDATES_PER_TURN = 4
-PRICES = np.array([0.3, 0.5])
+UPDATES_PER_TURN = 8
+TRANSITIONS = 2000
+PACKAGES = {"sb3": "stable_baselines3", "sbx": "sbx-rl", "cleanrl": "stable_baselines3"}
 
-
-@dataclass(frozen=True)
-class Result:
-    """One batch size: CPU milliseconds per update, medians over turns."""
-
-    batch: int
-    plain_ms: float
-    fast_ms: float
-    products_ms: float
-    """What the matrix products would take at the best rate."""
-    ratio_plain: float
+Update = Callable[[], object]
 
 
 def cpu_name() -> str:
@@ -61,39 +70,189 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def filled_replay() -> Replay:
-    """A thousand random transitions."""
+def make_env() -> Any:
+    """Random numbers of the right sizes: nothing is to be learnt here."""
+    import gymnasium
+
+    class Noise(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(-1.0, 1.0, (OBSERVATIONS,), np.float32)
+        action_space = gymnasium.spaces.Box(-1.0, 1.0, (ACTIONS,), np.float32)
+
+        def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict]:
+            super().reset(seed=seed)
+            return self.observation_space.sample(), {}
+
+        def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+            done = bool(self.np_random.random() < 0.02)
+            return self.observation_space.sample(), self.np_random.normal(), done, False, {}
+
+    return Noise()
+
+
+def ours(batch: int, backend: str, precision: str) -> Update:
+    """Our learner of one task, with a filled replay."""
     rng = np.random.default_rng(0)
-    replay = Replay(1000, OBSERVATIONS, ACTIONS, 1, CONSTRAINTS)
-    for _ in range(replay.capacity):
-        replay.add(
+    config = LearnerConfig(
+        SacConfig(batch_size=batch),
+        ConstraintConfig(
+            kind="fixed", budgets=(1.0,) * CONSTRAINTS, initial=(0.4,) * 2, fixed=(0.3, 0.5)
+        ),
+        replay_capacity=TRANSITIONS,
+        backend=backend,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
+    )
+    learner = Learner(config, ("walk",), OBSERVATIONS, ACTIONS, CONSTRAINTS, seed=0)
+    if learner.slow_because:
+        sys.exit(f"error: {learner.slow_because}")
+    for _ in range(TRANSITIONS):
+        learner.add(
             rng.standard_normal(OBSERVATIONS),
             rng.uniform(-1.0, 1.0, ACTIONS),
             rng.standard_normal(1),
             rng.uniform(0.0, 1.0, CONSTRAINTS),
             rng.standard_normal(OBSERVATIONS),
             bool(rng.random() < 0.02),
-            0,
+            "walk",
         )
-    return replay
+    return lambda: learner.update(UPDATES_PER_TURN)
 
 
-def cpu_seconds(work: Callable[[], object], repeats: int) -> float:
-    """CPU seconds per repeat."""
+def filled(make: Any, batch: int) -> Any:
+    """A model of Stable-Baselines3's kind that has collected, and not yet learnt."""
+    model = make(
+        "MlpPolicy",
+        make_env(),
+        policy_kwargs={"net_arch": [256, 256]},
+        batch_size=batch,
+        buffer_size=TRANSITIONS,
+        learning_starts=TRANSITIONS,
+        device="cpu",
+        seed=0,
+    )
+    return model.learn(TRANSITIONS)
+
+
+def sb3(batch: int) -> Update:
+    """Stable-Baselines3."""
+    from stable_baselines3 import SAC
+
+    return partial(filled(SAC, batch).train, UPDATES_PER_TURN, batch)
+
+
+def sbx(batch: int) -> Update:
+    """SBX, JAX's counterpart of Stable-Baselines3."""
+    from sbx import SAC
+
+    return (
+        partial(filled(SAC, batch).train, batch, UPDATES_PER_TURN)
+        if _sbx_batch_first(SAC)
+        else partial(filled(SAC, batch).train, UPDATES_PER_TURN, batch)
+    )
+
+
+def _sbx_batch_first(sac: Any) -> bool:
+    import inspect
+
+    return list(inspect.signature(sac.train).parameters)[1] == "batch_size"
+
+
+def cleanrl(batch: int) -> Update:
+    """CleanRL's update, on Stable-Baselines3's buffer."""
+    from stable_baselines3 import SAC
+
+    buffer = filled(SAC, batch).replay_buffer
+    networks = CleanNetworks()
+    return lambda: [networks.update(buffer.sample(batch)) for _ in range(UPDATES_PER_TURN)]
+
+
+class CleanNetworks:
+    """Actor, two critics, their targets and optimisers, in CleanRL's manner."""
+
+    def __init__(self) -> None:
+        nn = torch.nn
+        torch.manual_seed(0)
+
+        def critic() -> torch.nn.Module:
+            sizes = [OBSERVATIONS + ACTIONS, 256, 256]
+            hidden = [x for a, b in pairwise(sizes) for x in (nn.Linear(a, b), nn.ReLU())]
+            return nn.Sequential(*hidden, nn.Linear(256, 1))
+
+        self.critics, self.targets = ([critic() for _ in range(2)] for _ in range(2))
+        self.trunk = nn.Sequential(
+            nn.Linear(OBSERVATIONS, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU()
+        )
+        self.mean, self.log_std = nn.Linear(256, ACTIONS), nn.Linear(256, ACTIONS)
+        self.log_alpha = torch.zeros(1, requires_grad=True)
+        q = [p for c in self.critics for p in c.parameters()]
+        pi = [p for m in (self.trunk, self.mean, self.log_std) for p in m.parameters()]
+        self.q_optimiser = torch.optim.Adam(q, lr=1e-3)
+        self.actor_optimiser = torch.optim.Adam(pi, lr=3e-4)
+        self.alpha_optimiser = torch.optim.Adam([self.log_alpha], lr=1e-3)
+
+    def act(self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Actions and log densities."""
+        x = self.trunk(observation)
+        log_std = -5.0 + 3.5 * (torch.tanh(self.log_std(x)) + 1.0)
+        normal = torch.distributions.Normal(self.mean(x), log_std.exp())
+        u = normal.rsample()
+        action = torch.tanh(u)
+        log_prob = normal.log_prob(u) - torch.log(1.0 - action.pow(2) + 1e-6)
+        return action, log_prob.sum(1, keepdim=True)
+
+    def value(self, critics: list[Any], state: torch.Tensor, action: torch.Tensor) -> list[Any]:
+        """Values by each critic."""
+        return [critic(torch.cat([state, action], 1)) for critic in critics]
+
+    def update(self, data: Any) -> None:
+        """One step of critics, actor, temperature and targets."""
+        alpha = self.log_alpha.exp().item()
+        with torch.no_grad():
+            action, log_prob = self.act(data.next_observations)
+            following = torch.min(*self.value(self.targets, data.next_observations, action))
+            target = data.rewards + (1 - data.dones) * 0.99 * (following - alpha * log_prob)
+        values = self.value(self.critics, data.observations, data.actions)
+        loss = sum(torch.nn.functional.mse_loss(v, target) for v in values)
+        self.q_optimiser.zero_grad()
+        loss.backward()
+        self.q_optimiser.step()
+        action, log_prob = self.act(data.observations)
+        value = torch.min(*self.value(self.critics, data.observations, action))
+        self.actor_optimiser.zero_grad()
+        (alpha * log_prob - value).mean().backward()
+        self.actor_optimiser.step()
+        with torch.no_grad():
+            _, log_prob = self.act(data.observations)
+        self.alpha_optimiser.zero_grad()
+        (-self.log_alpha.exp() * (log_prob - ACTIONS)).mean().backward()
+        self.alpha_optimiser.step()
+        for live, target_net in zip(self.critics, self.targets, strict=True):
+            for p, t in zip(live.parameters(), target_net.parameters(), strict=True):
+                t.data.copy_(0.005 * p.data + 0.995 * t.data)
+
+
+PEERS = {"sb3": sb3, "sbx": sbx, "cleanrl": cleanrl}
+
+
+def cpu_seconds(work: Update) -> float:
+    """CPU seconds of this process, all its threads."""
     start = time.process_time()
-    for _ in range(repeats):
-        work()
-    return (time.process_time() - start) / repeats
+    work()
+    return time.process_time() - start
 
 
-def best_rate(turns: int) -> float:
+def best_rate(turns: int, kind: torch.dtype) -> float:
     """The best rate of matrix products over the turns, in operations per second."""
-    a, b, c = (torch.randn(256, 256) for _ in range(3))
-    return 2 * 256**3 / min(cpu_seconds(lambda: torch.mm(a, b, out=c), 20) for _ in range(turns))
+    a, b, c = (torch.randn(256, 256).to(kind) for _ in range(3))
+
+    def products() -> None:
+        for _ in range(20):
+            torch.mm(a, b, out=c)
+
+    return 20 * 2 * 256**3 / min(cpu_seconds(products) for _ in range(turns))
 
 
 def operations(config: SacConfig) -> float:
-    """Floating-point operations of the matrix products in one update of `Sac`.
+    """Floating-point operations of the matrix products in one update of ours.
 
     A layer costs one product forward, one for the gradient of its weights, and one for that of its
     input. The critics learn (three products, but for the first layer's input), show the actor its
@@ -111,61 +270,71 @@ def operations(config: SacConfig) -> float:
     return 2.0 * config.batch_size * (critics * per_critic + 6 * heads + actor)
 
 
-def measure(batch_size: int, turns: int, rate: float, replay: Replay) -> Result:
-    """Both learners in turns."""
-    config = SacConfig(batch_size=batch_size)
-    learners = [make(config, OBSERVATIONS, ACTIONS, CONSTRAINTS, seed=0) for make in (Sac, FastSac)]
-    batch = replay.sample(np.random.default_rng(0), batch_size, 0, only_own=False)
-    times: list[list[float]] = [[], []]
-    for turn in range(turns + 1):
-        for learner, seconds in zip(learners, times, strict=True):
-            taken = cpu_seconds(partial(learner.update, batch, PRICES), UPDATES_PER_TURN)
-            if turn:  # the first one makes the buffers
-                seconds.append(1e3 * taken)
-    plain, fast = times
-    return Result(
-        batch_size,
-        statistics.median(plain),
-        statistics.median(fast),
-        1e3 * operations(config) / rate,
-        statistics.median(p / f for p, f in zip(plain, fast, strict=True)),
-    )
+def measure(batch: int, turns: int, peers: list[str]) -> dict[str, list[float]]:
+    """Milliseconds per update of every learner, turn by turn."""
+    learners: dict[str, Update] = {
+        "bfloat16": ours(batch, "fast", "bfloat16"),
+        "float32": ours(batch, "fast", "float32"),
+        "plain": ours(batch, "plain", "float32"),
+    }
+    learners |= {name: PEERS[name](batch) for name in peers}
+    times: dict[str, list[float]] = {name: [] for name in learners}
+    for turn in range(turns + 2):
+        for name, update in learners.items():
+            taken = cpu_seconds(update)
+            if turn >= 2:  # the first ones make buffers and compile
+                times[name].append(1e3 * taken / UPDATES_PER_TURN)
+    return times
+
+
+def ratio(ours_ms: list[float], theirs_ms: list[float]) -> float:
+    """How many times as fast, the median over turns."""
+    return statistics.median(b / a for a, b in zip(ours_ms, theirs_ms, strict=True))
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer turns: shows that it runs")
+    parser.add_argument("--quick", action="store_true", help="few turns: shows that it runs")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser.add_argument("--peers", default="sb3,sbx,cleanrl", help="a list, or none")
     arguments = parser.parse_args()
+    peers = [] if arguments.peers == "none" else arguments.peers.split(",")
+    if unknown := set(peers) - set(PEERS):
+        sys.exit(f"error: --peers: {sorted(unknown)} not known; there are {sorted(PEERS)}")
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
-    turns = 5 if arguments.quick else 80
-    rate = best_rate(10 if arguments.quick else 100)
-    replay = filled_replay()
-    results = [measure(batch, turns, rate, replay) for batch in BATCHES]
-    setup = {
+    prefer_onednn()
+    turns = 5 if arguments.quick else 40
+    kinds = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+    rates = {n: best_rate(10 if arguments.quick else 60, kind) for n, kind in kinds.items()}
+    setup: dict[str, Any] = {
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "numpy": np.__version__,
+        **{PACKAGES[name]: version(PACKAGES[name]) for name in peers},
     }
     print(", ".join(f"{name} {value}" for name, value in setup.items()))
-    print(f"best rate of products: {rate / 1e9:.1f} GFLOP/s")
-    print("batch  plain ms   fast ms  products ms  plain 1/s  fast 1/s  fast/plain")
-    for r in results:
-        print(
-            f"{r.batch:5d}  {r.plain_ms:8.2f}  {r.fast_ms:8.2f}  {r.products_ms:11.2f}"
-            f"  {1e3 / r.plain_ms:9.1f}  {1e3 / r.fast_ms:8.1f}  {r.ratio_plain:10.2f}"
-        )
+    outcome: dict[str, Any] = {**setup, "gflops": {n: r / 1e9 for n, r in rates.items()}}
+    for batch in BATCHES:
+        times = measure(batch, turns, peers)
+        limits = {n: 1e3 * operations(SacConfig(batch_size=batch)) / r for n, r in rates.items()}
+        print(f"\nbatch {batch}   ms per update   updates/s   bfloat16 is   of which products")
+        for name, taken in times.items():
+            limit = f"{limits[name]:8.2f} ms" if name in limits else ""
+            median = statistics.median(taken)
+            times_ours = ratio(times["bfloat16"], taken)
+            print(f"{name:10} {median:14.2f}  {1e3 / median:10.1f}  {times_ours:10.2f} x   {limit}")
+        outcome[f"ms_{batch}"] = {n: statistics.median(t) for n, t in times.items()}
+        outcome[f"products_ms_{batch}"] = limits
+        if batch == BATCHES[0]:
+            for name in [n for n in times if n not in kinds]:
+                outcome[f"ratio_{name}"] = ratio(times["bfloat16"], times[name])
+                outcome[f"float32_ratio_{name}"] = ratio(times["float32"], times[name])
     if arguments.json:
-        outcome = {
-            "ratio_plain": results[0].ratio_plain,
-            "gflops": rate / 1e9,
-            "batches": [asdict(r) for r in results],
-            **setup,
-        }
         print(json.dumps(outcome))
 
 

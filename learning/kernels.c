@@ -79,41 +79,70 @@ typedef struct {
     real *d_bias, *d_gain, *d_shift; /* (H), or NULL where none is wanted */
 } wk_backward_job;
 
-/* What follows gets `room`: 2 H numbers to work in, which stay in the first-level cache. */
+/* What follows gets `room`: 4 H numbers to work in, which stay in the first-level cache. Rows that
+ * are normalised go two by two, so that one's sums hide the latency of the other's; the last row of
+ * an odd number goes with itself. */
+
+/* Mean and reciprocal deviation, from sums over what is left of a row after taking off `pivot`,
+ * one of its numbers: sums of squares of the numbers themselves would lose their digits. */
+static inline void moments(const wk_layer *l, ptrdiff_t n, real pivot, real sum, real squares)
+{
+    real shifted = sum / (real)l->width, variance = squares / (real)l->width - shifted * shifted;
+    l->mean[n] = pivot + shifted;
+    l->rstd[n] = 1 / SQRT((variance < 0 ? 0 : variance) + l->eps);
+}
+
+static inline void normalise(const wk_layer *l, ptrdiff_t n, const real *restrict row)
+{
+    store *restrict y = l->active + n * l->width;
+    const real *restrict gain = l->gain, *restrict shift = l->shift;
+    real mean = l->mean[n], rstd = l->rstd[n];
+#pragma omp simd
+    for (ptrdiff_t j = 0; j < l->width; j++) {
+        real v = (row[j] - mean) * rstd * gain[j] + shift[j];
+        y[j] = pack(v < 0 ? 0 : v);
+    }
+}
+
+static void forward_two(const wk_layer *l, ptrdiff_t n, ptrdiff_t m, real *restrict room)
+{
+    ptrdiff_t width = l->width;
+    const store *x = l->linear + n * width, *y = l->linear + m * width;
+    const real *restrict bias = l->bias;
+    real *restrict row = room, *restrict other = room + width;
+    real pivot = load(x[0]) + bias[0], other_pivot = load(y[0]) + bias[0];
+    real sum = 0, squares = 0, other_sum = 0, other_squares = 0;
+#pragma omp simd reduction(+ : sum, squares, other_sum, other_squares)
+    for (ptrdiff_t j = 0; j < width; j++) {
+        row[j] = load(x[j]) + bias[j];
+        other[j] = load(y[j]) + bias[j];
+        real v = row[j] - pivot, w = other[j] - other_pivot;
+        sum += v;
+        squares += v * v;
+        other_sum += w;
+        other_squares += w * w;
+    }
+    moments(l, n, pivot, sum, squares);
+    moments(l, m, other_pivot, other_sum, other_squares);
+    normalise(l, n, row);
+    normalise(l, m, other);
+}
 
 void wk_forward(const wk_layer *l, real *restrict room)
 {
     ptrdiff_t width = l->width;
-    const real *restrict bias = l->bias, *restrict gain = l->gain, *restrict shift = l->shift;
+    if (l->gain) {
+        for (ptrdiff_t n = 0; n < l->rows; n += 2)
+            forward_two(l, n, n + 1 < l->rows ? n + 1 : n, room);
+        return;
+    }
+    const real *restrict bias = l->bias;
     for (ptrdiff_t n = 0; n < l->rows; n++) {
         const store *restrict x = l->linear + n * width;
         store *restrict y = l->active + n * width;
-        if (!gain) {
-#pragma omp simd
-            for (ptrdiff_t j = 0; j < width; j++) {
-                real v = load(x[j]) + bias[j];
-                y[j] = pack(v < 0 ? 0 : v);
-            }
-            continue;
-        }
-        real sum = 0, squares = 0;
-#pragma omp simd reduction(+ : sum)
-        for (ptrdiff_t j = 0; j < width; j++) {
-            room[j] = load(x[j]) + bias[j];
-            sum += room[j];
-        }
-        real mean = sum / (real)width;
-#pragma omp simd reduction(+ : squares)
-        for (ptrdiff_t j = 0; j < width; j++) {
-            room[j] -= mean;
-            squares += room[j] * room[j];
-        }
-        real rstd = 1 / SQRT(squares / (real)width + l->eps);
-        l->mean[n] = mean;
-        l->rstd[n] = rstd;
 #pragma omp simd
         for (ptrdiff_t j = 0; j < width; j++) {
-            real v = room[j] * rstd * gain[j] + shift[j];
+            real v = load(x[j]) + bias[j];
             y[j] = pack(v < 0 ? 0 : v);
         }
     }
@@ -188,61 +217,107 @@ static void clear(real *x, ptrdiff_t n)
         memset(x, 0, (size_t)n * sizeof *x);
 }
 
+/* The gradient with respect to a row of `active`, into `row`. */
+static inline void arrive(const wk_backward_job *job, ptrdiff_t n, real *restrict row,
+                          real *restrict room)
+{
+    ptrdiff_t width = job->layer->width;
+    const store *restrict active = job->layer->active + n * width;
+    const store *restrict d = job->d + n * width;
+    if (job->head) {
+#pragma omp simd
+        for (ptrdiff_t j = 0; j < width; j++)
+            room[j] = load(active[j]);
+        head_backward(job->head, room, n, width, row);
+#pragma omp simd
+        for (ptrdiff_t j = 0; j < width; j++)
+            row[j] = room[j] <= 0 ? 0 : row[j];
+    } else {
+#pragma omp simd
+        for (ptrdiff_t j = 0; j < width; j++)
+            row[j] = load(active[j]) <= 0 ? 0 : load(d[j]);
+    }
+}
+
+/* From `row`, the gradient by the normalised row `normal` times gain plus shift, to that by the
+ * products. */
+static inline void leave(const wk_backward_job *job, ptrdiff_t n, const real *restrict row,
+                         const real *restrict normal, real sum, real product)
+{
+    const wk_layer *l = job->layer;
+    ptrdiff_t width = l->width;
+    store *restrict d = job->d + n * width;
+    const real *restrict gain = l->gain;
+    real rstd = l->rstd[n];
+    sum /= (real)width;
+    product /= (real)width;
+    if (job->d_bias) {
+        real *restrict d_bias = job->d_bias, *restrict d_gain = job->d_gain;
+        real *restrict d_shift = job->d_shift;
+#pragma omp simd
+        for (ptrdiff_t j = 0; j < width; j++) {
+            real v = rstd * (row[j] * gain[j] - sum - normal[j] * product);
+            d_gain[j] += row[j] * normal[j];
+            d_shift[j] += row[j];
+            d_bias[j] += v;
+            d[j] = pack(v);
+        }
+    } else {
+#pragma omp simd
+        for (ptrdiff_t j = 0; j < width; j++)
+            d[j] = pack(rstd * (row[j] * gain[j] - sum - normal[j] * product));
+    }
+}
+
+static void backward_two(const wk_backward_job *job, ptrdiff_t n, ptrdiff_t m, real *restrict room)
+{
+    const wk_layer *l = job->layer;
+    ptrdiff_t width = l->width;
+    const store *x = l->linear + n * width, *y = l->linear + m * width;
+    const real *restrict bias = l->bias, *restrict gain = l->gain;
+    real *restrict row = room, *restrict normal = room + width;
+    real *restrict other = room + 2 * width, *restrict other_normal = room + 3 * width;
+    real mean = l->mean[n], rstd = l->rstd[n], other_mean = l->mean[m], other_rstd = l->rstd[m];
+    real sum = 0, product = 0, other_sum = 0, other_product = 0;
+    arrive(job, n, row, normal);
+    if (m != n)
+        arrive(job, m, other, other_normal);
+#pragma omp simd reduction(+ : sum, product, other_sum, other_product)
+    for (ptrdiff_t j = 0; j < width; j++) {
+        normal[j] = (load(x[j]) + bias[j] - mean) * rstd;
+        other_normal[j] = (load(y[j]) + bias[j] - other_mean) * other_rstd;
+        real v = row[j] * gain[j], w = other[j] * gain[j];
+        sum += v;
+        product += v * normal[j];
+        other_sum += w;
+        other_product += w * other_normal[j];
+    }
+    leave(job, n, row, normal, sum, product);
+    if (m != n)
+        leave(job, m, other, other_normal, other_sum, other_product);
+}
+
 void wk_backward(const wk_backward_job *job, real *restrict room)
 {
     const wk_layer *l = job->layer;
     ptrdiff_t width = l->width;
-    const real *restrict bias = l->bias, *restrict gain = l->gain;
-    real *restrict d_bias = job->d_bias, *restrict d_gain = job->d_gain;
-    real *restrict d_shift = job->d_shift, *restrict row = room, *restrict normal = room + width;
-    clear(d_bias, width);
-    clear(d_gain, width);
-    clear(d_shift, width);
+    clear(job->d_bias, width);
+    clear(job->d_gain, width);
+    clear(job->d_shift, width);
     if (job->head) {
         clear(job->head->d_weight, width * job->head->outputs);
         clear(job->head->d_bias, job->head->d_weight ? job->head->outputs : 0);
     }
+    if (l->gain) {
+        memset(room + 2 * width, 0, (size_t)(2 * width) * sizeof *room);
+        for (ptrdiff_t n = 0; n < l->rows; n += 2)
+            backward_two(job, n, n + 1 < l->rows ? n + 1 : n, room);
+        return;
+    }
+    real *restrict row = room, *restrict d_bias = job->d_bias;
     for (ptrdiff_t n = 0; n < l->rows; n++) {
-        const store *restrict x = l->linear + n * width;
-        const store *restrict active = l->active + n * width;
         store *restrict d = job->d + n * width;
-        if (job->head) {
-#pragma omp simd
-            for (ptrdiff_t j = 0; j < width; j++)
-                normal[j] = load(active[j]);
-            head_backward(job->head, normal, n, width, row);
-        } else {
-#pragma omp simd
-            for (ptrdiff_t j = 0; j < width; j++)
-                row[j] = load(d[j]);
-        }
-        if (gain) {
-            real mean = l->mean[n], rstd = l->rstd[n], sum = 0, product = 0;
-#pragma omp simd reduction(+ : sum, product)
-            for (ptrdiff_t j = 0; j < width; j++) {
-                row[j] = load(active[j]) <= 0 ? 0 : row[j];
-                normal[j] = (load(x[j]) + bias[j] - mean) * rstd;
-                real g = row[j] * gain[j];
-                sum += g;
-                product += g * normal[j];
-            }
-            sum /= (real)width;
-            product /= (real)width;
-            if (d_gain) {
-#pragma omp simd
-                for (ptrdiff_t j = 0; j < width; j++) {
-                    d_gain[j] += row[j] * normal[j];
-                    d_shift[j] += row[j];
-                }
-            }
-#pragma omp simd
-            for (ptrdiff_t j = 0; j < width; j++)
-                row[j] = rstd * (row[j] * gain[j] - sum - normal[j] * product);
-        } else {
-#pragma omp simd
-            for (ptrdiff_t j = 0; j < width; j++)
-                row[j] = load(active[j]) <= 0 ? 0 : row[j];
-        }
+        arrive(job, n, row, room + width);
         if (d_bias) {
 #pragma omp simd
             for (ptrdiff_t j = 0; j < width; j++)

@@ -116,8 +116,8 @@ class Kernels:
             moments: Mean and reciprocal deviation, (N,) each, where they are kept for the way back.
         """
         gain, shift = norm or (None, None)
-        if self._room.numel() < 2 * linear.shape[1]:
-            self._room = torch.zeros(2 * linear.shape[1], dtype=self.real)
+        if self._room.numel() < 4 * linear.shape[1]:
+            self._room = torch.zeros(4 * linear.shape[1], dtype=self.real)
         return _job(
             self._layer,
             rows=linear.shape[0],

@@ -183,12 +183,16 @@ class TestMathematics:
     @pytest.mark.parametrize(
         ("right", "wrong"),
         [
-            ("row[j] = load(active[j]) <= 0 ? 0 : row[j];", ";"),
-            ("product += g * normal[j];", "product += g;"),
-            ("- sum - normal[j]", "- normal[j]"),
+            ("row[j] = load(active[j]) <= 0 ? 0 : load(d[j]);", "row[j] = load(d[j]);"),
+            ("row[j] = room[j] <= 0 ? 0 : row[j];", ";"),
+            ("product += v * normal[j];", "product += v;"),
+            ("other_sum += w;\n        other_product", "other_product"),
+            ("- shifted * shifted", ""),
             ("d_gain[j] += row[j] * normal[j];", "d_gain[j] += row[j];"),
+            ("d_bias[j] += v;", "d_bias[j] = v;"),
             ("d_bias[j] += row[j];", "d_bias[j] = row[j];"),
             ("row[j] += d * w[j];", "row[j] = d * w[j];"),
+            ("leave(job, m, other", "leave(job, m, row"),
             ("h->d_bias[o] += d;", ";"),
         ],
     )
