@@ -1,24 +1,39 @@
 # SPDX-License-Identifier: MIT
-"""A film strip of a gait: a few pictures of an evaluation roll-out, for the report.
+"""The twin on film: a strip of pictures for the report, or a video with what the robot does on it.
 
-Pictures are `<task>-<number>.png` in the run's report/frames. PyBullet's software renderer needs no
-display; writing PNG needs Pillow, which the extra `report` brings.
+Both are told every step of a roll-out and look through `sim.render.Camera`, which needs no display.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 from hardware.robot import Robot
 from robot.episode import Step
+from sim.render import Camera
+from sim.twin import PyBulletRobot
 
 FRAMES = 8
 FIRST_S = 2.0  # the gait has settled by then
 EVERY_S = 0.1  # about a third of a stride
+FILM_FPS = 25.0
+
+
+class Watcher(Protocol):
+    """Is told every step of a roll-out."""
+
+    def __call__(self, step: Step) -> None:
+        """One control step has passed."""
+        ...
+
+    def close(self) -> None:
+        """The roll-out is over."""
+        ...
 
 
 class FilmStrip:
-    """Takes `FRAMES` pictures of one roll-out; give it to `Episodes.run` as `on_step`.
+    """Takes `FRAMES` pictures of one roll-out, `<task>-<number>.png`, for the report.
 
     Args:
         robot: the twin.
@@ -27,20 +42,14 @@ class FilmStrip:
         period_s: control period.
 
     Raises:
-        ImportError: Pillow or PyBullet is not installed.
-        TypeError: the robot is not the twin.
+        ImportError: Pillow is not installed.
     """
 
     def __init__(self, robot: Robot, folder: Path, task: str, period_s: float) -> None:
         from PIL import Image
 
-        from sim.render import Camera
-        from sim.twin import PyBulletRobot
-
-        if not isinstance(robot, PyBulletRobot):
-            raise TypeError("only the twin can be filmed")
         self._image = Image
-        self._camera = Camera(robot, 360, 270)
+        self._camera = Camera(_twin(robot), 360, 270)
         self._folder, self._task = folder, task
         first, every = round(FIRST_S / period_s), max(1, round(EVERY_S / period_s))
         self._when = range(first, first + FRAMES * every, every)
@@ -60,3 +69,61 @@ class FilmStrip:
     def close(self) -> None:
         """Take the camera down."""
         self._camera.close()
+
+
+class Film:
+    """A video of one roll-out, in its own time, with task, action and attitude on it.
+
+    Args:
+        robot: the twin.
+        path: of the .mp4.
+        period_s: control period.
+
+    Raises:
+        ImportError: Pillow or imageio-ffmpeg is not installed.
+        VideoError: the file can't be written.
+    """
+
+    def __init__(self, robot: Robot, path: Path, period_s: float) -> None:
+        from robot.video import Mp4
+
+        self._every = max(1, round(1.0 / FILM_FPS / period_s))
+        self._video = Mp4(path, 1.0 / (self._every * period_s))
+        self._camera = Camera(_twin(robot))
+        self._period_s, self._steps = period_s, 0
+
+    def __call__(self, step: Step) -> None:
+        """One control step has passed."""
+        if self._steps % self._every == 0:
+            self._shoot(step)
+        self._steps += 1
+
+    def _shoot(self, step: Step) -> None:
+        from robot.overlay import Caption, write_over
+
+        speed_m_s, turn_rad_s = float(step.features[3]), float(step.features[2])
+        caption = Caption(
+            step.task,
+            (
+                f"{self._steps * self._period_s:.1f} s",
+                f"{speed_m_s:.2f} m/s   {turn_rad_s:+.1f} rad/s",
+            ),
+            *step.attitude,
+            step.action,
+            step.filtered,
+        )
+        self._video.add(write_over(self._camera.shot(), caption))
+
+    def close(self) -> None:
+        """Finish the film; a roll-out without a step leaves none."""
+        self._camera.close()
+        if self._steps:
+            self._video.close()
+        else:
+            self._video.discard()
+
+
+def _twin(robot: Robot) -> PyBulletRobot:
+    if not isinstance(robot, PyBulletRobot):
+        raise TypeError("only the twin can be filmed")
+    return robot

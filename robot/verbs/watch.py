@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""The verbs that show the learned gaits: eval, replay."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import typer
+
+from robot.command_line import (
+    EXIT_FAILED,
+    JsonOption,
+    RunArgument,
+    bad_input,
+    fail,
+    failures,
+    print_table,
+    require_twin,
+)
+
+VideoFlag = Annotated[bool, typer.Option("--video", help="Film into RUN/report/<task>.mp4.")]
+
+# Columns of the table; the JSON has everything.
+_SHOWN = (
+    "speed_m_s",
+    "turn_rate_rad_s",
+    "drift_m",
+    "power_w",
+    "cost_of_transport",
+)
+
+
+def evaluate(
+    run: RunArgument,
+    as_json: JsonOption = False,
+    episodes: Annotated[int, typer.Option(min=1, max=10_000, help="Roll-outs per task.")] = 5,
+    terrain: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES|FILE", help="Others than the one learned on; with commas."),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0.5, max=3600.0, help="Length of a roll-out.")
+    ] = 10.0,
+    push: Annotated[
+        float,
+        typer.Option(min=0.0, max=50.0, metavar="N_S", help="Push the trunk every 1.5 to 3 s."),
+    ] = 0.0,
+    video: VideoFlag = False,
+) -> None:
+    """Measure the learned gaits: deterministic roll-outs of every task in the twin."""
+    with bad_input():
+        for name, value in (("--seconds", seconds), ("--push", push)):
+            if math.isnan(value):  # passes every range check
+                fail(f"{name}: write a number")
+        from robot.run import RunFolder
+
+        RunFolder.open(run)
+        require_twin()
+        if video:
+            require_video()
+        from learning.policy import PolicyInvalid
+        from robot.evaluate import Plan
+        from robot.evaluate import evaluate as measure
+
+        terrains = [] if terrain is None else [name.strip() for name in terrain.split(",")]
+        plan = Plan(
+            terrains, episodes, seconds, push, film=terrain is None and not push, video=video
+        )
+        with failures(), film_failures(), progress_bar(as_json) as progress:
+            try:
+                result = measure(run, plan, progress)
+            except PolicyInvalid as error:
+                fail(str(error))
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        _print(result)
+
+
+def _print(result: dict[str, Any]) -> None:
+    tables = result.get("terrains") or {result.get("terrain", ""): result.get("tasks", {})}
+    for terrain, tasks in tables.items():
+        if len(tables) > 1:
+            note = " (learned here)" if terrain == result.get("learned_on") else ""
+            typer.echo(f"{terrain}{note}")
+        print_table({name: _row(task) for name, task in tasks.items()})
+    if any("interval95" in task for tasks in tables.values() for task in tasks.values()):
+        typer.echo("mean over the episodes, and its 95 % interval; --json tells more")
+    for path in result.get("videos", ()):
+        typer.echo(path)
+
+
+def _row(task: dict[str, Any]) -> dict[str, Any]:
+    row = {key: task[key] for key in ("episodes", "falls", "exits") if key in task}
+    intervals = task.get("interval95", {})
+    return row | {
+        key: _with_interval(task[key], intervals.get(key)) for key in _SHOWN if key in task
+    }
+
+
+def _with_interval(mean: float | None, interval: tuple[float, float] | None) -> str:
+    if mean is None:
+        return "-"
+    if interval is None:
+        return f"{mean:.3f}"
+    return f"{mean:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def require_video() -> None:
+    """Refuse before anything moves when there is nothing to make films with."""
+    import importlib.util
+
+    for module, package in (("imageio_ffmpeg", "imageio-ffmpeg"), ("PIL", "Pillow")):
+        if importlib.util.find_spec(module) is None:
+            fail(f'a film needs {package}: pip install "walkhome[report]"')
+
+
+@contextlib.contextmanager
+def film_failures() -> Iterator[None]:
+    """A film that can't be written, in one line."""
+    from robot.video import VideoError
+
+    try:
+        yield
+    except VideoError as error:
+        fail(str(error), EXIT_FAILED)
+
+
+@contextlib.contextmanager
+def progress_bar(quiet: bool) -> Iterator[Callable[[str, float], None] | None]:
+    """A bar on the terminal's standard error; nothing when nobody looks."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def show(text: str, share: float) -> None:
+            bar.update(task, description=text, completed=share)
+
+        yield show
