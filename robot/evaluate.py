@@ -18,7 +18,7 @@ import numpy as np
 from learning.policy import NumpyPolicy
 from robot.config import Config, with_terrain
 from robot.episode import Step
-from robot.film import FilmStrip, Watcher
+from robot.film import Film, FilmStrip, Watcher
 from robot.gait_record import save_gait
 from robot.intervals import Interval, mean_interval, proportion_interval
 from robot.learned import checked_policies
@@ -159,9 +159,6 @@ class _Work:
                 watcher.close()
 
     def _video(self, rig: Rig, config: Config, task: str) -> Watcher:
-        from robot.episode import Step
-from robot.film import Film
-
         several = len(self._plan.terrains) > 1
         name = f"{task}-{config.terrain.name}.mp4" if several else f"{task}.mp4"
         self.videos.append(self._report / name)

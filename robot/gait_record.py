@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What legs and motors did in a roll-out of the twin, on disk for the report.
 
-`robot eval` leaves one file per task in RUN/report/gait; `robot report` reads them without PyBullet.
+`robot eval` leaves one file per task in RUN/report/gait; `robot report` needs no PyBullet then.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class Stage:
     def put(
         self, x_m: float, y_m: float, quaternion_xyzw: FloatArray, motor_rad: FloatArray
     ) -> None:
-        """Stand the puppet on the ground: how high it was nobody knows, so its lowest point touches.
+        """Stand the puppet on the ground: nobody knows how high it was; its lowest point touches.
 
         Args:
             x_m: of the trunk, world frame.

@@ -6,16 +6,20 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from robot.command_line import (
     EXIT_FAILED,
+    EXIT_INTERRUPTED,
     JsonOption,
     RunArgument,
+    StopRequest,
     bad_input,
     fail,
     failures,
@@ -80,6 +84,78 @@ def evaluate(
         typer.echo(json.dumps(result))
     else:
         _print(result)
+
+
+def replay(
+    run: RunArgument,
+    episode: Annotated[
+        int, typer.Option("--episode", metavar="N", help="Counted from 1; -1 is the last.")
+    ] = -1,
+    speed: Annotated[
+        float, typer.Option(min=0.05, max=20.0, help="1 is the robot's pace, 0.25 slow motion.")
+    ] = 1.0,
+    video: Annotated[
+        Path | None, typer.Option("--video", metavar="FILE", help="Film it into this .mp4.")
+    ] = None,
+    with_stand_up: Annotated[
+        bool, typer.Option("--with-stand-up", help="Show the stand-up before it too.")
+    ] = False,
+    port: Annotated[
+        str | None, typer.Option(metavar="PORT", help="Replay on hardware: not there yet.")
+    ] = None,
+    on_robot: Annotated[
+        bool, typer.Option("--on-robot", help="Needed for a replay on hardware.")
+    ] = False,
+) -> None:
+    """Show what happened in an episode, from the journal: a window, or a film with --video."""
+    with StopRequest() as stop, bad_input():
+        if math.isnan(speed):  # passes every range check
+            fail("--speed: write a number")
+        _refuse_hardware(port, on_robot)
+        _check_video(video)
+        from robot.run import RunFolder
+
+        folder = RunFolder.open(run)
+        require_twin()
+        require_video()
+        from robot.replay import film_episode, find_episode, show_episode
+
+        chosen = find_episode(folder, episode, with_stand_up)
+        with failures(), film_failures():
+            if video is not None:
+                with progress_bar(quiet=False) as progress:
+                    film_episode(chosen, folder.config, video, speed, progress)
+                typer.echo(video)
+            else:
+                _require_display("give --video FILE.mp4")
+                show_episode(chosen, folder.config, speed, lambda: stop.requested, typer.echo)
+        if stop.requested:
+            raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _refuse_hardware(port: str | None, on_robot: bool) -> None:
+    if port is None and not on_robot:
+        return
+    if not on_robot:
+        fail("--port: a replay moves the robot without looking; it needs --on-robot too")
+    fail(
+        "a replay on hardware is not there yet: without --port and --on-robot it is drawn; "
+        "`robot teleop` drives what was learned"
+    )
+
+
+def _check_video(video: Path | None) -> None:
+    if video is None:
+        return
+    if video.suffix.lower() != ".mp4":
+        fail(f"--video {video}: name a file that ends in .mp4")
+    if video.is_dir():
+        fail(f"--video {video}: a folder is there; name a file")
+
+
+def _require_display(otherwise: str) -> None:
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        fail(f"there is no display to open a window on; {otherwise}")
 
 
 def _print(result: dict[str, Any]) -> None:
