@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from robot.command_line import OneLineErrors, help_without_command
-from robot.verbs import board, learn, runs, settings, watch
+from robot.verbs import board, learn, runs, settings, teleop, watch
 
 app = typer.Typer(
     cls=OneLineErrors,
@@ -25,6 +25,7 @@ app.command("eval")(watch.evaluate)
 app.command()(runs.report)
 app.command()(runs.export)
 app.command()(watch.replay)
+app.command()(teleop.teleop)
 app.command()(board.emulate)
 app.add_typer(config_app, name="config")
 config_app.command("show")(settings.config_show)

@@ -85,7 +85,7 @@ class Episode:
     def times_s(self) -> FloatArray:
         """(n,) of the records; 0 is the first posture of the episode itself."""
         first = int(np.argmax(self.records["phase"] == PHASE_EPISODE))
-        return (np.arange(len(self.records)) - first) * self.period_s
+        return np.asarray((np.arange(len(self.records)) - first) * self.period_s, dtype=np.float64)
 
     def frames(self, step_s: float) -> Iterator[Frame]:
         """Moments `step_s` apart, straight lines between the recorded ones."""
@@ -102,8 +102,8 @@ class Episode:
             part = (time_s - times[before]) / self.period_s if after > before else 0.0
             row = (1.0 - part) * table[before] + part * table[after]
             phase = int(rows["phase"][before if part < 0.5 else after])
-            places = np.split(row, [3, 5, 13, 21])
-            yield Frame(float(time_s), *places, phase=phase)
+            pose_now, attitude, motor_rad, action, filtered = np.split(row, [3, 5, 13, 21])
+            yield Frame(float(time_s), pose_now, attitude, motor_rad, action, filtered, phase)
 
 
 def find_episode(run: RunFolder, number: int, with_stand_up: bool = False) -> Episode:

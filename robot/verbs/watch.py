@@ -112,7 +112,7 @@ def replay(
         if math.isnan(speed):  # passes every range check
             fail("--speed: write a number")
         _refuse_hardware(port, on_robot)
-        _check_video(video)
+        check_video(video)
         from robot.run import RunFolder
 
         folder = RunFolder.open(run)
@@ -127,7 +127,7 @@ def replay(
                     film_episode(chosen, folder.config, video, speed, progress)
                 typer.echo(video)
             else:
-                _require_display("give --video FILE.mp4")
+                require_display("give --video FILE.mp4")
                 show_episode(chosen, folder.config, speed, lambda: stop.requested, typer.echo)
         if stop.requested:
             raise typer.Exit(EXIT_INTERRUPTED)
@@ -144,7 +144,8 @@ def _refuse_hardware(port: str | None, on_robot: bool) -> None:
     )
 
 
-def _check_video(video: Path | None) -> None:
+def check_video(video: Path | None) -> None:
+    """Refuse a name that no film can have."""
     if video is None:
         return
     if video.suffix.lower() != ".mp4":
@@ -153,7 +154,8 @@ def _check_video(video: Path | None) -> None:
         fail(f"--video {video}: a folder is there; name a file")
 
 
-def _require_display(otherwise: str) -> None:
+def require_display(otherwise: str) -> None:
+    """Refuse to open a window where there is no display."""
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         fail(f"there is no display to open a window on; {otherwise}")
 
