@@ -121,11 +121,10 @@ class GamepadSource:
 
     def close(self) -> None:
         """Let the pad go; safe to call twice."""
-        if self._pad is not None:
-            self._pad.quit()
-            self._pad = None
         if self._controller.get_init():
+            self._drop()
             self._controller.quit()
+        self._pad = None
 
     # -- inside ----------------------------------------------------------------------------------
 
