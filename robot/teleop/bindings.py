@@ -133,7 +133,7 @@ class KeyboardConfig(Section):
 class TeleopConfig(Section):
     """Everything about driving."""
 
-    blend_s: Annotated[float, Field(gt=0.0, le=0.5)] = 0.3
+    blend_s: Annotated[float, Field(gt=0.0, le=0.5)] = 0.5
     scale: ScaleConfig = ScaleConfig()
     gamepad: GamepadConfig = GamepadConfig()
     keyboard: KeyboardConfig = KeyboardConfig()

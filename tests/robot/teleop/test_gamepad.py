@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The gamepad through SDL itself, with a virtual pad: sticks, dead-man, buttons, hot-plug, silence."""
+"""The gamepad through SDL itself, with a virtual pad: sticks, dead-man, buttons, hot-plug."""
 
 import numpy as np
 import pytest
@@ -135,7 +135,7 @@ def test_a_pad_that_says_nothing_is_lost(held, clock):
 
 
 def test_a_pad_on_a_cable_may_be_silent(held, clock, monkeypatch):
-    pad, source = held
+    _, source = held
     # SDL has no wired virtual pads; what it would say of one is all that is made up here.
     monkeypatch.setattr(source, "battery", lambda: "wired")
     clock.now_s += 60.0

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The keyboard on a real pseudo-terminal: what is held drives, what is let go stops."""
 
+import contextlib
 import os
 import pty
 import re
@@ -33,11 +34,9 @@ def board():
 
     yield source, press, now, (master, slave)
     source.close()
-    for descriptor in (master, slave):
-        try:
-            os.close(descriptor)
-        except OSError:
-            pass
+    with contextlib.suppress(OSError):
+        os.close(slave)
+        os.close(master)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +82,7 @@ def test_stops_win_over_what_is_typed_with_them(board):
 
 
 def test_stride_and_quit(board):
-    source, press, _, _ = board
+    _, press, _, _ = board
     assert press("--").scale == pytest.approx(0.8)
     assert press("-" * 20).scale == pytest.approx(0.6)
     assert press("+" * 20).scale == pytest.approx(1.0)
@@ -169,7 +168,6 @@ def test_a_person_drives_lets_go_and_quits(learned):
     session.until(r"settles: no key held")
     session.until("s driven", typing="q")
     assert session.end() == 0
-    assert "1 settles" not in session.text
     assert "Traceback" not in session.text
 
 
