@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Gait analysis: strides, duty factors and phases from foot contacts; pure functions.
 
-Terms as in Hildebrand 1965 and Alexander 1984. A stride of a leg begins at its touch-down and ends at
-the next one. The duty factor is the part of a stride that the foot is on the ground. The relative
-phase of a leg is how much later than the reference leg it touches down, as a part of the reference's
-stride: 0 and 1 are together, 0.5 is alternating. Legs are in the order of `hardware.body`.
+Terms as in Hildebrand 1965 and Alexander 1984. A stride of a leg begins at its touch-down and ends
+at the next one. The duty factor is the part of a stride in which the foot is on the ground. The
+relative phase of a leg is how much later than the reference leg it touches down, as a part of the
+reference's stride: 0 and 1 are together, 0.5 is alternating. Legs are in the order of
+`hardware.body`.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Gait:
 
 def on_ground(force_n: FloatArray) -> BoolArray:
     """Whether each foot stands: (n, 4) forces to (n, 4) contacts."""
-    return force_n > CONTACT_N
+    return np.asarray(force_n > CONTACT_N, dtype=np.bool_)
 
 
 def without_chatter(
