@@ -87,7 +87,7 @@ def without_chatter(
     What touches the ends of the record is left as it is: nobody knows how long it was.
     """
     shortest = round(shortest_s / period_s)
-    out = contact.copy()
+    out: BoolArray = contact.copy()
     for value in (False, True):
         starts, ends = _runs(out == value)
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
@@ -158,8 +158,9 @@ def pattern_name(phase: FloatArray, steadiness: FloatArray) -> str:
     """
     if not np.isfinite(phase).all() or steadiness.min() < STEADY:
         return "irregular"
+    # The reference leg has phase 0 by definition: the other three tell.
     apart = {
-        name: float(phase_difference(phase, np.array(known)).mean())
+        name: float(phase_difference(phase[1:], np.array(known[1:])).mean())
         for name, known in PATTERNS.items()
     }
     name = min(apart, key=lambda known: apart[known])

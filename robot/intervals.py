@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-Interval = tuple[float, float]
+Interval = list[float]
 
 RESAMPLES = 4000
 
@@ -30,13 +30,13 @@ def mean_interval(values: Sequence[float], rng: np.random.Generator) -> Interval
     if len(sample) < 2:
         return None
     if np.ptp(sample) == 0.0:
-        return float(sample[0]), float(sample[0])
+        return [float(sample[0]), float(sample[0])]
     from scipy.stats import bootstrap  # half a second to import
 
     found = bootstrap(
         (sample,), np.mean, method="percentile", n_resamples=RESAMPLES, rng=rng
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return [float(found.low), float(found.high)]
 
 
 def proportion_interval(count: int, of: int) -> Interval:
@@ -49,4 +49,4 @@ def proportion_interval(count: int, of: int) -> Interval:
     from scipy.stats import binomtest  # half a second to import
 
     found = binomtest(count, of).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
+    return [float(found.low), float(found.high)]

@@ -65,13 +65,13 @@ def gait_rows(run: RunData) -> list[list[str]]:
                 gait.name,
                 _number(gait.stride_rate_hz, 2),
                 _number(gait.step_rate_hz, 1),
-                " ".join(_number(value, 2) for value in gait.duty_factor),
-                " ".join(
-                    f"{_number(phase, 2)}±{_number(_deviation(steady), 2)}"
-                    for phase, steady in zip(gait.phase, gait.steadiness, strict=True)
-                ),
                 _number(part.mean_power_w, 0),
                 _number(part.mean_mechanical_power_w, 0),
+                *(_number(value, 2) for value in gait.duty_factor),
+                *(
+                    f"{_number(phase, 2)} ± {_number(_deviation(steady), 2)}"
+                    for phase, steady in zip(gait.phase, gait.steadiness, strict=True)
+                ),
             ]
         )
     return rows
@@ -83,11 +83,8 @@ def _deviation(steadiness: float) -> float:
 
 
 def _number(value: float, digits: int) -> str:
-    return (
-        f"{abs(value) if round(value, digits) == 0 else value:.{digits}f}"
-        if (math.isfinite(value))
-        else "–"
-    )
+    """Rounded, without a minus before zero; a dash for what is not known."""
+    return f"{round(value, digits) + 0.0:.{digits}f}" if math.isfinite(value) else "–"
 
 
 def footfalls(run: RunData) -> Figure | None:

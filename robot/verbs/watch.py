@@ -181,7 +181,7 @@ def _row(task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _with_interval(mean: float | None, interval: tuple[float, float] | None) -> str:
+def _with_interval(mean: float | None, interval: list[float] | None) -> str:
     if mean is None:
         return "-"
     if interval is None:

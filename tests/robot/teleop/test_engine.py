@@ -7,9 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import TASKS, posture_policy
+from fake_robot import FakeClock, FakeRobot
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from learned_run import TASKS, posture_policy
 
 from hardware.body import motor_to_leg
 from hardware.robot import MotorCommand, Stop
@@ -59,8 +60,6 @@ STANDS = [Order(held=True)] * 60  # long enough for the fake robot to stand up
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.sampled_from([*TASKS, None]), min_size=1, max_size=40), st.integers(0, 1000))
 def test_no_switch_makes_a_step_beyond_the_limits(config, wanted, seed):
-    from conftest import FakeClock, FakeRobot
-
     robot = FakeRobot()
     rig = Rig(robot, robot, FakeClock(robot))
     rng, size = np.random.default_rng(seed), observation_layout(config).size
