@@ -70,7 +70,9 @@ class Stage:
     ) -> None:
         self._terrain = terrain
         self._size = (width, height)
-        self._client: int = connect(window)
+        self._client: int = pybullet.connect(pybullet.GUI if window else pybullet.DIRECT)
+        if window:
+            tidy_window(self._client)
         self._puppet = Minitaur(self._client, body)
         paint_ground(terrain, self._client)
         self._place_m = np.zeros(3)
@@ -168,17 +170,16 @@ class Camera:
         self._stage.close()
 
 
-def connect(window: bool) -> int:
-    """A PyBullet world, with or without its window.
-
-    Raises:
-        pybullet.error: there is no display for the window.
-    """
-    client = int(pybullet.connect(pybullet.GUI if window else pybullet.DIRECT))
-    if window:
-        for part in (pybullet.COV_ENABLE_GUI, pybullet.COV_ENABLE_KEYBOARD_SHORTCUTS):
-            pybullet.configureDebugVisualizer(part, 0, physicsClientId=client)
-    return client
+def tidy_window(client: int) -> None:
+    """Leave nothing but the scene in PyBullet's window; its panels cost time, too."""
+    for part in (
+        pybullet.COV_ENABLE_GUI,
+        pybullet.COV_ENABLE_KEYBOARD_SHORTCUTS,
+        pybullet.COV_ENABLE_RGB_BUFFER_PREVIEW,
+        pybullet.COV_ENABLE_DEPTH_BUFFER_PREVIEW,
+        pybullet.COV_ENABLE_SEGMENTATION_MARK_PREVIEW,
+    ):
+        pybullet.configureDebugVisualizer(part, 0, physicsClientId=client)
 
 
 def follow_in_window(client: int, place_m: FloatArray) -> None:

@@ -22,7 +22,7 @@ from robot.teleop.engine import Listeners, Moment, Phase, Tally, Teleop
 from robot.teleop.orders import Source
 from robot.teleop.screen import Screen
 from robot.teleop.script import ScriptSource, parse_script, read_script
-from sim.render import Camera, follow_in_window, paint_ground
+from sim.render import Camera, follow_in_window, paint_ground, tidy_window
 from sim.twin import PyBulletRobot
 
 SEED_OFFSET = 2_000_000  # neither the noise of learning nor that of evaluation
@@ -131,6 +131,7 @@ class _Window:
     def __init__(self, rig: Rig) -> None:
         assert isinstance(rig.robot, PyBulletRobot)
         self._twin, self._periods = rig.robot, 0
+        tidy_window(self._twin.client)
         paint_ground(self._twin.terrain, self._twin.client)
 
     def __call__(self, moment: Moment) -> None:
