@@ -104,6 +104,7 @@ def footfalls(run: RunData) -> Figure | None:
         axis.set_xlim(0.0, min(SHOWN_S, len(contact) * step_s))
         axis.grid(visible=False, axis="y")
         gait = analyse(contact, step_s)
+        axis.set_ylabel("foot (on ground)")
         axis.set_title(f"{task}: {gait.name}, {_number(gait.stride_rate_hz, 2)} strides/s")
     axes[-1].set_xlabel("time (s)")
     return figure
@@ -146,9 +147,7 @@ def toe_paths_of_tasks(run: RunData) -> Figure | None:
         axis.plot([-hips_cm, hips_cm], [0.0, 0.0], "x", color="black", markersize=5)
         axis.set_aspect("equal")
         axis.set_title(task)
-    for axis in axes[-1]:
         axis.set_xlabel("forward (cm)")
-    for axis in axes[:, 0]:
         axis.set_ylabel("up (cm)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
