@@ -37,6 +37,7 @@ from sim.terrain import Terrain
 FloatArray = npt.NDArray[np.float64]
 
 FPS = 25.0
+TEXT_EVERY_S = 0.2  # in the window; text is slow there
 _ENDED = ((FLAG_FALL, "fall"), (FLAG_EXIT, "exit"), (FLAG_STOP, "stop"))
 _DOING = {PHASE_EPISODE: "", PHASE_STAND_UP: "standing up"}
 
@@ -187,7 +188,6 @@ def show_episode(
     config: Config,
     speed: float,
     stopped: Callable[[], bool],
-    say: Callable[[str], None],
 ) -> None:
     """Show it in PyBullet's window, at its pace; needs a display.
 
@@ -203,9 +203,11 @@ def show_episode(
                 return
             _put(stage, frame)
             stage.follow()
-            if frame.time_s - said_s >= 0.2 * speed:
+            if frame.time_s - said_s >= TEXT_EVERY_S * speed:
                 said_s = frame.time_s
-                say("  ".join((_title(episode, frame), *_lines(episode, frame, speed))))
+                stage.write(
+                    (_title(episode, frame), *_lines(episode, frame, speed), *_angles(frame))
+                )
             time.sleep(max(0.0, begin_s + (number + 1) / FPS - time.monotonic()))
     finally:
         stage.close()
@@ -215,6 +217,13 @@ def _put(stage: Stage, frame: Frame) -> None:
     roll, pitch = (float(angle) for angle in frame.attitude)
     x, y, yaw = (float(value) for value in frame.pose)
     stage.put(x, y, quaternion(roll, pitch, yaw), frame.motor_rad)
+
+
+def _angles(frame: Frame) -> tuple[str, str]:
+    """Attitude and action in figures, for a window that can't draw them."""
+    roll, pitch = np.degrees(frame.attitude)
+    asked = " ".join(f"{value:+.1f}" for value in frame.action)
+    return f"roll {roll:+.0f}  pitch {pitch:+.0f} deg", f"action {asked}"
 
 
 def _title(episode: Episode, frame: Frame) -> str:

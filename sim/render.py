@@ -9,7 +9,7 @@ only read, so that a filmed run moves exactly as one that nobody looks at.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -42,6 +42,8 @@ _TARGET_Z_M = 0.14
 _FIELD_OF_VIEW_DEG = 50.0
 _NEAR_M, _FAR_M = 0.05, 20.0
 _LIGHT = (1.0, 1.5, 3.0)
+_INK = (0.08, 0.09, 0.12)
+_LINE_M = 0.05
 # Of the URDF's trunk, from its middle.
 _TRUNK_CORNERS_M = [(x, y, z) for x in (-0.25, 0.25) for y in (-0.1, 0.1) for z in (-0.04, 0.04)]
 
@@ -76,6 +78,7 @@ class Stage:
         self._puppet = Minitaur(self._client, body)
         paint_ground(terrain, self._client)
         self._place_m = np.zeros(3)
+        self._texts: dict[int, int] = {}
         self._projection = pybullet.computeProjectionMatrixFOV(
             _FIELD_OF_VIEW_DEG, width / height, _NEAR_M, _FAR_M
         )
@@ -139,6 +142,16 @@ class Stage:
     def follow(self) -> None:
         """Turn the window's camera to the puppet."""
         follow_in_window(self._client, self._place_m)
+
+    def write(self, lines: Sequence[str]) -> None:
+        """Write lines over the puppet, in the window; they replace those before."""
+        x, y, z = (float(value) for value in self._place_m)
+        for number, line in enumerate(lines):
+            place = [x, y, z + 0.1 + _LINE_M * (len(lines) - number)]
+            old = {"replaceItemUniqueId": self._texts[number]} if number in self._texts else {}
+            self._texts[number] = pybullet.addUserDebugText(
+                line, place, _INK, 1.2, physicsClientId=self._client, **old
+            )
 
     def close(self) -> None:
         """Take the stage down; safe to call twice."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -200,6 +200,7 @@ class Teleop:
             return
         wanted = self._order.task or STAND
         if wanted not in (STAND, *self._policies):
+            self._order = replace(self._order, note=f"{wanted} was not learned: stands")
             wanted = STAND
         if wanted != self._doing:
             self._event("switch", **{"from": self._doing, "to": wanted})

@@ -128,7 +128,7 @@ def replay(
                 typer.echo(video)
             else:
                 require_display("give --video FILE.mp4")
-                show_episode(chosen, folder.config, speed, lambda: stop.requested, typer.echo)
+                show_episode(chosen, folder.config, speed, lambda: stop.requested)
         if stop.requested:
             raise typer.Exit(EXIT_INTERRUPTED)
 
