@@ -18,7 +18,7 @@ import numpy as np
 from learning.policy import NumpyPolicy
 from robot.config import Config, with_terrain
 from robot.episode import Step
-from robot.film import Film, FilmStrip, Watcher
+from robot.film import FilmStrip, RollOutFilm, Watcher
 from robot.gait_record import save_gait
 from robot.intervals import Interval, mean_interval, proportion_interval
 from robot.learned import checked_policies
@@ -153,16 +153,20 @@ class _Work:
         first = make if number == 0 else None
         policy = self._policies[task]
         try:
-            return roll_out(config, task, policy, number, plan.seconds, plan.push_n_s, first)
-        finally:
+            out = roll_out(config, task, policy, number, plan.seconds, plan.push_n_s, first)
+        except BaseException:
             for watcher in watchers:
-                watcher.close()
+                watcher.discard()
+            raise
+        for watcher in watchers:
+            watcher.close()
+        return out
 
     def _video(self, rig: Rig, config: Config, task: str) -> Watcher:
         several = len(self._plan.terrains) > 1
         name = f"{task}-{config.terrain.name}.mp4" if several else f"{task}.mp4"
         self.videos.append(self._report / name)
-        return Film(rig.robot, self._report / name, rig.clock.period_s)
+        return RollOutFilm(rig.robot, self._report / name, rig.clock.period_s)
 
 
 def summary(outs: Sequence[RollOut]) -> dict[str, Any]:

@@ -6,13 +6,17 @@ Both are told every step of a roll-out and look through `sim.render.Camera`, whi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hardware.robot import Robot
 from robot.episode import Step
 from sim.render import Camera
 from sim.twin import PyBulletRobot
+
+if TYPE_CHECKING:
+    from robot.overlay import Caption  # needs Pillow, which evaluation can do without
 
 FRAMES = 8
 FIRST_S = 2.0  # the gait has settled by then
@@ -29,6 +33,10 @@ class Watcher(Protocol):
 
     def close(self) -> None:
         """The roll-out is over."""
+        ...
+
+    def discard(self) -> None:
+        """The roll-out went wrong; leave nothing half-made."""
         ...
 
 
@@ -70,9 +78,13 @@ class FilmStrip:
         """Take the camera down."""
         self._camera.close()
 
+    def discard(self) -> None:
+        """As `close`: each picture is whole."""
+        self._camera.close()
+
 
 class Film:
-    """A video of one roll-out, in its own time, with task, action and attitude on it.
+    """A video of a twin in its own time, with a caption on every picture.
 
     Args:
         robot: the twin.
@@ -87,40 +99,50 @@ class Film:
     def __init__(self, robot: Robot, path: Path, period_s: float) -> None:
         from robot.video import Mp4
 
+        twin = _twin(robot)
         self._every = max(1, round(1.0 / FILM_FPS / period_s))
         self._video = Mp4(path, 1.0 / (self._every * period_s))
-        self._camera = Camera(_twin(robot))
-        self._period_s, self._steps = period_s, 0
+        self._camera = Camera(twin)
+        self.period_s, self.periods = period_s, 0
 
-    def __call__(self, step: Step) -> None:
-        """One control step has passed."""
-        if self._steps % self._every == 0:
-            self._shoot(step)
-        self._steps += 1
+    def period(self, caption: Callable[[], Caption]) -> None:
+        """A control period has passed; `caption` is asked when a picture is due."""
+        if self.periods % self._every == 0:
+            from robot.overlay import write_over
 
-    def _shoot(self, step: Step) -> None:
-        from robot.overlay import Caption, write_over
-
-        speed_m_s, turn_rad_s = float(step.features[3]), float(step.features[2])
-        caption = Caption(
-            step.task,
-            (
-                f"{self._steps * self._period_s:.1f} s",
-                f"{speed_m_s:.2f} m/s   {turn_rad_s:+.1f} rad/s",
-            ),
-            *step.attitude,
-            step.action,
-            step.filtered,
-        )
-        self._video.add(write_over(self._camera.shot(), caption))
+            self._video.add(write_over(self._camera.shot(), caption()))
+        self.periods += 1
 
     def close(self) -> None:
-        """Finish the film; a roll-out without a step leaves none."""
+        """Finish the film; one without a picture leaves none."""
         self._camera.close()
-        if self._steps:
+        if self.periods:
             self._video.close()
         else:
             self._video.discard()
+
+    def discard(self) -> None:
+        """End without a film; nothing after `close`."""
+        self._camera.close()
+        self._video.discard()
+
+
+class RollOutFilm(Film):
+    """A video of one roll-out; give it to `Episodes.run` as `on_step`."""
+
+    def __call__(self, step: Step) -> None:
+        """One control step has passed."""
+        self.period(lambda: self._caption(step))
+
+    def _caption(self, step: Step) -> Caption:
+        from robot.overlay import Caption
+
+        speed_m_s, turn_rad_s = float(step.features[3]), float(step.features[2])
+        lines = (
+            f"{self.periods * self.period_s:.1f} s",
+            f"{speed_m_s:.2f} m/s   {turn_rad_s:+.1f} rad/s",
+        )
+        return Caption(step.task, lines, *step.attitude, step.action, step.filtered)
 
 
 def _twin(robot: Robot) -> PyBulletRobot:

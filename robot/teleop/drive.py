@@ -14,6 +14,7 @@ from hardware.robot import RobotError
 from hardware.rotation import roll_pitch_yaw
 from robot.clock import PacedClock
 from robot.config import with_terrain
+from robot.film import Film
 from robot.learned import checked_policies
 from robot.rig import Rig, make_twin
 from robot.run import RunFolder
@@ -22,7 +23,7 @@ from robot.teleop.engine import Listeners, Moment, Phase, Tally, Teleop
 from robot.teleop.orders import Source
 from robot.teleop.screen import Screen
 from robot.teleop.script import ScriptSource, parse_script, read_script
-from sim.render import Camera, follow_in_window, paint_ground, tidy_window
+from sim.render import follow_in_window, paint_ground, tidy_window
 from sim.twin import PyBulletRobot
 
 SEED_OFFSET = 2_000_000  # neither the noise of learning nor that of evaluation
@@ -84,9 +85,8 @@ def drive(
             watchers.append(_Window(rig))
         film = None
         if choice.video is not None:
-            film = _Film(rig, choice.video)
+            film = _film(rig, choice.video, watchers)
             stack.callback(film.discard)
-            watchers.append(film)
 
         def period(moment: Moment) -> None:
             for watcher in watchers:
@@ -140,42 +140,22 @@ class _Window:
         self._periods += 1
 
 
-class _Film:
-    """Films a drive, with the gait, the attitude and the actions on it."""
+def _film(rig: Rig, path: Path, watchers: list[Callable[[Moment], None]]) -> Film:
+    """A film of the drive, which hears of every period."""
+    from robot.overlay import Caption
 
-    def __init__(self, rig: Rig, path: Path) -> None:
-        from robot.film import FILM_FPS
-        from robot.video import Mp4
+    def caption(moment: Moment) -> Caption:
+        roll, pitch, _ = roll_pitch_yaw(moment.state.attitude_xyzw)
+        drives = moment.phase is Phase.DRIVING
+        return Caption(
+            moment.doing if drives else moment.phase.value,
+            (moment.order.note, f"falls {moment.tally.falls}"),
+            roll,
+            pitch,
+            moment.action if drives else None,
+            moment.filtered if drives else None,
+        )
 
-        assert isinstance(rig.robot, PyBulletRobot)
-        self._every = max(1, round(1.0 / FILM_FPS / rig.clock.period_s))
-        self._video = Mp4(path, 1.0 / (self._every * rig.clock.period_s))
-        self._camera = Camera(rig.robot)
-        self._periods = 0
-
-    def __call__(self, moment: Moment) -> None:
-        if self._periods % self._every == 0:
-            from robot.overlay import Caption, write_over
-
-            roll, pitch, _ = roll_pitch_yaw(moment.state.attitude_xyzw)
-            drives = moment.phase is Phase.DRIVING
-            caption = Caption(
-                moment.doing if drives else moment.phase.value,
-                (moment.order.note, f"falls {moment.tally.falls}"),
-                roll,
-                pitch,
-                moment.action if drives else None,
-                moment.filtered if drives else None,
-            )
-            self._video.add(write_over(self._camera.shot(), caption))
-        self._periods += 1
-
-    def close(self) -> None:
-        """Finish the film."""
-        self._camera.close()
-        self._video.close()
-
-    def discard(self) -> None:
-        """Leave no half film; nothing after `close`."""
-        self._camera.close()
-        self._video.discard()
+    film = Film(rig.robot, path, rig.clock.period_s)
+    watchers.append(lambda moment: film.period(lambda: caption(moment)))
+    return film

@@ -8,6 +8,7 @@ import pytest
 from learned_run import TASKS
 from safetensors.numpy import load_file, save_file
 
+from hardware.robot import RobotError
 from learning.policy import PolicyInvalid
 from robot.config import config_to_yaml
 from robot.evaluate import Plan, evaluate, summary
@@ -15,6 +16,7 @@ from robot.gait_record import GaitRecord, GaitRecordInvalid, load_gait, save_gai
 from robot.report_gait import gait_rows
 from robot.rig import Actuator, make_twin
 from robot.roll_out import roll_out
+from robot.run import RunFolder
 from robot.twin_meter import MeteredClock, Pushes
 from sim.probe import electrical_power_w, foot_forces, mass_kg, push
 
@@ -197,3 +199,18 @@ def test_the_report_s_table_has_a_row_per_task():
     assert (power, mechanical) == ("0", "32")
     assert legs[0] in ("0.49", "0.50")
     assert legs[4:] == ["0.00 ± 0.00", "0.50 ± 0.00", "0.50 ± 0.00", "0.00 ± 0.00"]
+
+
+def test_a_film_of_a_roll_out_that_goes_wrong_is_thrown_away(learned, monkeypatch):
+    def broken(*arguments, **more):
+        watch = arguments[6](rig, "forward")
+        assert watch is not None
+        raise RobotError("the twin can't stand up")
+
+    run = RunFolder.open(learned)
+    rig = make_twin(run.config, 0)
+    monkeypatch.setattr("robot.evaluate.roll_out", broken)
+    with pytest.raises(RobotError):
+        evaluate(learned, Plan(episodes=1, seconds=1.0, video=True))
+    rig.robot.close()
+    assert list((learned / "report").iterdir()) == []
