@@ -78,10 +78,13 @@ class Screen:
         if self._gone:
             return
         try:
-            if self._live and not select.select([], [self._stream], [], 0.0)[1]:
-                return  # a terminal that was halted (Ctrl-S) must not halt the robot
-            self._stream.write(text)
-            self._stream.flush()
+            if not self._live:
+                self._stream.write(text)
+                self._stream.flush()
+            elif select.select([], [self._stream], [], 0.0)[1]:
+                # Past the buffer, in which text for a lost terminal would stay until the exit. A
+                # terminal that was halted (Ctrl-S) gets nothing, and does not halt the robot.
+                os.write(self._stream.fileno(), text.encode(errors="replace"))
         except (OSError, ValueError):
             self._gone = True
 

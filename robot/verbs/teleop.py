@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -90,7 +92,7 @@ def _refuse_two_inputs(script: str | None, gamepad: bool, as_json: bool) -> None
 
 
 def _tell(tally: Any, stopped: bool, as_json: bool) -> int:
-    with contextlib.suppress(OSError):  # the terminal may be what was lost
+    try:
         if as_json:
             typer.echo(json.dumps({"event": "end", **vars(tally)}))
         else:
@@ -102,6 +104,9 @@ def _tell(tally: Any, stopped: bool, as_json: bool) -> int:
                 typer.echo(f"{tally.lost}: the robot was settled", err=True)
             if tally.needs_help:
                 typer.echo("it does not get up by itself; help it", err=True)
+    except OSError:
+        # The terminal is what was lost. What waits for it must not spoil the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if stopped:
         return EXIT_INTERRUPTED
     return EXIT_SAFETY if tally.lost or tally.needs_help else 0
