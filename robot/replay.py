@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pybullet
 
+from hardware.robot import RobotError
 from hardware.rotation import quaternion
 from robot.config import Config
 from robot.journal import (
@@ -189,13 +191,16 @@ def show_episode(
     speed: float,
     stopped: Callable[[], bool],
 ) -> None:
-    """Show it in PyBullet's window, at its pace; needs a display.
+    """Show it in PyBullet's window, at its pace, until the end or until somebody closes the window.
 
     Raises:
-        pybullet.error: there is no display, or the window was closed.
+        RobotError: the window does not open.
     """
-    body = config.robot.to_body()
-    stage = Stage(Terrain(**config.terrain.model_dump()), body, window=True)
+    terrain, body = Terrain(**config.terrain.model_dump()), config.robot.to_body()
+    try:
+        stage = Stage(terrain, body, window=True)
+    except pybullet.error as error:
+        raise RobotError(f"PyBullet opens no window: {error}") from None
     try:
         begin_s, said_s = time.monotonic(), -1e9
         for number, frame in enumerate(episode.frames(speed / FPS)):
@@ -209,6 +214,8 @@ def show_episode(
                     (_title(episode, frame), *_lines(episode, frame, speed), *_angles(frame))
                 )
             time.sleep(max(0.0, begin_s + (number + 1) / FPS - time.monotonic()))
+    except pybullet.error:
+        return  # the window was closed
     finally:
         stage.close()
 

@@ -320,7 +320,7 @@ FIGURES: dict[str, tuple[str, Callable[[RunData], Figure | None], str]] = {
     "toe_paths": (
         "Toe paths",
         toe_paths_of_tasks,
-        "Paths of the toes in the body frame, seen from the left, head to the right; crosses are "
+        "Paths of the toes in the body frame, seen from the right, head to the right; crosses are "
         "the hips. From the measured motor angles by the five-bar kinematics, a rigid leg assumed.",
     ),
     "torques_and_power": (

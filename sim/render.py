@@ -8,6 +8,7 @@ only read, so that a filmed run moves exactly as one that nobody looks at.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -156,7 +157,8 @@ class Stage:
     def close(self) -> None:
         """Take the stage down; safe to call twice."""
         if self._client >= 0:
-            pybullet.disconnect(physicsClientId=self._client)
+            with contextlib.suppress(pybullet.error):  # its window was closed
+                pybullet.disconnect(physicsClientId=self._client)
             self._client = -1
 
 

@@ -9,6 +9,7 @@ only: `place` works before the first physics step and never after.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -222,7 +223,8 @@ class PyBulletRobot:
     def close(self) -> None:
         """End the simulation; safe to call twice."""
         if self._client >= 0:
-            pybullet.disconnect(physicsClientId=self._client)
+            with contextlib.suppress(pybullet.error):  # its window was closed
+                pybullet.disconnect(physicsClientId=self._client)
             self._client = -1
 
     # -- what only a twin has ------------------------------------------------------------------

@@ -2,10 +2,12 @@
 """Replay and film: the journal's episode, the right pace, a file that plays."""
 
 import math
+import re
 import subprocess
 
 import imageio_ffmpeg
 import numpy as np
+import pybullet
 import pytest
 from fake_run import STEPS, make_fake_run
 from typer.testing import CliRunner
@@ -22,7 +24,7 @@ from robot.journal import (
 )
 from robot.journal_writer import JournalWriter
 from robot.overlay import Caption, write_over
-from robot.replay import film_episode, find_episode
+from robot.replay import film_episode, find_episode, show_episode
 from robot.run import RunError
 from robot.video import Mp4, VideoError
 from sim.render import Stage
@@ -160,6 +162,47 @@ def test_the_puppet_stands_on_its_ground_however_it_lies():
             assert 0.0 < stage._place_m[2] < 0.5
     finally:
         stage.close()
+
+
+@pytest.fixture
+def no_display_needed(monkeypatch):
+    """PyBullet's window, but for the window."""
+    monkeypatch.setattr("sim.render.pybullet.GUI", pybullet.DIRECT)
+
+
+def test_a_window_shows_the_episode_at_its_pace(run, no_display_needed, monkeypatch):
+    seen, waits = [], []
+    monkeypatch.setattr(Stage, "write", lambda self, lines: seen.append(lines))
+    monkeypatch.setattr("robot.replay.time.sleep", waits.append)
+    show_episode(find_episode(run, 2), run.config, 0.5, lambda: False)
+    assert len(waits) == 51  # 1 s at half the pace, 25 pictures a second
+    assert waits[-1] == pytest.approx(51 / 25, abs=0.5)
+    assert 8 <= len(seen) <= 11  # text every 0.2 s of the clock
+    assert seen[0][0] == "backward"
+    assert "episode 2" in seen[0][1]
+    assert "pitch +0 deg" in seen[0][-2]
+    assert int(re.search(r"pitch \+(\d+) deg", seen[-1][-2])[1]) > 45  # 1 rad at the end
+    assert seen[0][-1] == "action" + " +0.5" * 8
+
+
+def test_a_window_that_is_closed_ends_it_quietly(run, no_display_needed, monkeypatch):
+    stages = []
+    put = Stage.put
+
+    def then_close(self, *arguments):
+        stages.append(self)
+        put(self, *arguments)
+        if len(stages) == 3:
+            pybullet.disconnect(physicsClientId=self._client)
+
+    monkeypatch.setattr(Stage, "put", then_close)
+    monkeypatch.setattr("robot.replay.time.sleep", lambda seconds: None)
+    show_episode(find_episode(run, 2), run.config, 1.0, lambda: False)
+    assert len(stages) <= 4
+
+
+def test_somebody_may_stop_it(run, no_display_needed):
+    show_episode(find_episode(run, 2), run.config, 0.05, lambda: True)  # 20 s otherwise
 
 
 def blue_share(picture, box):

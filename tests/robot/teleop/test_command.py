@@ -3,6 +3,7 @@
 
 import json
 
+import pybullet
 import pytest
 from typer.testing import CliRunner
 
@@ -108,3 +109,22 @@ def test_two_tasks_are_enough(learned, config):
     result = invoke(learned, "--script", "left 1s")
     assert result.exit_code == 2
     assert "there are forward, backward, stop" in result.stderr
+
+
+def test_a_window_that_is_closed_is_told(learned, monkeypatch):
+    """The twin lives in its window: closed, there is no robot left to settle."""
+    monkeypatch.setattr("sim.twin.pybullet.GUI", pybullet.DIRECT)
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("robot.teleop.drive.PacedClock", lambda clock: clock)
+    calls = []
+
+    def follow(client, place_m):
+        calls.append(client)
+        if len(calls) == 4:
+            pybullet.disconnect(physicsClientId=client)
+
+    monkeypatch.setattr("robot.teleop.drive.follow_in_window", follow)
+    result = invoke(learned, "--script", "forward 30s", "--gui")
+    assert result.exit_code == 1, result.output
+    assert "was its window closed?" in result.stderr
+    assert result.stderr.count("\n") == 1
