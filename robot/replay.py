@@ -155,8 +155,9 @@ def film_episode(
     path: Path,
     speed: float = 1.0,
     progress: Callable[[str, float], None] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Film it.
+    """Film it; no file is left if somebody stops that.
 
     Args:
         episode: what to show.
@@ -164,6 +165,7 @@ def film_episode(
         path: of the .mp4.
         speed: 1 is the robot's own pace, 0.25 slow motion.
         progress: told the share that is done.
+        stopped: asked before every picture.
 
     Raises:
         VideoError: the film can't be written.
@@ -173,6 +175,9 @@ def film_episode(
     try:
         frames = list(episode.frames(speed / FPS))
         for number, frame in enumerate(frames):
+            if stopped():
+                video.discard()
+                return
             if progress is not None:
                 progress(path.name, number / len(frames))
             _put(stage, frame)

@@ -93,10 +93,8 @@ def drive(
                 watcher(moment)
 
         listeners = Listeners(period, screen.event)
-        if choice.by == "gamepad":
-            screen.say(f"{name()}: hold {settings.gamepad.dead_man} to drive; Ctrl-C ends")
-        elif choice.by == "keyboard":
-            screen.say("hold w s a d to drive, h to stand, space settles, x cuts, q ends")
+        if choice.by != "script":
+            screen.say(_how_to(choice.by, settings, name()))
         try:
             tally = Teleop(
                 config, rig, policies, source, settings.blend_s, listeners, stop_requested
@@ -123,6 +121,19 @@ def _source(
     from robot.teleop.keyboard import KeyboardSource
 
     return KeyboardSource(settings), lambda: ""
+
+
+def _how_to(by: str, settings: TeleopConfig, name: str) -> str:
+    """What a driver has to know before the robot moves."""
+    pad, keys = settings.gamepad, settings.keyboard
+    if by == "gamepad":
+        cut = " and ".join(pad.cut)
+        return f"{name}: hold {pad.dead_man} to drive; {pad.settle} settles, {cut} cut; Ctrl-C ends"
+    moves = " ".join(move[0] for move in (keys.forward, keys.backward, keys.left, keys.right))
+    return (
+        f"hold {moves} to drive, {keys.stand[0]} to stand; {keys.settle[0]} settles, "
+        f"{keys.cut[0]} cuts, {keys.quit[0]} ends"
+    )
 
 
 class _Window:

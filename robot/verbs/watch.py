@@ -124,13 +124,16 @@ def replay(
         with failures(), film_failures():
             if video is not None:
                 with progress_bar(quiet=False) as progress:
-                    film_episode(chosen, folder.config, video, speed, progress)
-                typer.echo(video)
+                    film_episode(
+                        chosen, folder.config, video, speed, progress, lambda: stop.requested
+                    )
             else:
                 require_display("give --video FILE.mp4")
                 show_episode(chosen, folder.config, speed, lambda: stop.requested)
         if stop.requested:
             raise typer.Exit(EXIT_INTERRUPTED)
+        if video is not None:
+            typer.echo(video)
 
 
 def _refuse_hardware(port: str | None, on_robot: bool) -> None:

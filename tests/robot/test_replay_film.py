@@ -141,6 +141,19 @@ def test_a_film_that_fails_leaves_nothing(run, tmp_path, monkeypatch):
         Mp4(tmp_path / "file" / "walk.mp4", 25.0)
 
 
+def test_a_film_that_is_stopped_leaves_nothing(run, tmp_path):
+    asked = []
+
+    def stopped():
+        asked.append(True)
+        return len(asked) > 3
+
+    path = tmp_path / "out" / "walk.mp4"
+    film_episode(find_episode(run, 2), run.config, path, stopped=stopped)
+    assert len(asked) == 4
+    assert not list(path.parent.iterdir())
+
+
 def test_a_wrong_picture_is_refused(tmp_path):
     film = Mp4(tmp_path / "a.mp4", 25.0, (32, 16))
     with pytest.raises(ValueError, match="a picture of"):
