@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from robot.command_line import OneLineErrors, help_without_command
-from robot.verbs import board, learn, runs, settings
+from robot.verbs import board, learn, runs, settings, teleop, watch
 
 app = typer.Typer(
     cls=OneLineErrors,
@@ -21,9 +21,11 @@ app = typer.Typer(
 config_app = typer.Typer(help="Look at the configuration.", rich_markup_mode=None)
 
 app.command()(learn.learn)
-app.command("eval")(runs.evaluate)
+app.command("eval")(watch.evaluate)
 app.command()(runs.report)
 app.command()(runs.export)
+app.command()(watch.replay)
+app.command()(teleop.teleop)
 app.command()(board.emulate)
 app.add_typer(config_app, name="config")
 config_app.command("show")(settings.config_show)

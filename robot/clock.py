@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -37,3 +39,36 @@ class TwinClock:
     def tick(self) -> None:
         """Advance the twin."""
         self._twin.advance(self.period_s)
+
+
+class PacedClock:
+    """A twin's clock that takes as long as a robot would: for people who drive or watch.
+
+    Deadlines are absolute, so that nothing adds up; a tick that comes too late is not made up for.
+
+    Args:
+        inner: lets the twin's time pass.
+        wall: monotonic seconds.
+        sleep: waits some seconds.
+    """
+
+    def __init__(
+        self,
+        inner: Clock,
+        wall: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._inner, self._wall, self._sleep = inner, wall, sleep
+        self.period_s = inner.period_s
+        self._deadline_s = wall()
+
+    def now_s(self) -> float:
+        """Seconds of the robot's world."""
+        return self._inner.now_s()
+
+    def tick(self) -> None:
+        """Let a period pass, here and there."""
+        self._inner.tick()
+        now_s = self._wall()
+        self._deadline_s = max(self._deadline_s + self.period_s, now_s)
+        self._sleep(self._deadline_s - now_s)

@@ -190,11 +190,11 @@ def _quiet_stderr() -> Iterator[None]:
 
 
 def print_table(tasks: dict[str, dict[str, Any]]) -> None:
-    """Tasks as rows, their plain numbers as columns."""
+    """Tasks as rows, their plain numbers and words as columns."""
     columns = [
         key
         for key, value in next(iter(tasks.values()), {}).items()
-        if isinstance(value, (int, float))
+        if isinstance(value, (int, float, str))
     ]
     rows = [["task", *columns]]
     rows += [[name, *(_cell(task.get(key)) for key in columns)] for name, task in tasks.items()]

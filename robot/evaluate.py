@@ -1,214 +1,191 @@
 # SPDX-License-Identifier: MIT
-"""How well does it walk: deterministic roll-outs of every learned task, each on a fresh twin.
+"""How well does it walk: deterministic roll-outs of every learned task, on one or more terrains.
 
-A roll-out starts where a person would put the robot down to watch it: at the workspace's edge, any
-heading, the task's direction leading across. It stands up by itself, then walks; a fall ends it,
-and its speed still counts over the whole time. Nothing is learned.
+Means come with 95 % intervals over roll-outs. The intervals are drawn with a generator of their
+own: the same run and options give the same figures. See `robot.roll_out` for what a roll-out is.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hardware.robot import RobotError
-from hardware.rotation import quaternion, wrap_to_pi
-from learning.policy import NumpyPolicy, PolicyInvalid, load_policies
+from learning.policy import NumpyPolicy
 from robot.config import Config, with_terrain
-from robot.episode import Episodes
-from robot.film import FilmStrip
-from robot.learning_setup import observation_layout, policy_metadata
-from robot.observation import Observer
-from robot.reset import Resetter
-from robot.rig import Actuator, Rig, make_twin
+from robot.episode import Step
+from robot.film import FilmStrip, RollOutFilm, Watcher
+from robot.gait_record import save_gait
+from robot.intervals import Interval, mean_interval, proportion_interval
+from robot.learned import checked_policies
+from robot.rig import Rig
+from robot.roll_out import RollOut, roll_out
 from robot.run import RunFolder
-from robot.tally import EpisodeResult
-from robot.tasks import TASKS
 
-SEED_OFFSET = 1_000_000  # evaluation never repeats the noise of a training run
+# What gets a mean and an interval; None is left out of both.
+_MEASURES: dict[str, Callable[[RollOut], float | None]] = {
+    "speed_m_s": lambda out: out.result.speed_m_s * out.share,
+    "straight_speed_m_s": lambda out: out.straight_speed_m_s,
+    "turn_rate_rad_s": lambda out: out.result.turn_rate_rad_s * out.share,
+    "drift_m": lambda out: out.drift_m,
+    "torque_rms_nm": lambda out: out.record.torque_rms_nm,
+    "torque_peak_nm": lambda out: out.record.torque_peak_nm,
+    "power_w": lambda out: out.record.mean_power_w,
+    "mechanical_power_w": lambda out: out.record.mean_mechanical_power_w,
+    "cost_of_transport": lambda out: out.cost_of_transport,
+}
 
 
 @dataclass(frozen=True)
-class RollOut:
-    """One evaluation roll-out and its length in full."""
+class Plan:
+    """What to evaluate.
 
-    result: EpisodeResult
-    seconds: float
-    period_s: float
+    Attributes:
+        terrains: names or files; empty is the one learned on.
+        episodes: roll-outs per task and terrain.
+        seconds: length of each.
+        push_n_s: impulse of pushes at the trunk; 0 is none.
+        film: leave pictures and gait records of each task's first roll-out for the report.
+        video: film each task's first roll-out into RUN/report/<task>.mp4.
+    """
 
-    @property
-    def share(self) -> float:
-        """Part of the time that it lasted; less than 1 after a fall."""
-        return min(1.0, self.result.steps * self.period_s / self.seconds)
-
-    @property
-    def straight_speed_m_s(self) -> float:
-        """Net way along the task's direction at the start, over the whole time."""
-        (x0, y0, yaw), (x1, y1, _) = self.result.start, self.result.end
-        heading = yaw + TASKS[self.result.task].heading_rad
-        way = (x1 - x0) * math.cos(heading) + (y1 - y0) * math.sin(heading)
-        return 0.0 if TASKS[self.result.task].turns else way / self.seconds
-
-    @property
-    def drift_m(self) -> float:
-        """How far it strayed: sideways when walking, from the spot when turning."""
-        (x0, y0, yaw), (x1, y1, _) = self.result.start, self.result.end
-        if TASKS[self.result.task].turns:
-            return math.hypot(x1 - x0, y1 - y0)
-        heading = yaw + TASKS[self.result.task].heading_rad
-        return abs((y1 - y0) * math.cos(heading) - (x1 - x0) * math.sin(heading))
+    terrains: Sequence[str] = ()
+    episodes: int = 5
+    seconds: float = 10.0
+    push_n_s: float = 0.0
+    film: bool = False
+    video: bool = False
 
 
 def evaluate(
-    run: Path,
-    terrain: str | None = None,
-    episodes: int = 5,
-    seconds: float = 10.0,
-    film: bool = False,
+    run: Path, plan: Plan | None = None, progress: Callable[[str, float], None] | None = None
 ) -> dict[str, Any]:
     """Evaluate a run's policies.
 
     Args:
         run: a run folder with policy.safetensors.
-        terrain: another terrain than the one learned on.
-        episodes: roll-outs per task.
-        seconds: length of each.
-        film: leave pictures of each task's first roll-out for the report, if Pillow is there.
+        plan: what to do.
+        progress: told what is done now, and the share of the whole that is done.
 
     Returns:
-        `{"tasks": {name: {"speed_m_s", "turn_rate_rad_s", "falls", "episodes", ...}}}`.
+        `{"tasks": {name: {"speed_m_s", "turn_rate_rad_s", "falls", "episodes", ...}}}`; with more
+        than one terrain also `"terrains": {name: {task: {...}}}`, and `tasks` is the first's.
 
     Raises:
         RunError: no run there.
         PolicyInvalid: no policy, or one for another body or observation.
         ConfigError: unknown terrain.
     """
+    plan = plan or Plan()
     folder = RunFolder.open(run)
-    config = folder.config
-    policies = checked_policies(folder.path / "policy.safetensors", config)
-    if terrain is not None:
-        config = with_terrain(config, terrain)
-    tasks = {}
-    for task in config.tasks:
-        frames = folder.path / "report" / "frames" if film else None
-        outs = [
-            _roll_out(config, task, policies[task], number, seconds, None if number else frames)
-            for number in range(episodes)
-        ]
-        tasks[task] = _summary(outs)
-    return {
+    learned = folder.config
+    policies = checked_policies(folder.path / "policy.safetensors", learned)
+    configs = [with_terrain(learned, terrain) for terrain in plan.terrains] or [learned]
+    work = _Work(folder.path, plan, policies, progress, len(configs) * len(learned.tasks))
+    tables = {config.terrain.name: work.table(config) for config in configs}
+    result = {
         "run": str(run),
-        "terrain": config.terrain.name,
-        "learned_on": folder.config.terrain.name,
-        "seconds": seconds,
-        "tasks": tasks,
+        "terrain": configs[0].terrain.name,
+        "learned_on": learned.terrain.name,
+        "seconds": plan.seconds,
+        "push_n_s": plan.push_n_s,
+        "tasks": tables[configs[0].terrain.name],
     }
+    if len(tables) > 1:
+        result["terrains"] = tables
+    if work.videos:
+        result["videos"] = [str(path) for path in work.videos]
+    return result
 
 
-def checked_policies(path: Path, config: Config) -> dict[str, NumpyPolicy]:
-    """The policies of a run, if they fit its configuration.
+class _Work:
+    """Evaluates task after task, and leaves pictures of the first roll-outs."""
 
-    Raises:
-        PolicyInvalid: no file, a damaged one, a missing task, another body or observation.
-    """
-    if not path.is_file():
-        raise PolicyInvalid(
-            f"{path}: there is no policy yet; the run wrote no checkpoint. Learn again, or longer"
-        )
-    policies, metadata = load_policies(path)
-    expected = policy_metadata(config)
-    for key in ("observation", "action", "rate_hz", "body"):
-        if metadata.get(key) != expected[key]:
-            raise PolicyInvalid(
-                f"{path}: its {key} is {metadata.get(key)}, the configuration's {expected[key]}; "
-                "use the configuration it was learned with"
-            )
-    missing = [task for task in config.tasks if task not in policies]
-    if missing:
-        raise PolicyInvalid(f"{path}: no policy for {', '.join(missing)}; learn those tasks first")
-    size = observation_layout(config).size
-    for task, policy in policies.items():
-        if policy.observation_size != size:
-            raise PolicyInvalid(
-                f"{path}: task {task!r} wants {policy.observation_size} numbers, the observation "
-                f"has {size}"
-            )
-    return policies
+    def __init__(
+        self,
+        folder: Path,
+        plan: Plan,
+        policies: dict[str, NumpyPolicy],
+        progress: Callable[[str, float], None] | None,
+        tables: int,
+    ) -> None:
+        self._report, self._plan, self._policies = folder / "report", plan, policies
+        self._progress, self._all = progress, tables * plan.episodes
+        self._done = 0
+        self.videos: list[Path] = []
 
+    def table(self, config: Config) -> dict[str, dict[str, Any]]:
+        """Every task on one terrain."""
+        return {task: self._task(config, task) for task in config.tasks}
 
-def place_at_edge(rig: Rig, config: Config, task: str, rng: np.random.Generator) -> None:
-    """Put a fresh twin down so that the task leads across the workspace, at a random heading."""
-    yaw = float(rng.uniform(-math.pi, math.pi))
-    across = wrap_to_pi(yaw + TASKS[task].heading_rad)
-    reach = 0.0 if TASKS[task].turns else 0.9
-    w = config.workspace
-    from sim.twin import START_HEIGHT_M, PyBulletRobot
+    def _task(self, config: Config, task: str) -> dict[str, Any]:
+        outs = []
+        for number in range(self._plan.episodes):
+            if self._progress is not None:
+                self._progress(f"{config.terrain.name}: {task}", self._done / self._all)
+            outs.append(self._roll_out(config, task, number))
+            self._done += 1
+        if self._plan.film and self._plan.episodes:
+            facts = {"task": task, "terrain": config.terrain.name}
+            save_gait(self._report / "gait" / f"{task}.safetensors", outs[0].record, facts)
+        return summary(outs)
 
-    twin = rig.robot
-    if not isinstance(twin, PyBulletRobot):
-        raise RobotError("only the twin can be placed; put the robot down by hand")
-    place = [
-        -reach * min(w.half_length_m, w.half_width_m) * math.cos(across),
-        -reach * min(w.half_length_m, w.half_width_m) * math.sin(across),
-        START_HEIGHT_M + 0.03,
-    ]
-    twin.place(np.array(place), quaternion(0.0, 0.0, yaw), None)
+    def _roll_out(self, config: Config, task: str, number: int) -> RollOut:
+        watchers: list[Watcher] = []
 
+        def tell(step: Step) -> None:
+            for watcher in watchers:
+                watcher(step)
 
-def _roll_out(
-    config: Config,
-    task: str,
-    policy: NumpyPolicy,
-    number: int,
-    seconds: float,
-    frames: Path | None,
-) -> RollOut:
-    seed = SEED_OFFSET + config.run.seed + number
-    rig = make_twin(config, seed)
-    try:
-        place_at_edge(rig, config, task, np.random.default_rng([seed, 3]))
-        actuator = Actuator(rig, config)
-        if not Resetter(config, rig, actuator).stand_up().ok:
-            raise RobotError(f"evaluation of {task!r}: the twin can't stand up on this terrain")
-        observer = Observer(observation_layout(config), rig.robot.body)
-        episodes = Episodes(config, config.tasks, rig, actuator, observer)
-        strip = _film_strip(rig, frames, task)
-        result = episodes.run(
-            task,
-            lambda observation: policy.act(observation, deterministic=True),
-            on_step=strip or (lambda step: None),
-            length_s=seconds,
-            fenced=False,
-        )
-        if strip is not None:
-            strip.close()
-        return RollOut(result, seconds, rig.clock.period_s)
-    finally:
-        rig.robot.close()
+        def make(rig: Rig, task: str) -> Callable[[Step], None]:
+            if self._plan.film and importlib.util.find_spec("PIL") is not None:
+                frames = self._report / "frames"
+                watchers.append(FilmStrip(rig.robot, frames, task, rig.clock.period_s))
+            if self._plan.video:
+                watchers.append(self._video(rig, config, task))
+            return tell
+
+        plan = self._plan
+        first = make if number == 0 else None
+        policy = self._policies[task]
+        try:
+            out = roll_out(config, task, policy, number, plan.seconds, plan.push_n_s, first)
+        except BaseException:
+            for watcher in watchers:
+                watcher.discard()
+            raise
+        for watcher in watchers:
+            watcher.close()
+        return out
+
+    def _video(self, rig: Rig, config: Config, task: str) -> Watcher:
+        several = len(self._plan.terrains) > 1
+        name = f"{task}-{config.terrain.name}.mp4" if several else f"{task}.mp4"
+        self.videos.append(self._report / name)
+        return RollOutFilm(rig.robot, self._report / name, rig.clock.period_s)
 
 
-def _film_strip(rig: Rig, frames: Path | None, task: str) -> FilmStrip | None:
-    """The camera of a roll-out; None if nobody asked, or nothing can write pictures."""
-    if frames is None or importlib.util.find_spec("PIL") is None:
-        return None
-    return FilmStrip(rig.robot, frames, task, rig.clock.period_s)
-
-
-def _summary(outs: list[RollOut]) -> dict[str, Any]:
-    def mean(values: list[float]) -> float:
-        return float(np.mean(values))
-
+def summary(outs: Sequence[RollOut]) -> dict[str, Any]:
+    """Means, 95 % intervals and counts of the roll-outs of one task."""
+    rng = np.random.default_rng(0)
+    means: dict[str, float | None] = {}
+    intervals: dict[str, Interval | None] = {}
+    for name, measure in _MEASURES.items():
+        values = [value for value in map(measure, outs) if value is not None]
+        means[name] = float(np.mean(values)) if values else None
+        intervals[name] = mean_interval(values, rng)
+    falls = sum(out.fell for out in outs)
+    intervals["fall_rate"] = proportion_interval(falls, len(outs))
     return {
-        "speed_m_s": mean([out.result.speed_m_s * out.share for out in outs]),
-        "straight_speed_m_s": mean([out.straight_speed_m_s for out in outs]),
-        "turn_rate_rad_s": mean([out.result.turn_rate_rad_s * out.share for out in outs]),
-        "drift_m": mean([out.drift_m for out in outs]),
-        "falls": sum(out.result.ended == "fall" for out in outs),
+        **means,
+        "falls": falls,
+        "exits": sum(out.left_workspace for out in outs),
         "episodes": len(outs),
+        "pushes": sum(out.pushes for out in outs),
         "mean_costs": np.mean([out.result.mean_costs for out in outs], axis=0).tolist(),
+        "interval95": intervals,
     }

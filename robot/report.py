@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from robot.config import config_to_yaml
 from robot.report_data import RunData
 from robot.report_figures import FIGURES
+from robot.report_gait import gait_rows
 from robot.report_style import STYLE
 from robot.run import RunFolder
 from robot.view import clock_text
@@ -72,6 +73,7 @@ def write_report(run: RunFolder) -> Path:
             headline=headline(data),
             tasks=_task_rows(data),
             figures=figures,
+            gaits=gait_rows(data),
             strips={
                 task: [_inline(path, "png") for path in paths]
                 for task, paths in film_strips(folder / "frames").items()

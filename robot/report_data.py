@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robot.config import Config
+from robot.gait_record import GaitRecord, GaitRecordInvalid, load_gait
 from robot.journal import FLAG_START, PHASE_EPISODE, RECORD, JournalError, read_journal
 from robot.run import RunError, RunFolder
 
@@ -36,6 +37,7 @@ class RunData:
         metrics: the lines of metrics.jsonl.
         records: the journal's records of steps in episodes; empty when there is no journal.
         notes: what a reader should know about the data itself.
+        gaits: per task what legs and motors did in a roll-out of `robot eval`, if it left any.
     """
 
     path: Path
@@ -47,6 +49,7 @@ class RunData:
     metrics: list[dict[str, Any]]
     records: npt.NDArray[Any]
     notes: list[str] = field(default_factory=list)
+    gaits: dict[str, GaitRecord] = field(default_factory=dict)
 
     @classmethod
     def read(cls, run: RunFolder) -> RunData:
@@ -78,6 +81,7 @@ class RunData:
             metrics=metrics,
             records=records,
             notes=notes,
+            gaits=_gaits(run, notes),
         )
 
     def of_task(self, task: str) -> list[dict[str, Any]]:
@@ -128,6 +132,18 @@ def _records(run: RunFolder) -> tuple[npt.NDArray[Any], str]:
     r = data.records
     steps = r[(r["phase"] == PHASE_EPISODE) & ((r["flags"] & FLAG_START) == 0)]
     return steps, note if data.skipped_bytes else ""
+
+
+def _gaits(run: RunFolder, notes: list[str]) -> dict[str, GaitRecord]:
+    found: dict[str, GaitRecord] = {}
+    for task in run.config.tasks:
+        path = run.path / "report" / "gait" / f"{task}.safetensors"
+        if path.is_file():
+            try:
+                found[task], _ = load_gait(path)
+            except GaitRecordInvalid as error:
+                notes.append(f"No gait of {task}: {error}")
+    return found
 
 
 def _provenance(path: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from robot.report_data import (
     running_mean,
     series,
 )
+from robot.report_gait import footfalls, toe_paths_of_tasks, torques_and_power
 from robot.report_steps import actions_and_torques, attitude
 from robot.report_style import (
     CONSTRAINT_LINE,
@@ -308,5 +309,25 @@ FIGURES: dict[str, tuple[str, Callable[[RunData], Figure | None], str]] = {
         actions_and_torques,
         "How often each value occurred; a heap at the ends of the action range means that the "
         "policy pushes against it.",
+    ),
+    "footfalls": (
+        "Footfalls",
+        footfalls,
+        "Bars are feet on the ground, in a deterministic roll-out after the gait has settled "
+        "(Hildebrand diagram). A stride begins when a foot touches down; chatter below 30 ms is "
+        "taken out.",
+    ),
+    "toe_paths": (
+        "Toe paths",
+        toe_paths_of_tasks,
+        "Paths of the toes in the body frame, seen from the right, head to the right; crosses are "
+        "the hips. From the measured motor angles by the five-bar kinematics, a rigid leg assumed.",
+    ),
+    "torques_and_power": (
+        "Torque and power",
+        torques_and_power,
+        "Left: what heats the motors; above the dashed line a motor overheats if it lasts. Right: "
+        "electrical power of all motors over a stride of the front left leg, mean and standard "
+        "deviation; what braking motors feed back is not counted.",
     ),
 }

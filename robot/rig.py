@@ -41,8 +41,13 @@ class Rig:
     clock: Clock
 
 
-def make_twin(config: Config, seed: int) -> Rig:
+def make_twin(config: Config, seed: int, window: bool = False) -> Rig:
     """The PyBullet twin in lockstep, placed once: upright in the middle of the workspace.
+
+    Args:
+        config: terrain, physics, body and rate.
+        seed: of the sensor noise.
+        window: show it in PyBullet's window, which needs a display.
 
     Raises:
         ImportError: PyBullet is not installed.
@@ -57,6 +62,7 @@ def make_twin(config: Config, seed: int) -> Rig:
         TwinSettings(**config.sim.model_dump()),
         config.robot.to_body(),
         seed,
+        window,
     )
     return Rig(twin, twin, TwinClock(twin, config.control.rate_hz))
 

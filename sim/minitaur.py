@@ -227,3 +227,14 @@ class Minitaur:
                     state[0], state[1], point, [0, 0, 0, 1]
                 )
         return feet
+
+    def knee_positions(self) -> FloatArray:
+        """(8, 3) m, world: where cranks and shanks meet, in the order of the motors."""
+        return np.array(
+            [
+                pybullet.getLinkState(
+                    self.id, knee, computeForwardKinematics=True, physicsClientId=self._client
+                )[4]
+                for knee in self.knees
+            ]
+        )

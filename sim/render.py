@@ -1,24 +1,29 @@
 # SPDX-License-Identifier: MIT
 """Pictures of the twin without a window or a graphics card, by PyBullet's software renderer.
 
-A `Camera` keeps a stage of its own: a second PyBullet world with a painted ground and a puppet of
-the robot, which takes the twin's posture for every picture. The twin's world is only read, so that
-a filmed run moves exactly as one that nobody looks at.
+A `Stage` is a second PyBullet world with a painted ground and a puppet of the robot. The puppet
+takes the twin's posture for every picture (`Camera`), or one from a journal. The twin's world is
+only read, so that a filmed run moves exactly as one that nobody looks at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pybullet
 
+from hardware.body import Body
+from hardware.rotation import rotate
 from sim.minitaur import Minitaur
 from sim.terrain import Terrain, slot_lines, surface_height
 from sim.twin import PyBulletRobot
 
+FloatArray = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
 Quad = tuple[float, ...]  # x0, x1, y0, y1 and the heights of the four corners, m
 
@@ -38,6 +43,123 @@ _TARGET_Z_M = 0.14
 _FIELD_OF_VIEW_DEG = 50.0
 _NEAR_M, _FAR_M = 0.05, 20.0
 _LIGHT = (1.0, 1.5, 3.0)
+_INK = (0.08, 0.09, 0.12)
+_LINE_M = 0.05
+# Of the URDF's trunk, from its middle.
+_TRUNK_CORNERS_M = [(x, y, z) for x in (-0.25, 0.25) for y in (-0.1, 0.1) for z in (-0.04, 0.04)]
+
+
+class Stage:
+    """A painted ground with a puppet of the robot on it, and a camera that follows the puppet.
+
+    Args:
+        terrain: of the ground.
+        body: of the puppet.
+        width: of a picture, pixels.
+        height: of a picture, pixels.
+        window: show it in PyBullet's window; needs a display.
+
+    Raises:
+        pybullet.error: there is no display for the window.
+    """
+
+    def __init__(
+        self,
+        terrain: Terrain,
+        body: Body,
+        width: int = 640,
+        height: int = 480,
+        window: bool = False,
+    ) -> None:
+        self._terrain = terrain
+        self._size = (width, height)
+        self._client: int = pybullet.connect(pybullet.GUI if window else pybullet.DIRECT)
+        if window:
+            tidy_window(self._client)
+        self._puppet = Minitaur(self._client, body)
+        paint_ground(terrain, self._client)
+        self._place_m = np.zeros(3)
+        self._texts: dict[int, int] = {}
+        self._projection = pybullet.computeProjectionMatrixFOV(
+            _FIELD_OF_VIEW_DEG, width / height, _NEAR_M, _FAR_M
+        )
+
+    def copy(self, robot: PyBulletRobot) -> None:
+        """Give the puppet a twin's posture and place."""
+        stage = self._client
+        place = pybullet.getBasePositionAndOrientation(
+            robot.quadruped, physicsClientId=robot.client
+        )
+        pybullet.resetBasePositionAndOrientation(self._puppet.id, *place, physicsClientId=stage)
+        for joint in (*robot.model.motors, *robot.model.knees):
+            angle = pybullet.getJointState(robot.quadruped, joint, physicsClientId=robot.client)[0]
+            pybullet.resetJointState(self._puppet.id, joint, angle, physicsClientId=stage)
+        self._place_m = robot.true_state().position_m
+
+    def put(
+        self, x_m: float, y_m: float, quaternion_xyzw: FloatArray, motor_rad: FloatArray
+    ) -> None:
+        """Stand the puppet on the ground: nobody knows how high it was; its lowest point touches.
+
+        Args:
+            x_m: of the trunk, world frame.
+            y_m: of the trunk, world frame.
+            quaternion_xyzw: (4,) attitude of the trunk.
+            motor_rad: (8,) motor angles.
+        """
+        self._puppet.reset_legs(motor_rad)
+        self._puppet.place(np.array([x_m, y_m, 0.0]), quaternion_xyzw)
+        # Links follow their parents only when somebody asks for kinematics.
+        points = np.concatenate(
+            [
+                self._puppet.foot_positions().reshape(-1, 3),
+                self._puppet.knee_positions(),
+                [rotate(quaternion_xyzw, corner) for corner in _TRUNK_CORNERS_M],
+            ]
+        )
+        ground_m = surface_height(self._terrain, x_m, y_m)
+        self._place_m = np.array([x_m, y_m, ground_m - float(points[:, 2].min())])
+        self._puppet.place(self._place_m, quaternion_xyzw)
+
+    def shot(self) -> Picture:
+        """(height, width, 3) uint8, RGB: the puppet as it stands now."""
+        target = np.array([*self._place_m[:2], _TARGET_Z_M])
+        view = pybullet.computeViewMatrix(target + _EYE_M, target, [0.0, 0.0, 1.0])
+        width, height = self._size
+        _, _, pixels, _, _ = pybullet.getCameraImage(
+            width,
+            height,
+            view,
+            self._projection,
+            lightDirection=_LIGHT,
+            shadow=1,
+            renderer=pybullet.ER_TINY_RENDERER,
+            flags=pybullet.ER_NO_SEGMENTATION_MASK,
+            physicsClientId=self._client,
+        )
+        rgba = np.asarray(pixels, dtype=np.uint8).reshape(height, width, 4)
+        return np.ascontiguousarray(rgba[:, :, :3])
+
+    def follow(self) -> None:
+        """Turn the window's camera to the puppet."""
+        follow_in_window(self._client, self._place_m)
+
+    def write(self, lines: Sequence[str]) -> None:
+        """Write lines over the puppet, in the window; they replace those before."""
+        x, y, z = (float(value) for value in self._place_m)
+        for number, line in enumerate(lines):
+            place = [x, y, z + 0.1 + _LINE_M * (len(lines) - number)]
+            old = {"replaceItemUniqueId": self._texts[number]} if number in self._texts else {}
+            self._texts[number] = pybullet.addUserDebugText(
+                line, place, _INK, 1.2, physicsClientId=self._client, **old
+            )
+
+    def close(self) -> None:
+        """Take the stage down; safe to call twice."""
+        if self._client >= 0:
+            with contextlib.suppress(pybullet.error):  # its window was closed
+                pybullet.disconnect(physicsClientId=self._client)
+            self._client = -1
 
 
 class Camera:
@@ -51,50 +173,41 @@ class Camera:
 
     def __init__(self, robot: PyBulletRobot, width: int = 640, height: int = 480) -> None:
         self._robot = robot
-        self._size = (width, height)
-        self._stage: int = pybullet.connect(pybullet.DIRECT)
-        self._puppet = Minitaur(self._stage, robot.body)
-        paint_ground(robot.terrain, self._stage)
-        self._projection = pybullet.computeProjectionMatrixFOV(
-            _FIELD_OF_VIEW_DEG, width / height, _NEAR_M, _FAR_M
-        )
+        self._stage = Stage(robot.terrain, robot.body, width, height)
 
     def shot(self) -> Picture:
         """(height, width, 3) uint8, RGB: the twin as it stands now."""
-        self._pose_puppet()
-        x, y, _ = self._robot.true_state().position_m
-        target = np.array([x, y, _TARGET_Z_M])
-        view = pybullet.computeViewMatrix(target + _EYE_M, target, [0.0, 0.0, 1.0])
-        width, height = self._size
-        _, _, pixels, _, _ = pybullet.getCameraImage(
-            width,
-            height,
-            view,
-            self._projection,
-            lightDirection=_LIGHT,
-            shadow=1,
-            renderer=pybullet.ER_TINY_RENDERER,
-            flags=pybullet.ER_NO_SEGMENTATION_MASK,
-            physicsClientId=self._stage,
-        )
-        rgba = np.asarray(pixels, dtype=np.uint8).reshape(height, width, 4)
-        return np.ascontiguousarray(rgba[:, :, :3])
+        self._stage.copy(self._robot)
+        return self._stage.shot()
 
     def close(self) -> None:
         """Take the stage down; safe to call twice. The twin stays."""
-        if self._stage >= 0:
-            pybullet.disconnect(physicsClientId=self._stage)
-            self._stage = -1
+        self._stage.close()
 
-    def _pose_puppet(self) -> None:
-        robot, stage = self._robot, self._stage
-        place = pybullet.getBasePositionAndOrientation(
-            robot.quadruped, physicsClientId=robot.client
-        )
-        pybullet.resetBasePositionAndOrientation(self._puppet.id, *place, physicsClientId=stage)
-        for joint in (*robot.model.motors, *robot.model.knees):
-            angle = pybullet.getJointState(robot.quadruped, joint, physicsClientId=robot.client)[0]
-            pybullet.resetJointState(self._puppet.id, joint, angle, physicsClientId=stage)
+
+def tidy_window(client: int) -> None:
+    """Leave nothing but the scene in PyBullet's window; its panels cost time, too."""
+    for part in (
+        pybullet.COV_ENABLE_GUI,
+        pybullet.COV_ENABLE_KEYBOARD_SHORTCUTS,
+        pybullet.COV_ENABLE_RGB_BUFFER_PREVIEW,
+        pybullet.COV_ENABLE_DEPTH_BUFFER_PREVIEW,
+        pybullet.COV_ENABLE_SEGMENTATION_MARK_PREVIEW,
+    ):
+        pybullet.configureDebugVisualizer(part, 0, physicsClientId=client)
+
+
+def follow_in_window(client: int, place_m: FloatArray) -> None:
+    """Point the window's camera at a place, from where pictures are taken too."""
+    x, y, z = (float(value) for value in _EYE_M)
+    pybullet.resetDebugVisualizerCamera(
+        cameraDistance=float(np.linalg.norm(_EYE_M)),
+        # PyBullet's yaw is that of the view's right side: 0 looks along y.
+        cameraYaw=math.degrees(math.atan2(y, x)) + 90.0,
+        cameraPitch=-math.degrees(math.asin(z / float(np.linalg.norm(_EYE_M)))),
+        cameraTargetPosition=[float(place_m[0]), float(place_m[1]), _TARGET_Z_M],
+        physicsClientId=client,
+    )
 
 
 def paint_ground(terrain: Terrain, client: int) -> None:

@@ -9,6 +9,7 @@ only: `place` works before the first physics step and never after.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -141,6 +142,7 @@ class PyBulletRobot:
         self._target_rad: list[float] = []
         self._duty_source: DutySource | None = None
         self._torque_nm: list[float] = list(_LIMP)
+        self._current_a: list[float] = list(_LIMP)
         self._command_until_s = 0.0
         self._stopping_until_s: float | None = None
         try:
@@ -221,7 +223,8 @@ class PyBulletRobot:
     def close(self) -> None:
         """End the simulation; safe to call twice."""
         if self._client >= 0:
-            pybullet.disconnect(physicsClientId=self._client)
+            with contextlib.suppress(pybullet.error):  # its window was closed
+                pybullet.disconnect(physicsClientId=self._client)
             self._client = -1
 
     # -- what only a twin has ------------------------------------------------------------------
@@ -256,6 +259,11 @@ class PyBulletRobot:
         """(8,) torque that the motors really gave in the last physics step."""
         return np.array(self._torque_nm)
 
+    @property
+    def motor_current_a(self) -> FloatArray:
+        """(8,) magnitude of the current in each motor in the last physics step."""
+        return np.array(self._current_a)
+
     def place(
         self, position_m: FloatArray, quaternion_xyzw: FloatArray, motor_rad: FloatArray | None
     ) -> None:
@@ -281,6 +289,7 @@ class PyBulletRobot:
         squared_a2 = [0.0] * N_MOTORS
         for _ in range(steps):
             reported_nm, current_a = self._motor_step()
+            self._current_a = current_a
             squared_a2 = [total + a * a for total, a in zip(squared_a2, current_a, strict=True)]
             self._model.apply_torques(self._torque_nm)
             pybullet.stepSimulation(physicsClientId=self._client)

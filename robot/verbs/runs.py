@@ -1,56 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""The verbs that look at what a run has left: eval, report, export."""
+"""The verbs that turn what a run has left into files for people and programs: report, export."""
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from robot.command_line import (
-    JsonOption,
     RunArgument,
-    TerrainOption,
     bad_input,
     fail,
     failures,
-    print_table,
-    require_twin,
 )
-
-
-def evaluate(
-    run: RunArgument,
-    as_json: JsonOption = False,
-    episodes: Annotated[int, typer.Option(min=1, max=10_000, help="Roll-outs per task.")] = 5,
-    terrain: TerrainOption = None,
-    seconds: Annotated[
-        float, typer.Option(min=0.5, max=3600.0, help="Length of a roll-out.")
-    ] = 10.0,
-) -> None:
-    """Measure the learned gaits: deterministic roll-outs of every task in the twin."""
-    with bad_input():
-        if math.isnan(seconds):  # passes every range check
-            fail("--seconds: write a number")
-        from robot.run import RunFolder
-
-        RunFolder.open(run)
-        require_twin()
-        from learning.policy import PolicyInvalid
-        from robot.evaluate import evaluate as measure
-
-        with failures():
-            try:
-                result = measure(run, terrain, episodes, seconds, film=terrain is None)
-            except PolicyInvalid as error:
-                fail(str(error))
-    if as_json:
-        typer.echo(json.dumps(result))
-    else:
-        print_table(result.get("tasks", {}))
 
 
 def report(run: RunArgument) -> None:

@@ -38,16 +38,16 @@ def calls(monkeypatch):
             raise seen["raise"]
         return seen["summary"]
 
-    def evaluate(run, terrain, episodes, seconds, film):
-        seen.update(run=run, terrain=terrain, episodes=episodes, seconds=seconds, film=film)
+    def evaluate(run, plan, progress):
+        seen.update(run=run, plan=plan)
         if seen["raise"] is not None:
             raise seen["raise"]
-        return {"tasks": SUMMARY["tasks"]}
+        return seen.get("answer", {"tasks": SUMMARY["tasks"]})
 
-    for name, function in (("robot.loop", learn), ("robot.evaluate", evaluate)):
-        module = ModuleType(name)
-        setattr(module, function.__name__, function)
-        monkeypatch.setitem(sys.modules, name, module)
+    module = ModuleType("robot.loop")
+    module.learn = learn
+    monkeypatch.setitem(sys.modules, "robot.loop", module)
+    monkeypatch.setattr("robot.evaluate.evaluate", evaluate)
     return seen
 
 
@@ -228,13 +228,36 @@ def test_eval_hands_over_and_prints(calls, tmp_path):
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout) == {"tasks": SUMMARY["tasks"]}
     assert calls["run"] == run.path
-    assert (calls["terrain"], calls["episodes"], calls["seconds"]) == ("flat", 3, 2.0)
+    plan = calls["plan"]
+    assert (plan.terrains, plan.episodes, plan.seconds) == (["flat"], 3, 2.0)
+    assert not plan.film  # the report shows the terrain that was learned on
     lines = invoke("eval", run.path).stdout.splitlines()
     assert lines[0].split() == ["task", "episodes", "speed_m_s"]
     assert lines[1].split() == ["forward", "3", "0.250"]
+    assert calls["plan"].film
 
 
-@pytest.mark.parametrize("arguments", [["--episodes", "0"], ["--seconds", "nan"]])
+def test_eval_prints_intervals_and_a_table_per_terrain(calls, tmp_path):
+    task = {
+        **{"speed_m_s": 0.4, "turn_rate_rad_s": 0.01, "cost_of_transport": None, "falls": 1},
+        **{"exits": 0, "episodes": 5, "interval95": {"speed_m_s": [0.35, 0.45]}},
+    }
+    tables = {"flat": {"forward": task}, "mattress": {"forward": {**task, "falls": 3}}}
+    calls["answer"] = {"learned_on": "flat", "terrains": tables, "tasks": tables["flat"]}
+    run = make_fake_run(tmp_path / "run", episodes=1)
+    text = invoke("eval", run.path, "--terrain", "flat, mattress", "--push", 2).stdout
+    assert calls["plan"].terrains == ["flat", "mattress"]
+    assert calls["plan"].push_n_s == 2.0
+    assert "flat (learned here)\n" in text
+    assert "\nmattress\n" in text
+    assert "0.400 [0.350, 0.450]" in text
+    assert text.splitlines()[2].split()[-1] == "-"
+    assert "95 % interval" in text
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--episodes", "0"], ["--seconds", "nan"], ["--push", "nan"]]
+)
 def test_eval_refuses_what_it_cannot_do(calls, tmp_path, arguments):
     run = make_fake_run(tmp_path / "run", episodes=1)
     assert arguments[0] in refused("eval", run.path, *arguments)
@@ -289,7 +312,16 @@ def test_config_show_tells_origins():
 
 def test_version_and_help():
     assert invoke("--version").stdout.startswith("walkhome 0.")
-    for arguments in ([], ["learn"], ["eval"], ["report"], ["config"], ["config", "show"]):
+    for arguments in (
+        [],
+        ["learn"],
+        ["eval"],
+        ["replay"],
+        ["teleop"],
+        ["report"],
+        ["config"],
+        ["config", "show"],
+    ):
         for flag in ("-h", "--help"):
             result = invoke(*arguments, flag)
             assert result.exit_code == 0
@@ -303,7 +335,7 @@ def test_help_loads_nothing_heavy():
         "heavy = {'torch', 'scipy', 'pybullet', 'numpy', 'matplotlib', 'rich.live', 'yaml'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )
-    for arguments in (["--help"], ["learn", "--help"]):
+    for arguments in (["--help"], ["learn", "--help"], ["teleop", "--help"]):
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
         )

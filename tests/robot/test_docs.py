@@ -2,14 +2,18 @@
 """What the documents show works as shown."""
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
+from typer.testing import CliRunner
 
+from robot.cli import app
 from robot.journal import RECORD, read_journal
 from robot.journal_writer import JournalWriter
 
-DOCS = Path(__file__).parents[2] / "docs"
+REPOSITORY = Path(__file__).parents[2]
+DOCS = REPOSITORY / "docs"
 
 
 def test_the_example_reads_a_journal_with_numpy_alone(tmp_path, monkeypatch):
@@ -29,3 +33,20 @@ def test_the_example_reads_a_journal_with_numpy_alone(tmp_path, monkeypatch):
     known = read_journal(folder).records
     for name in RECORD.names:
         np.testing.assert_array_equal(names["records"][name], known[name])
+
+
+def test_every_command_that_is_shown_has_the_options_that_are_shown():
+    seen = 0
+    for path in (REPOSITORY / "README.md", *DOCS.glob("*.md")):
+        for block in re.findall(r"```\n(.*?)```", path.read_text(), re.S):
+            for line in block.splitlines():
+                if not line.startswith("robot "):
+                    continue
+                words = shlex.split(line, comments=True)[1:]
+                verb = words[:2] if words[0] == "config" else words[:1]
+                text = CliRunner().invoke(app, [*verb, "--help"]).stdout
+                options = [word for word in words if word.startswith("--")]
+                assert text.startswith("Usage: "), line
+                assert [option for option in options if option not in text] == [], line
+                seen += 1
+    assert seen > 15

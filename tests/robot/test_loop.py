@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from robot.config import resolve_config
-from robot.evaluate import evaluate
+from robot.evaluate import Plan, evaluate
 from robot.journal import FLAG_FIRST, FLAG_LAST, FLAG_START, PHASE_EPISODE, read_journal
 from robot.loop import learn
 from robot.rig import make_twin
@@ -102,13 +102,13 @@ def test_the_view_saw_the_end(finished):
 
 
 def test_a_run_can_be_evaluated(finished):
-    answer = evaluate(finished.folder, episodes=1, seconds=1.0)
+    answer = evaluate(finished.folder, Plan(episodes=1, seconds=1.0))
     assert set(answer["tasks"]) == {"forward", "backward"}
     assert answer["tasks"]["forward"]["episodes"] == 1
 
 
 def test_evaluation_leaves_a_film_strip(finished):
-    evaluate(finished.folder, episodes=1, seconds=3.0, film=True)
+    evaluate(finished.folder, Plan(episodes=1, seconds=3.0, film=True))
     frames = sorted((finished.folder / "report" / "frames").glob("*.png"))
     # A policy that learned for seconds may fall before the camera has taken all of its pictures.
     assert frames or not any(task["speed_m_s"] for task in finished.summary["tasks"].values())

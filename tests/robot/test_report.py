@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 from fake_run import STEPS, make_fake_run
 
+from hardware.body import LEG_NAMES
 from robot.config import resolve_config
+from robot.gait_record import GaitRecord, save_gait
 from robot.report import headline, write_report
 from robot.report_data import RunData, progress_of, running_mean
 from robot.report_figures import FIGURES
+from robot.report_gait import LEG_COLOUR
 from robot.report_style import PHASE_COLOUR, TASK_COLOUR, TASK_MARKER
 from robot.run import RunError, RunFolder
 
@@ -45,13 +48,24 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     tasks = ("forward", "backward", "left", "right")
-    return make_fake_run(tmp_path_factory.mktemp("runs") / "a<b>", tasks=tasks, episodes=24)
+    made = make_fake_run(tmp_path_factory.mktemp("runs") / "a<b>", tasks=tasks, episodes=24)
+    for task, phases in zip(tasks, ((0, 0.5, 0.5, 0), (0, 0, 0.5, 0.5)) * 2, strict=True):
+        save_gait(made.path / "report" / "gait" / f"{task}.safetensors", gait(phases), {})
+    return made
+
+
+def gait(phases):
+    """Five seconds of two strides per second, at a duty factor of a half."""
+    time_s = np.arange(2500) * 0.002
+    share = np.stack([(2 * time_s - phase) % 1.0 for phase in phases], axis=1)
+    angle = 2.0 + 0.3 * np.sin(2 * np.pi * np.repeat(share, 2, axis=1))
+    return GaitRecord(time_s, 20.0 * (share < 0.5), angle, angle, angle - 2.0, 20.0 * angle)
 
 
 @pytest.fixture(scope="module")
 def page(run):
     frames = run.path / "report" / "frames"
-    frames.mkdir(parents=True)
+    frames.mkdir()
     for number in range(20):
         (frames / f"forward-{number:02d}.png").write_bytes(PNG)
     path = write_report(RunFolder.open(run.path))
@@ -91,6 +105,19 @@ def test_the_page_tells_the_figures(page, run):
     assert "mattress, seed 0" in page.text
     assert "+0.290" in page.text
     assert re.search(r"robot learn", page.text)
+
+
+def test_the_page_tells_the_gaits(page):
+    for text in ("trot", "pace", "2.00", "8.0", "0.50 ± 0.00"):
+        assert text in page.text
+
+
+def test_a_damaged_gait_record_is_told_and_left_out(tmp_path, few_figures):
+    run = make_fake_run(tmp_path / "r", episodes=2)
+    path = run.path / "report" / "gait" / "forward.safetensors"
+    save_gait(path, gait((0, 0, 0, 0)), {})
+    path.write_bytes(path.read_bytes()[:999])
+    assert "No gait of forward" in Page(write_report(run).read_text()).text
 
 
 def test_names_are_not_markup(run):
@@ -242,8 +269,15 @@ def lab(rgb):
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
 
+PALETTES = {
+    "tasks": TASK_COLOUR,
+    "phases": PHASE_COLOUR,
+    "legs": dict(zip(LEG_NAMES, LEG_COLOUR, strict=True)),
+}
+
+
 @pytest.mark.parametrize("eyes", DEFICIENCIES)
-@pytest.mark.parametrize("palette", [TASK_COLOUR, PHASE_COLOUR], ids=["tasks", "phases"])
+@pytest.mark.parametrize("palette", PALETTES.values(), ids=PALETTES)
 def test_colours_are_told_apart_by_everyone(palette, eyes):
     seen = {name: lab(DEFICIENCIES[eyes] @ linear(c)) for name, c in palette.items()}
     for a, b in combinations(seen, 2):

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""Which key, stick or button means what: configs/teleop.yaml, and a file of yours on top."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+
+from robot.config_schema import Section
+from robot.teleop.orders import TeleopError
+from robot.yaml_loader import YamlError, load_yaml
+
+# SDL's own order of them.
+AXES = ("leftx", "lefty", "rightx", "righty", "lefttrigger", "righttrigger")
+BUTTONS = (
+    *("a", "b", "x", "y", "back", "guide", "start", "leftstick", "rightstick"),
+    *("leftshoulder", "rightshoulder", "dpad_up", "dpad_down", "dpad_left", "dpad_right"),
+)
+
+Stick = Literal["leftx", "lefty", "rightx", "righty"]
+Trigger = Literal["lefttrigger", "righttrigger"]
+Button = Literal[
+    "a",
+    "b",
+    "x",
+    "y",
+    "back",
+    "guide",
+    "start",
+    "leftstick",
+    "rightstick",
+    "leftshoulder",
+    "rightshoulder",
+    "dpad_up",
+    "dpad_down",
+    "dpad_left",
+    "dpad_right",
+]
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Key = Annotated[str, Field(pattern=r"^(?:[!-~]|up|down|left|right|space)$")]
+Keys = Annotated[tuple[Key, ...], Field(min_length=1), BeforeValidator(_as_tuple)]
+Silence = Annotated[float, Field(ge=0.1, le=5.0)]
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+class ScaleConfig(Section):
+    """How far the stride can be turned down."""
+
+    least: Annotated[float, Field(gt=0.0, le=1.0)] = 0.6
+    most: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    step: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+
+    @model_validator(mode="after")
+    def _in_order(self) -> ScaleConfig:
+        if self.least > self.most:
+            raise ValueError(f"least is above most ({self.most:g}): lower it")
+        return self
+
+    def moved(self, scale: float, steps: int) -> float:
+        """A scale some steps up or down, within its range."""
+        return min(self.most, max(self.least, round(scale + steps * self.step, 6)))
+
+
+class GamepadConfig(Section):
+    """Names as in SDL's mapping."""
+
+    walk_axis: Stick = "lefty"
+    turn_axis: Stick = "rightx"
+    dead_zone: Share = 0.35
+    dead_man: Trigger = "righttrigger"
+    held_above: Share = 0.4
+    settle: Button = "b"
+    cut: Annotated[tuple[Button, Button], BeforeValidator(_as_tuple)] = (
+        "leftshoulder",
+        "rightshoulder",
+    )
+    faster: Button = "dpad_up"
+    slower: Button = "dpad_down"
+    silent_s: Silence = 0.5
+    trust_wired: bool = True
+
+    @model_validator(mode="after")
+    def _distinct(self) -> GamepadConfig:
+        buttons = (self.settle, *self.cut, self.faster, self.slower)
+        if len(set(buttons)) < len(buttons):
+            raise ValueError("a button has two meanings: give each its own")
+        if self.walk_axis == self.turn_axis:
+            raise ValueError("walk_axis and turn_axis are the same: give each its own")
+        return self
+
+
+class KeyboardConfig(Section):
+    """Single characters, arrow keys or `space`."""
+
+    forward: Keys = ("w", "up")
+    backward: Keys = ("s", "down")
+    left: Keys = ("a", "left")
+    right: Keys = ("d", "right")
+    stand: Keys = ("h",)
+    settle: Keys = ("space",)
+    cut: Keys = ("x",)
+    faster: Keys = ("+",)
+    slower: Keys = ("-",)
+    quit: Keys = ("q",)
+    silent_s: Silence = 0.5
+    first_repeat_s: Silence = 0.8
+
+    @model_validator(mode="after")
+    def _distinct(self) -> KeyboardConfig:
+        keys = [key for meaning in self.meanings() for key in getattr(self, meaning)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise ValueError(f"the key {key!r} has two meanings: give each its own")
+        return self
+
+    @staticmethod
+    def meanings() -> tuple[str, ...]:
+        """What keys can mean."""
+        fields = KeyboardConfig.model_fields
+        return tuple(name for name, field in fields.items() if field.annotation is not float)
+
+
+class TeleopConfig(Section):
+    """Everything about driving."""
+
+    blend_s: Annotated[float, Field(gt=0.0, le=0.5)] = 0.5
+    scale: ScaleConfig = ScaleConfig()
+    gamepad: GamepadConfig = GamepadConfig()
+    keyboard: KeyboardConfig = KeyboardConfig()
+
+
+def read_bindings(path: Path | None = None) -> TeleopConfig:
+    """The shipped bindings, with those of a file on top.
+
+    Raises:
+        TeleopError: something in it can't be used; one line that says where.
+    """
+    shipped = files("configs").joinpath("teleop.yaml").read_text(encoding="utf-8")
+    tree: dict[str, Any] = _load(shipped, "configs/teleop.yaml")
+    source = "configs/teleop.yaml"
+    if path is not None:
+        source = str(path)
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise TeleopError(f"{path}: {(error.strerror or 'unreadable').lower()}") from None
+        for section, value in _load(text, source).items():
+            old = tree.get(section)
+            both = isinstance(old, dict) and isinstance(value, dict)
+            tree[section] = {**old, **value} if both else value  # type: ignore[dict-item]
+    try:
+        return TeleopConfig.model_validate(tree)
+    except ValidationError as error:
+        raise TeleopError(f"{source}: {_explain(error)}") from None
+
+
+def _load(text: str | bytes, source: str) -> dict[str, Any]:
+    try:
+        value = load_yaml(text, source)
+    except YamlError as error:
+        raise TeleopError(str(error)) from None
+    if value is not None and not isinstance(value, dict):
+        raise TeleopError(f"{source}: expected sections as `gamepad:`")
+    return value or {}
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(where, list(_keys(TeleopConfig)), n=1)
+        return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if first["type"] == "value_error":
+        return f"{where}: {message}"
+    return f"{where} = {first['input']!r}: {message}"
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    fields: Mapping[str, Any] = model.model_fields
+    for name, field in fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _keys(field.annotation, f"{prefix}{name}.")
+        yield prefix + name

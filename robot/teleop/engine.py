@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: MIT
+"""The engine of teleoperation: orders in, safe commands out, one control period after the other.
+
+    SETTLED      limp, or sitting down. A held dead-man makes it stand up.
+    STANDING_UP  the scripted stand-up, also after a fall.
+    DRIVING      the learned gaits, blended into each other (`robot.teleop.blend`).
+
+Whatever lets go of the dead-man (a thumb, a cable, a terminal) settles the robot at the next
+period, from any state. After a stop button the dead-man must be released before the robot moves
+again. Commands go through the same filter and limits as in learning (`robot.rig.Actuator`).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hardware.robot import RobotState, Stop
+from hardware.rotation import roll_pitch_yaw
+from learning.policy import NumpyPolicy
+from robot.config import Config
+from robot.learning_setup import observation_layout
+from robot.observation import Observer
+from robot.reset import Resetter
+from robot.rig import Actuator, Rig
+from robot.teleop.blend import Blend, mean_action
+from robot.teleop.orders import Order, Source
+from safety.attitude import is_fallen
+
+FloatArray = npt.NDArray[np.float64]
+
+STAND = "stand"
+SIT_DOWN_S = 0.7  # the damped sit of `Stop.SETTLE`, and a little more
+
+
+class Phase(enum.Enum):
+    """What the robot is doing."""
+
+    SETTLED = "settled"
+    STANDING_UP = "standing up"
+    DRIVING = "driving"
+
+
+@dataclass
+class Tally:
+    """What happened, so far.
+
+    Attributes:
+        driven_s: robot time without stand-ups.
+        standing_up_s: robot time of stand-ups.
+        switches: changes from one gait (or standing) to another.
+        falls: while driving.
+        settles: times that it was let down.
+        cuts: times that the torque was cut.
+        needs_help: the stand-up gave up.
+        lost: why the driver is gone; empty while there is one.
+    """
+
+    driven_s: float = 0.0
+    standing_up_s: float = 0.0
+    switches: int = 0
+    falls: int = 0
+    settles: int = 0
+    cuts: int = 0
+    needs_help: bool = False
+    lost: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a screen or a camera may want to know of one period.
+
+    Attributes:
+        phase: of the engine.
+        order: of the driver.
+        doing: the gait that has, or gets, the whole weight.
+        state: the newest measurement.
+        action: (8,) what was asked for; zeros unless driving.
+        filtered: (8,) after the low-pass; zeros unless driving.
+        sent_rad: (8,) motor angles after the limits; None when nothing was sent.
+        tally: so far.
+    """
+
+    phase: Phase
+    order: Order
+    doing: str
+    state: RobotState
+    action: FloatArray
+    filtered: FloatArray
+    sent_rad: FloatArray | None
+    tally: Tally
+
+
+def _ignore(kind: str, fields: Mapping[str, Any]) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who is told what happens; neither may wait.
+
+    Attributes:
+        period: told every control period.
+        event: told what changes: a kind, and its numbers.
+    """
+
+    period: Callable[[Moment], None] = lambda moment: None
+    event: Callable[[str, Mapping[str, Any]], None] = field(default=_ignore)
+
+
+class Teleop:
+    """Drives a rig.
+
+    Args:
+        config: of the run: rate, filter, body, limits.
+        rig: the robot.
+        policies: by task.
+        source: of the orders.
+        blend_s: of a hand-over.
+        listeners: told what happens.
+        stop_requested: asked every period; a signal, for instance.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        rig: Rig,
+        policies: Mapping[str, NumpyPolicy],
+        source: Source,
+        blend_s: float,
+        listeners: Listeners | None = None,
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._config, self._rig, self._policies = config, rig, dict(policies)
+        self._source, self._stop_requested = source, stop_requested
+        self._listeners = listeners or Listeners()
+        self._actuator = Actuator(rig, config)
+        self._observer = Observer(observation_layout(config), rig.robot.body)
+        self._resetter = Resetter(config, rig, self._actuator, self._on_reset, self._let_go)
+        self._period_s = rig.clock.period_s
+        self._blend_s = blend_s
+        self._blend = Blend([STAND, *self._policies], STAND, blend_s, self._period_s)
+        self._phase, self._doing, self._scale = Phase.SETTLED, STAND, 1.0
+        self._order = Order()
+        self._must_release = False
+        self._state = rig.robot.read()
+        self._observation = np.zeros(self._observer.layout.size)
+        self.tally = Tally()
+
+    def run(self) -> Tally:
+        """Until the orders end, or somebody says stop; the robot is settled then.
+
+        Raises:
+            KeyboardInterrupt: somebody insisted; the torque was cut.
+        """
+        how = Stop.SETTLE
+        try:
+            while self._go_on():
+                if self._phase is Phase.DRIVING:
+                    self._drive()
+                else:
+                    self._wait()
+        except KeyboardInterrupt:
+            how = Stop.CUT
+            raise
+        finally:
+            self._rig.robot.stop(how)
+        self._sit_down()
+        return self.tally
+
+    # -- one period ------------------------------------------------------------------------------
+
+    def _go_on(self) -> bool:
+        self._listen()
+        self.tally.lost = self._order.lost
+        ended = self._order.ended or bool(self._order.lost)
+        return not (ended or self.tally.needs_help or self._stop_requested())
+
+    def _listen(self) -> None:
+        self._order = order = self._source.poll(self.tally.driven_s)
+        if order.stop is not None:
+            self._must_release = True
+        elif not order.held:
+            self._must_release = False
+
+    def _let_go(self) -> bool:
+        """Whether the driver does not want the robot to move now."""
+        order = self._order
+        gone = order.ended or bool(order.lost) or self._stop_requested()
+        return gone or self._must_release or not order.held
+
+    def _drive(self) -> None:
+        if self._let_go():
+            self._settle()
+            return
+        wanted = self._order.task or STAND
+        if wanted not in (STAND, *self._policies):
+            self._order = replace(self._order, note=f"{wanted} was not learned: stands")
+            wanted = STAND
+        if wanted != self._doing:
+            self._event("switch", **{"from": self._doing, "to": wanted})
+            self.tally.switches += 1
+            self._doing = wanted
+        action = self._action(self._blend.step(wanted))
+        filtered, sent_rad = self._actuator.act(action, self._state)
+        self._rig.clock.tick()
+        self.tally.driven_s += self._period_s
+        self._state = self._rig.robot.read()
+        self._observation = self._observer.observe(self._state, filtered)
+        self._show(action, filtered, sent_rad)
+        roll, pitch, _ = roll_pitch_yaw(self._state.attitude_xyzw)
+        limits = self._config.episode
+        if is_fallen(roll, pitch, limits.fall_roll_rad, limits.fall_pitch_rad):
+            self.tally.falls += 1
+            self._event("fall", doing=self._doing)
+            self._listen()
+            self._stand_up()
+
+    def _action(self, weights: Mapping[str, float]) -> FloatArray:
+        actions = {
+            name: np.zeros(8)
+            if name == STAND
+            else self._policies[name].act(self._observation, deterministic=True)
+            for name in weights
+        }
+        action = mean_action(weights, actions)
+        # A smaller stride is a smaller swing; legs must be lifted as high as ever. It changes as
+        # slowly as gaits do.
+        most = self._period_s / self._blend_s
+        self._scale += min(most, max(-most, self._order.scale - self._scale))
+        action[:4] *= self._scale
+        return action
+
+    def _wait(self) -> None:
+        if not self._let_go():
+            self._stand_up()
+            return
+        if self._order.stop is Stop.CUT:
+            self._rig.robot.stop(Stop.CUT)
+        self._rig.clock.tick()
+        self.tally.driven_s += self._period_s
+        self._state = self._rig.robot.read()
+        self._show(None, None, None)
+
+    def _settle(self) -> None:
+        cut = self._order.stop is Stop.CUT
+        self._rig.robot.stop(Stop.CUT if cut else Stop.SETTLE)
+        self._phase, self._doing = Phase.SETTLED, STAND
+        self.tally.cuts += cut
+        self.tally.settles += not cut
+        self._event("cut" if cut else "settle", why=self._order.note)
+
+    def _stand_up(self) -> None:
+        self._phase, self._doing = Phase.STANDING_UP, STAND
+        if self._let_go():
+            self._settle()
+            return
+        self._event("stand_up")
+        outcome = self._resetter.stand_up()
+        if not outcome.ok:
+            self.tally.needs_help = not self._let_go()
+            self._settle()
+            return
+        self._phase = Phase.DRIVING
+        self._state = self._rig.robot.read()
+        filtered = self._actuator.start(self._state)
+        self._observation = self._observer.reset(self._state, filtered)
+        self._blend.reset(STAND)
+        self._scale = self._order.scale
+        self._event("stands", attempts=outcome.attempts)
+
+    def _on_reset(self, kind: str, state: RobotState, sent_rad: FloatArray) -> None:
+        """A period of the stand-up has passed."""
+        self._state = state
+        self.tally.standing_up_s += self._period_s
+        self._listen()
+        self._show(None, None, sent_rad if kind == "stand_up" else None)
+
+    def _sit_down(self) -> None:
+        for _ in range(round(SIT_DOWN_S / self._period_s)):
+            self._rig.clock.tick()
+            self._state = self._rig.robot.read()
+            self._phase = Phase.SETTLED
+            self._show(None, None, None)
+
+    # -- who is told -----------------------------------------------------------------------------
+
+    def _show(
+        self,
+        action: FloatArray | None,
+        filtered: FloatArray | None,
+        sent_rad: FloatArray | None,
+    ) -> None:
+        zeros = np.zeros(8)
+        self._listeners.period(
+            Moment(
+                self._phase,
+                self._order,
+                self._doing,
+                self._state,
+                zeros if action is None else action,
+                zeros if filtered is None else filtered,
+                sent_rad,
+                self.tally,
+            )
+        )
+
+    def _event(self, kind: str, **fields: Any) -> None:
+        robot_s = self.tally.driven_s + self.tally.standing_up_s
+        self._listeners.event(kind, {"robot_s": round(robot_s, 3), **fields})

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""What the driver sees: one line that renews itself, and a line that stays for every event.
+
+Never in the way of the robot: a terminal that takes nothing now is not waited for, and one that is
+gone is forgotten.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
+
+from robot.teleop.engine import Moment, Phase
+
+EVERY_S = 0.1
+_CLEAR = "\r\x1b[K"
+
+
+class Screen:
+    """Shows moments and events.
+
+    Args:
+        source: name of the source, for the line; asked once a second, for its battery.
+        as_json: events as JSON objects, one a line, and nothing else.
+        stream: where to; standard output when None.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        source: Callable[[], str],
+        as_json: bool = False,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream = sys.stdout if stream is None else stream
+        self._source, self._as_json, self._clock = source, as_json, clock
+        self._live = not as_json and self._stream.isatty()
+        self._next_s = self._named_s = -1e9
+        self._name = ""
+        self._gone = False
+
+    def period(self, moment: Moment) -> None:
+        """Renew the line when it is time to."""
+        now_s = self._clock()
+        if not self._live or now_s < self._next_s:
+            return
+        self._next_s = now_s + EVERY_S
+        if now_s - self._named_s >= 1.0:
+            self._named_s, self._name = now_s, self._source()
+        self._put(_CLEAR + status_line(moment, self._name, self._columns()))
+
+    def event(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """Say what changed."""
+        if self._as_json:
+            self._put(json.dumps({"event": kind, **fields}) + "\n")
+        else:
+            clear = _CLEAR if self._live else ""
+            self._put(f"{clear}{event_line(kind, fields)}\n")
+
+    def say(self, text: str) -> None:
+        """One line for people; nothing when programs read."""
+        if not self._as_json:
+            self._put((_CLEAR if self._live else "") + text + "\n")
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns
+        except OSError:
+            return 80
+
+    def _put(self, text: str) -> None:
+        if self._gone:
+            return
+        try:
+            if not self._live:
+                self._stream.write(text)
+                self._stream.flush()
+            elif select.select([], [self._stream], [], 0.0)[1]:
+                # Past the buffer, in which text for a lost terminal would stay until the exit. A
+                # terminal that was halted (Ctrl-S) gets nothing, and does not halt the robot.
+                os.write(self._stream.fileno(), text.encode(errors="replace"))
+        except (OSError, ValueError):
+            self._gone = True
+
+
+def status_line(moment: Moment, source: str, columns: int = 80) -> str:
+    """The moment in one line that fits."""
+    order, tally = moment.order, moment.tally
+    held = "[DRIVE]" if order.held else "[  -  ]"
+    doing = moment.doing if moment.phase is Phase.DRIVING else moment.phase.value
+    parts = [held, f"{doing:<11}", f"stride {order.scale:.0%}", f"falls {tally.falls}", order.note]
+    return "  ".join(part for part in (*parts, source) if part)[: max(10, columns - 1)]
+
+
+def event_line(kind: str, fields: Mapping[str, Any]) -> str:
+    """An event in words."""
+    at = f"{fields.get('robot_s', 0.0):7.1f} s  "
+    words = {
+        "switch": "{from} -> {to}",
+        "fall": "fell while doing: {doing}",
+        "settle": "settles: {why}",
+        "cut": "torque cut: {why}",
+        "stand_up": "stands up",
+        "stands": "stands",
+    }
+    return at + words.get(kind, kind).format_map(fields)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""`robot teleop`: drive what was learned, by script, keyboard or gamepad."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from robot.command_line import (
+    EXIT_INTERRUPTED,
+    EXIT_SAFETY,
+    JsonOption,
+    RunArgument,
+    SeedOption,
+    StopRequest,
+    TerrainOption,
+    bad_input,
+    fail,
+    failures,
+    require_twin,
+)
+from robot.verbs.watch import check_video, film_failures, require_display, require_video
+
+
+def teleop(
+    run: RunArgument,
+    script: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT|FILE", help='"forward 3s, left 2s, stop 1s", or a file of it.'),
+    ] = None,
+    gamepad: Annotated[bool, typer.Option("--gamepad", help="Drive by gamepad.")] = False,
+    pad: Annotated[
+        str | None, typer.Option(metavar="NAME|N", help="Which gamepad, if there are several.")
+    ] = None,
+    terrain: TerrainOption = None,
+    seed: SeedOption = None,
+    bindings: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Over the shipped configs/teleop.yaml.")
+    ] = None,
+    gui: Annotated[bool, typer.Option("--gui", help="Show the twin in PyBullet's window.")] = False,
+    video: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Film the drive into this .mp4.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Drive the learned gaits in the twin: by keyboard, unless --gamepad or --script says else.
+
+    Keyboard: hold w s a d (or the arrows) to move, h to stand; let go and the robot sits down.
+    Space settles it, x cuts the torque, + and - change the stride, q ends. Gamepad: hold the right
+    trigger; left stick up and down walks, right stick turns, B settles, both shoulder buttons cut.
+    """
+    with StopRequest() as stop, bad_input(), _bad_orders():
+        _refuse_two_inputs(script, gamepad or pad is not None, as_json)
+        check_video(video)
+        if gui:
+            require_display("leave --gui out, or film it with --video FILE.mp4")
+        from robot.run import RunFolder
+        from robot.teleop.bindings import read_bindings
+
+        settings = read_bindings(bindings)
+        RunFolder.open(run)
+        require_twin()
+        if video is not None:
+            require_video()
+        from learning.policy import PolicyInvalid
+        from robot.teleop.drive import Choice, drive
+
+        by = "script" if script is not None else "gamepad" if gamepad or pad else "keyboard"
+        choice = Choice(by, script or "", pad, terrain, seed, gui, video, as_json)
+        with failures(), film_failures():
+            try:
+                tally = drive(run, choice, settings, lambda: stop.requested)
+            except PolicyInvalid as error:
+                fail(str(error))
+            except KeyboardInterrupt:
+                raise typer.Exit(EXIT_INTERRUPTED) from None
+    raise typer.Exit(_tell(tally, stop.requested, as_json))
+
+
+def _refuse_two_inputs(script: str | None, gamepad: bool, as_json: bool) -> None:
+    if script is not None and gamepad:
+        fail("--script and --gamepad: choose one driver")
+    if as_json and script is None:
+        fail("--json goes with --script; people get a screen")
+
+
+def _tell(tally: Any, stopped: bool, as_json: bool) -> int:
+    try:
+        if as_json:
+            typer.echo(json.dumps({"event": "end", **vars(tally)}))
+        else:
+            typer.echo(
+                f"{tally.driven_s:.1f} s driven, {tally.switches} switches, {tally.falls} falls, "
+                f"{tally.standing_up_s:.1f} s standing up"
+            )
+            if tally.lost:
+                typer.echo(f"{tally.lost}: the robot was settled", err=True)
+            if tally.needs_help:
+                typer.echo("it does not get up by itself; help it", err=True)
+    except OSError:
+        # The terminal is what was lost. What waits for it must not spoil the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if stopped:
+        return EXIT_INTERRUPTED
+    return EXIT_SAFETY if tally.lost or tally.needs_help else 0
+
+
+@contextlib.contextmanager
+def _bad_orders() -> Iterator[None]:
+    from robot.teleop.orders import TeleopError
+
+    try:
+        yield
+    except TeleopError as error:
+        fail(str(error))

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: MIT
+"""The verbs that show the learned gaits: eval, replay."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from robot.command_line import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    JsonOption,
+    RunArgument,
+    StopRequest,
+    bad_input,
+    fail,
+    failures,
+    print_table,
+    require_twin,
+)
+
+VideoFlag = Annotated[bool, typer.Option("--video", help="Film into RUN/report/<task>.mp4.")]
+
+# Columns of the table; the JSON has everything.
+_SHOWN = (
+    "speed_m_s",
+    "turn_rate_rad_s",
+    "drift_m",
+    "power_w",
+    "cost_of_transport",
+)
+
+
+def evaluate(
+    run: RunArgument,
+    as_json: JsonOption = False,
+    episodes: Annotated[int, typer.Option(min=1, max=10_000, help="Roll-outs per task.")] = 5,
+    terrain: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES|FILE", help="Others than the one learned on; with commas."),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0.5, max=3600.0, help="Length of a roll-out.")
+    ] = 10.0,
+    push: Annotated[
+        float,
+        typer.Option(min=0.0, max=50.0, metavar="N_S", help="Push the trunk every 1.5 to 3 s."),
+    ] = 0.0,
+    video: VideoFlag = False,
+) -> None:
+    """Measure the learned gaits: deterministic roll-outs of every task in the twin."""
+    with bad_input():
+        for name, value in (("--seconds", seconds), ("--push", push)):
+            if math.isnan(value):  # passes every range check
+                fail(f"{name}: write a number")
+        from robot.run import RunFolder
+
+        RunFolder.open(run)
+        require_twin()
+        if video:
+            require_video()
+        from learning.policy import PolicyInvalid
+        from robot.evaluate import Plan
+        from robot.evaluate import evaluate as measure
+
+        terrains = [] if terrain is None else [name.strip() for name in terrain.split(",")]
+        plan = Plan(
+            terrains, episodes, seconds, push, film=terrain is None and not push, video=video
+        )
+        with failures(), film_failures(), progress_bar(as_json) as progress:
+            try:
+                result = measure(run, plan, progress)
+            except PolicyInvalid as error:
+                fail(str(error))
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        _print(result)
+
+
+def replay(
+    run: RunArgument,
+    episode: Annotated[
+        int, typer.Option("--episode", metavar="N", help="Counted from 1; -1 is the last.")
+    ] = -1,
+    speed: Annotated[
+        float, typer.Option(min=0.05, max=20.0, help="1 is the robot's pace, 0.25 slow motion.")
+    ] = 1.0,
+    video: Annotated[
+        Path | None, typer.Option("--video", metavar="FILE", help="Film it into this .mp4.")
+    ] = None,
+    with_stand_up: Annotated[
+        bool, typer.Option("--with-stand-up", help="Show the stand-up before it too.")
+    ] = False,
+    port: Annotated[
+        str | None, typer.Option(metavar="PORT", help="Replay on hardware: not there yet.")
+    ] = None,
+    on_robot: Annotated[
+        bool, typer.Option("--on-robot", help="Needed for a replay on hardware.")
+    ] = False,
+) -> None:
+    """Show what happened in an episode, from the journal: a window, or a film with --video."""
+    with StopRequest() as stop, bad_input():
+        if math.isnan(speed):  # passes every range check
+            fail("--speed: write a number")
+        _refuse_hardware(port, on_robot)
+        check_video(video)
+        from robot.run import RunFolder
+
+        folder = RunFolder.open(run)
+        require_twin()
+        require_video()
+        from robot.replay import film_episode, find_episode, show_episode
+
+        chosen = find_episode(folder, episode, with_stand_up)
+        with failures(), film_failures():
+            if video is not None:
+                with progress_bar(quiet=False) as progress:
+                    film_episode(
+                        chosen, folder.config, video, speed, progress, lambda: stop.requested
+                    )
+            else:
+                require_display("give --video FILE.mp4")
+                show_episode(chosen, folder.config, speed, lambda: stop.requested)
+        if stop.requested:
+            raise typer.Exit(EXIT_INTERRUPTED)
+        if video is not None:
+            typer.echo(video)
+
+
+def _refuse_hardware(port: str | None, on_robot: bool) -> None:
+    if port is None and not on_robot:
+        return
+    if not on_robot:
+        fail("--port: a replay moves the robot without looking; it needs --on-robot too")
+    fail(
+        "a replay on hardware is not there yet: without --port and --on-robot it is drawn; "
+        "`robot teleop` drives what was learned"
+    )
+
+
+def check_video(video: Path | None) -> None:
+    """Refuse a name that no film can have."""
+    if video is None:
+        return
+    if video.suffix.lower() != ".mp4":
+        fail(f"--video {video}: name a file that ends in .mp4")
+    if video.is_dir():
+        fail(f"--video {video}: a folder is there; name a file")
+
+
+def require_display(otherwise: str) -> None:
+    """Refuse to open a window where there is no display."""
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        fail(f"there is no display to open a window on; {otherwise}")
+
+
+def _print(result: dict[str, Any]) -> None:
+    tables = result.get("terrains") or {result.get("terrain", ""): result.get("tasks", {})}
+    for terrain, tasks in tables.items():
+        if len(tables) > 1:
+            note = " (learned here)" if terrain == result.get("learned_on") else ""
+            typer.echo(f"{terrain}{note}")
+        print_table({name: _row(task) for name, task in tasks.items()})
+    if any("interval95" in task for tasks in tables.values() for task in tasks.values()):
+        typer.echo("mean over the episodes, and its 95 % interval; --json tells more")
+    for path in result.get("videos", ()):
+        typer.echo(path)
+
+
+def _row(task: dict[str, Any]) -> dict[str, Any]:
+    row = {key: task[key] for key in ("episodes", "falls", "exits") if key in task}
+    intervals = task.get("interval95", {})
+    return row | {
+        key: _with_interval(task[key], intervals.get(key)) for key in _SHOWN if key in task
+    }
+
+
+def _with_interval(mean: float | None, interval: list[float] | None) -> str:
+    if mean is None:
+        return "-"
+    if interval is None:
+        return f"{mean:.3f}"
+    return f"{mean:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def require_video() -> None:
+    """Refuse before anything moves when there is nothing to make films with."""
+    import importlib.util
+
+    for module, package in (("imageio_ffmpeg", "imageio-ffmpeg"), ("PIL", "Pillow")):
+        if importlib.util.find_spec(module) is None:
+            fail(f'a film needs {package}: pip install "walkhome[report]"')
+
+
+@contextlib.contextmanager
+def film_failures() -> Iterator[None]:
+    """A film that can't be written, in one line."""
+    from robot.video import VideoError
+
+    try:
+        yield
+    except VideoError as error:
+        fail(str(error), EXIT_FAILED)
+
+
+@contextlib.contextmanager
+def progress_bar(quiet: bool) -> Iterator[Callable[[str, float], None] | None]:
+    """A bar on the terminal's standard error; nothing when nobody looks."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def show(text: str, share: float) -> None:
+            bar.update(task, description=text, completed=share)
+
+        yield show

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""Pictures into an MP4 that every browser plays: H.264, yuv420p, its index in front.
+
+imageio-ffmpeg brings its own ffmpeg; pictures go to it through a pipe. The file gets its name when
+it is whole: a crash leaves none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+Picture = npt.NDArray[np.uint8]
+
+VIDEO_SIZE = (640, 480)  # both even: yuv420p halves them
+
+
+class VideoError(RuntimeError):
+    """The film can't be made; the message says why."""
+
+
+class Mp4:
+    """Writes one film.
+
+    Args:
+        path: of the .mp4; replaced when the film is whole.
+        fps: pictures per second.
+        size: width and height, pixels.
+        quality: ffmpeg's CRF; smaller is better and larger on the disk.
+
+    Raises:
+        ImportError: imageio-ffmpeg is not installed.
+        VideoError: the folder can't be written.
+    """
+
+    def __init__(
+        self, path: Path, fps: float, size: tuple[int, int] = VIDEO_SIZE, quality: int = 24
+    ) -> None:
+        import imageio_ffmpeg
+
+        self._path, self._size, self._failed = path, size, False
+        self._draft = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._draft.touch()
+        except OSError as error:
+            raise VideoError(f"{path}: can't be written: {error.strerror}") from None
+        self._pipe: Generator[None, Picture, None] = imageio_ffmpeg.write_frames(
+            str(self._draft),
+            size,
+            fps=fps,
+            codec="libx264",
+            pix_fmt_out="yuv420p",
+            quality=None,
+            macro_block_size=2,
+            ffmpeg_log_level="error",
+            output_params=["-crf", str(quality), "-movflags", "+faststart"],
+        )
+        self._pipe.send(None)
+
+    def add(self, picture: Picture) -> None:
+        """One more picture, (height, width, 3) uint8 RGB.
+
+        Raises:
+            ValueError: it has another size.
+            VideoError: ffmpeg gave up.
+        """
+        if picture.shape != (self._size[1], self._size[0], 3) or picture.dtype != np.uint8:
+            raise ValueError(f"a picture of {picture.shape} in a film of {self._size}")
+        try:
+            self._pipe.send(np.ascontiguousarray(picture))
+        except OSError as error:
+            self._failed = True
+            raise VideoError(f"{self._path}: {error}") from None
+
+    def close(self) -> None:
+        """Finish the film and give it its name.
+
+        Raises:
+            VideoError: ffmpeg gave up; there is no film then.
+        """
+        self._pipe.close()
+        whole = self._draft.is_file() and self._draft.stat().st_size > 0
+        if self._failed or not whole:
+            self._draft.unlink(missing_ok=True)
+            raise VideoError(f"{self._path}: ffmpeg wrote no film; is the disk full?")
+        self._draft.replace(self._path)
+
+    def discard(self) -> None:
+        """End without a film."""
+        self._pipe.close()
+        self._draft.unlink(missing_ok=True)

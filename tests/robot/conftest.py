@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+"""A run that has learned four postures."""
+
+import numpy as np
+import pytest
+from learned_run import TASKS, posture_policy
+
+from learning.policy import save_policies
+from robot.config import resolve_config
+from robot.learning_setup import observation_layout, policy_metadata
+from robot.run import RunFolder
+
+
+@pytest.fixture(scope="session")
+def config():
+    """Of a run of all four tasks."""
+    return resolve_config(flags={"tasks": list(TASKS)}).config
+
+
+@pytest.fixture
+def policies(config):
+    """Every task its own mild posture, in which the twin stands."""
+    size = observation_layout(config).size
+    made = {}
+    for number, task in enumerate(TASKS):
+        action = np.zeros(8)
+        action[number] = 0.2
+        made[task] = posture_policy(size, action)
+    return made
+
+
+@pytest.fixture
+def learned(tmp_path, config, policies):
+    """The folder of a run with those policies."""
+    run = RunFolder.create(tmp_path / "run", config, ["robot", "learn"])
+    run.close()
+    save_policies(run.path / "policy.safetensors", policies, policy_metadata(config))
+    return run.path

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""A rig without physics, and SDL pads made of software."""
+
+from __future__ import annotations
+
+import ctypes
+from types import SimpleNamespace
+
+import pytest
+from fake_robot import FakeClock, FakeRobot
+
+from robot.rig import Rig
+
+
+@pytest.fixture
+def fake_rig():
+    """A rig without physics."""
+    robot = FakeRobot()
+    return Rig(robot, robot, FakeClock(robot))
+
+
+@pytest.fixture
+def plug(monkeypatch):
+    """Plugs virtual pads into the very SDL that pygame-ce brings; no device file is needed."""
+    pytest.importorskip("pygame")
+    from robot.teleop.gamepad import open_sdl
+
+    pygame, controller = open_sdl()
+    with open("/proc/self/maps") as maps:
+        (path,) = {line.split()[-1] for line in maps if "libSDL2-2" in line}
+    sdl = ctypes.CDLL(path)
+    sdl.SDL_JoystickOpen.restype = ctypes.c_void_p
+    sdl.SDL_JoystickSetVirtualAxis.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int16]
+    sdl.SDL_JoystickSetVirtualButton.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint8]
+    sdl.SDL_JoystickGetDeviceInstanceID.restype = ctypes.c_int
+    plugged = []
+
+    def make():
+        from robot.teleop.bindings import AXES, BUTTONS
+
+        index = sdl.SDL_JoystickAttachVirtual(1, len(AXES), len(BUTTONS), 0)
+        assert index >= 0
+        handle = sdl.SDL_JoystickOpen(index)
+        instance = sdl.SDL_JoystickGetDeviceInstanceID(index)
+
+        def set_axis(name, value):
+            sdl.SDL_JoystickSetVirtualAxis(handle, AXES.index(name), round(32767 * value))
+
+        def pull(value):  # a trigger's own axis runs from -1 to 1
+            set_axis("righttrigger", 2 * value - 1)
+
+        def press(name, down=True):
+            sdl.SDL_JoystickSetVirtualButton(handle, BUTTONS.index(name), int(down))
+
+        def unplug():
+            for i in range(sdl.SDL_NumJoysticks()):
+                if sdl.SDL_JoystickGetDeviceInstanceID(i) == instance:
+                    assert sdl.SDL_JoystickDetachVirtual(i) == 0
+                    plugged.remove(unplug)
+                    return
+
+        plugged.append(unplug)
+        pull(0.0)
+        return SimpleNamespace(axis=set_axis, pull=pull, press=press, unplug=unplug)
+
+    yield make
+    for unplug in plugged:
+        unplug()
+    pygame.event.clear()
+    if controller.get_init():
+        controller.quit()

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""The keyboard on a real pseudo-terminal: what is held drives, what is let go stops."""
+
+import contextlib
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+
+from hardware.robot import Stop
+from robot.teleop.bindings import TeleopConfig
+from robot.teleop.keyboard import KeyboardSource
+from robot.teleop.orders import TeleopError
+
+
+@pytest.fixture
+def board():
+    """A source on a terminal, the terminal's other end, and a clock to turn."""
+    master, slave = pty.openpty()
+    now = [0.0]
+    source = KeyboardSource(TeleopConfig(), slave, lambda: now[0])
+
+    def press(text):
+        os.write(master, text.encode())
+        select.select([slave], [], [], 5.0)  # until it has come through
+        return source.poll(0.0)
+
+    yield source, press, now, (master, slave)
+    source.close()
+    with contextlib.suppress(OSError):
+        os.close(slave)
+        os.close(master)
+
+
+@pytest.mark.parametrize(
+    ("keys", "task"),
+    [("w", "forward"), ("s", "backward"), ("a", "left"), ("d", "right"), ("h", None),
+     ("\x1b[A", "forward"), ("\x1bOB", "backward"), ("\x1b[D", "left"), ("wwwd", "right")],
+)  # fmt: skip
+def test_keys_mean_tasks(board, keys, task):
+    order = board[1](keys)
+    assert order.held
+    assert order.task == task
+
+
+def test_a_key_that_is_let_go_is_released_in_time(board):
+    source, press, now, _ = board
+    assert press("w").held
+    now[0] = 0.79  # the first repetition takes long
+    assert source.poll(0.0).held
+    assert press("w").held
+    now[0] += 0.49
+    assert source.poll(0.0).held
+    now[0] += 0.02  # half a second after the last of a row
+    assert not source.poll(0.0).held
+    now[0] += 0.1
+    assert not press("+").held  # no movement
+
+
+def test_a_key_that_never_repeats_is_released_too(board):
+    source, press, now, _ = board
+    press("w")
+    now[0] = 0.81
+    assert not source.poll(0.0).held
+
+
+def test_stops_win_over_what_is_typed_with_them(board):
+    _, press, _, _ = board
+    assert press("w w").stop is Stop.SETTLE
+    assert press(" xw").stop is Stop.CUT
+    order = press("x ")
+    assert order.stop is Stop.CUT
+    assert not order.held
+    assert press("w").held
+
+
+def test_stride_and_quit(board):
+    _, press, _, _ = board
+    assert press("--").scale == pytest.approx(0.8)
+    assert press("-" * 20).scale == pytest.approx(0.6)
+    assert press("+" * 20).scale == pytest.approx(1.0)
+    assert press("wq").ended
+
+
+def test_garbage_moves_nothing(board):
+    assert not board[1]("\x1b[15~\x1b\x00é€7ZW").held
+
+
+def test_the_terminal_is_left_as_it_was(board):
+    source, _, _, (_, slave) = board
+    during = termios.tcgetattr(slave)
+    assert not during[3] & (termios.ECHO | termios.ICANON)
+    assert during[3] & termios.ISIG  # Ctrl-C stays a signal
+    source.close()
+    assert termios.tcgetattr(slave)[3] & termios.ECHO
+    source.close()
+
+
+def test_a_terminal_that_goes_away_is_a_driver_lost(board):
+    source, press, _, (master, _) = board
+    assert press("w").held
+    os.close(master)
+    order = source.poll(0.0)
+    assert order.lost
+    assert not order.held
+
+
+def test_no_terminal_is_refused():
+    read, write = os.pipe()
+    with pytest.raises(TeleopError, match="needs a terminal"):
+        KeyboardSource(TeleopConfig(), read)
+    os.close(read)
+    os.close(write)
+
+
+class Session:
+    """`robot teleop` in a terminal of its own, as a person starts it."""
+
+    def __init__(self, run):
+        self.pid, self.master = pty.fork()
+        if self.pid == 0:
+            os.environ["TERM"] = "xterm"
+            os.execv(sys.executable, [sys.executable, "-m", "robot.cli", "teleop", str(run)])
+        self.text = ""
+
+    def until(self, pattern, typing="", seconds=60.0):
+        """Type every 0.1 s until the pattern is on the screen."""
+        end_s = time.monotonic() + seconds
+        while not re.search(pattern, self.text):
+            assert time.monotonic() < end_s, self.text[-800:]
+            if typing:
+                os.write(self.master, typing.encode())
+            if select.select([self.master], [], [], 0.1)[0]:
+                try:
+                    self.text += os.read(self.master, 65536).decode()
+                except OSError:  # it has ended
+                    assert re.search(pattern, self.text), self.text[-800:]
+
+    def end(self):
+        """Its exit code."""
+        end_s = time.monotonic() + 60.0
+        while time.monotonic() < end_s:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            try:
+                if select.select([self.master], [], [], 0.05)[0]:
+                    self.text += os.read(self.master, 65536).decode()
+            except (OSError, ValueError):
+                time.sleep(0.05)
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        raise AssertionError(self.text[-800:])
+
+
+def test_a_person_drives_lets_go_and_quits(learned):
+    session = Session(learned)
+    session.until("hold w s a d")
+    session.until("stand -> forward", typing="w")
+    session.until("forward -> left", typing="a")
+    session.until(r"settles: no key held")
+    session.until("s driven", typing="q")
+    assert session.end() == 0
+    assert "Traceback" not in session.text
+
+
+def test_ctrl_c_settles_and_leaves_with_130(learned):
+    session = Session(learned)
+    session.until("stand -> forward", typing="w")
+    os.write(session.master, b"\x03")
+    assert session.end() == 130
+    assert "s driven" in session.text
+    assert "Traceback" not in session.text
+
+
+def test_a_terminal_that_is_closed_ends_it(learned):
+    session = Session(learned)
+    session.until("stand -> forward", typing="w")
+    os.close(session.master)
+    assert session.end() in (3, 130)  # SIGHUP comes, or the read fails first
+
+
+def test_without_a_terminal_nothing_moves(learned):
+    done = subprocess.run(
+        [sys.executable, "-m", "robot.cli", "teleop", str(learned)],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "needs a terminal" in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert "stands up" not in done.stdout

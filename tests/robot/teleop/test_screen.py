@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""The driver's screen: it says what matters, fits, and never stands in the robot's way."""
+
+import io
+import json
+import os
+import pty
+import termios
+import time
+
+import numpy as np
+import pytest
+
+from robot.teleop.engine import Moment, Phase, Tally
+from robot.teleop.orders import Order
+from robot.teleop.screen import Screen, event_line, status_line
+
+
+def moment(held=True, note="righttrigger held"):
+    order = Order("forward", held, scale=0.8, note=note)
+    zeros = np.zeros(8)
+    return Moment(Phase.DRIVING, order, "forward", None, zeros, zeros, zeros, Tally(falls=3))
+
+
+def test_the_line_shows_dead_man_gait_stride_falls_pad_and_battery():
+    line = status_line(moment(), "Xbox pad, battery full", 120)
+    for text in ("[DRIVE]", "forward", "80%", "falls 3", "Xbox pad, battery full"):
+        assert text in line
+    assert "[DRIVE]" not in status_line(moment(held=False), "", 120)
+
+
+@pytest.mark.parametrize("columns", [5, 20, 80])
+def test_the_line_fits(columns):
+    line = status_line(moment(note="x" * 200), "y" * 200, columns)
+    assert len(line) < max(11, columns)
+
+
+def test_every_event_has_words():
+    assert "stand -> left" in event_line("switch", {"robot_s": 1.0, "from": "stand", "to": "left"})
+    assert "let go" in event_line("settle", {"robot_s": 1.0, "why": "let go"})
+    assert event_line("stands", {"robot_s": 12.34, "attempts": 1}) == "   12.3 s  stands"
+
+
+def test_programs_get_objects_only():
+    stream = io.StringIO()
+    screen = Screen(lambda: "", as_json=True, stream=stream)
+    screen.say("for people")
+    screen.period(moment())
+    screen.event("fall", {"robot_s": 2.0, "doing": "left"})
+    assert json.loads(stream.getvalue()) == {"event": "fall", "robot_s": 2.0, "doing": "left"}
+
+
+def test_a_halted_terminal_does_not_halt_the_robot_and_a_lost_one_is_forgotten():
+    master, slave = pty.openpty()
+    stream = os.fdopen(slave, "w")
+    now = [0.0]
+    screen = Screen(lambda: "pad", stream=stream, clock=lambda: now[0])
+    screen.period(moment())
+    assert b"[DRIVE]" in os.read(master, 65536)
+    screen.period(moment())  # too early for another
+    termios.tcflow(slave, termios.TCOOFF)  # Ctrl-S
+    begin_s = time.monotonic()
+    for _ in range(2000):
+        now[0] += 1.0
+        screen.period(moment(note="x" * 60))
+    assert time.monotonic() - begin_s < 60.0  # it came back at all
+    termios.tcflow(slave, termios.TCOON)
+    os.close(master)
+    screen.event("settle", {"robot_s": 0.0, "why": "lost"})
+    screen.say("gone")
+    stream.close()
