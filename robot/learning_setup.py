@@ -64,7 +64,13 @@ def make_learner(config: Config) -> Learner:
         dual_rate=constraint.learning_rate,
     )
     return Learner(
-        LearnerConfig(sac, multipliers, learning.replay_capacity, learning.relabel),
+        LearnerConfig(
+            sac,
+            multipliers,
+            learning.replay_capacity,
+            learning.relabel,
+            learning.shared_network,
+        ),
         config.tasks,
         observation_layout(config).size,
         N_ACTIONS,
