@@ -177,7 +177,7 @@ class LearningLoop:
         outcome = self._resetter.stand_up()
         seconds = self._tally.standing_up_s + self._tally.waiting_s - begin_s
         self._tally.stand_ups_tried += outcome.attempts
-        self._tally.stand_ups_failed += outcome.attempts - int(outcome.ok)
+        self._tally.stand_ups_failed += outcome.failed
         self._run.event(
             "stand_up",
             robot_s=self._robot_s,
@@ -190,8 +190,9 @@ class LearningLoop:
     def _episode(self) -> None:
         self._phase = "episode"
         pose = self._rig.pose.latest()
+        stayed = self._tally.inside and self._workspace.contains(pose)
         self._tally.see(self._workspace.contains(pose), standing_up=True)
-        self._task = self._choose_task(pose)
+        self._task = self._choose_task(pose, stayed)
         length = round(self._config.episode.length_s / self._rig.clock.period_s)
         self._noise_step = 0
         self._noise = coloured_noise(
@@ -204,11 +205,11 @@ class LearningLoop:
         self._learner.end_episode(self._task, np.multiply(result.mean_costs, self._cost_scale))
         self._log_episode(result)
 
-    def _choose_task(self, pose: Pose2D) -> str:
+    def _choose_task(self, pose: Pose2D, stayed: bool) -> str:
         tasks, experience = self._config.tasks, self._tally.experience()
         if self._config.ablation.scheduler:
             return next_task(tasks, pose, self._workspace, experience)
-        if not self._tally.inside:  # nothing leads home: somebody carries it to the middle
+        if not stayed:  # nothing leads home: somebody carries it to the middle
             carry(self._rig, Pose2D(0.0, 0.0, pose.yaw_rad, pose.time_s))
             self._tally.human_resets += 1
             self._tally.see(True, standing_up=True)

@@ -27,11 +27,16 @@ class StandUpOutcome:
 
     Attributes:
         ok: it stands.
-        attempts: scripts tried, over all pauses.
+        attempts: scripts tried, over all pauses; none where nobody had to stand up.
     """
 
     ok: bool
     attempts: int
+
+    @property
+    def failed(self) -> int:
+        """Attempts after which it did not stand."""
+        return self.attempts - int(self.ok and self.attempts > 0)
 
 
 class Resetter:

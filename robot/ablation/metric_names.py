@@ -117,6 +117,6 @@ CURVES: dict[str, Quantity] = {
     "return": Quantity("return", "1/step", 1, "Reward per step of roll-out."),
     "speed": Quantity("speed", "m/s", 1, "Along the task, or rad/s of the turning tasks."),
     "falls": Quantity("falls so far", "1", -1, "Counted up."),
-    "exits": Quantity("workspace exits so far", "1", -1, "Counted up."),
+    "exits": Quantity("exits so far", "1", -1, "Out of the workspace, in roll-outs; counted up."),
     "multiplier": Quantity("largest λ", "1", 0, "The largest multiplier of the acting task."),
 }

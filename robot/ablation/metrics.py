@@ -19,6 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 LAST_PART = 0.25  # of the run: what `return` and `multiplier` are means over
 WALK_M_S, TURN_RAD_S, WALK_WINDOW = 0.3, 0.4, 5
 CURVE_POINTS = 49
+CURVE_EPISODES = 3
 CURVE_WINDOW = 1.0 / 8.0  # of the run's length: what a point of a curve is the mean of
 
 
@@ -70,12 +71,16 @@ def curves_of(run: RunData, minutes: float) -> tuple[FloatArray, dict[str, Float
 def _moving(
     grid: FloatArray, at: FloatArray, total: FloatArray, count: FloatArray, width: float
 ) -> FloatArray:
-    """sum(total) / sum(count) of the episodes that ended in the `width` minutes before each."""
+    """sum(total) / sum(count) of the episodes that ended in the `width` minutes before each.
+
+    Of the last `CURVE_EPISODES` where those are more: a few long stand-ups make no gap.
+    """
     out = np.full(len(grid), np.nan)
     for index, t in enumerate(grid):
-        inside = (at <= t) & (at > t - width) & np.isfinite(total)
-        if inside.any():
-            out[index] = total[inside].sum() / count[inside].sum()
+        before = np.flatnonzero((at <= t) & np.isfinite(total))
+        shown = max(CURVE_EPISODES, int((at[before] > t - width).sum()))
+        if len(before):
+            out[index] = total[before[-shown:]].sum() / count[before[-shown:]].sum()
     return out
 
 

@@ -134,7 +134,7 @@ def _comparisons(results: Results) -> list[list[str]]:
                 quantity.title,
                 text(found.mean, "+.3g"),
                 f"{text(found.low, '+.3g')} to {text(found.high, '+.3g')}"
-                if math.isfinite(found.low)
+                if found.n >= MIN_PAIRS
                 else "–",
                 text(ends[0], ".2f") + (f" ({ends[1]:.2f} to {ends[2]:.2f})" if ranged else ""),
                 str(found.n),
@@ -169,14 +169,23 @@ def _code(provenance: dict[str, Any]) -> str:
 
 
 def differences(study: Study) -> list[list[str]]:
-    """Variant, key, default, value: what each variant changes."""
+    """Variant, key, default, value: what all variants change, then what each does."""
     default = dict(leaves(resolve_config().config.model_dump(mode="json")))
+    changed = study.changed()
+    first = next(iter(changed.values()))
+    shared = {
+        key: value
+        for key, value in first.items()
+        if all(key in values and values[key] == value for values in changed.values())
+    }
     rows = []
-    for variant, values in study.changed().items():
-        for number, (key, value) in enumerate(values.items()):
-            rows.append(["" if number else variant, key, _value(default[key]), _value(value)])
-        if not values:
-            rows.append([variant, "–", "", "as it is"])
+    for variant, values in {"all": shared, **changed}.items():
+        own = [key for key in values if variant == "all" or key not in shared]
+        for number, key in enumerate(own):
+            name = "" if number else variant
+            rows.append([name, key, _value(default[key]), _value(values[key])])
+        if not own and variant != "all":
+            rows.append([variant, "–", "", "nothing else" if shared else "nothing"])
     return rows
 
 

@@ -8,6 +8,7 @@ was run to its end and may carry a claim is written: enough seeds, and no run le
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from robot.ablation.metric_names import METRICS
 from robot.ablation.page import command, differences, facts, interval_text, text, warnings
 from robot.ablation.results import Results, metrics_shown
 from robot.ablation.statistics import MIN_PAIRS
+from robot.ablation.study import Job
 from robot.files import write_text
 from robot.run import RunError
 
@@ -28,15 +30,24 @@ to read it is in `docs/ablations.md`.
 """
 
 
+def check_seeds(jobs: Sequence[Job]) -> None:
+    """Refuse a study of too few seeds.
+
+    Raises:
+        RunError: it is one.
+    """
+    seeds = {job.seed for job in jobs}
+    if len(seeds) < MIN_PAIRS:
+        raise RunError(f"--results: {len(seeds)} seeds are no result; use --seeds {MIN_PAIRS}")
+
+
 def check_publishable(results: Results) -> None:
     """Refuse what is not a result yet.
 
     Raises:
         RunError: too few seeds, or runs that are not finished.
     """
-    seeds = {run.job.seed for run in results.runs}
-    if len(seeds) < MIN_PAIRS:
-        raise RunError(f"--results: {len(seeds)} seeds are no result; use --seeds {MIN_PAIRS}")
+    check_seeds([run.job for run in results.runs])
     open_ones = [run.job.name for run in results.runs if run.state in ("unfinished", "not started")]
     if open_ones:
         raise RunError(f"--results: {', '.join(open_ones[:3])} ... not finished; run the study on")
@@ -81,10 +92,8 @@ def section_of(results: Results, today: date, pictures: list[str]) -> str:
             cells.append(f"{text(found.value, form)} ({interval_text(found, form)})")
         n = f"{len(results.counting(variant))} of {len(results.of(variant))}"
         rows.append(f"| {variant} | {n} | " + " | ".join(cells) + " |")
-    changed = [
-        f"- {variant or '  and'}: " + (f"`{key}` {value} (default {default})" if default else value)
-        for variant, key, default, value in differences(study)
-    ]
+    changed = ["| variant | key | default | here |", "|---|---|---|---|"]
+    changed += ["| " + " | ".join(row) + " |" for row in differences(study)]
     known = dict(facts(results))
     seeds = len({run.job.seed for run in results.runs})
     return "\n\n".join(
@@ -93,7 +102,7 @@ def section_of(results: Results, today: date, pictures: list[str]) -> str:
             f"**{study.file.question}** {answer(results)}",
             *warnings(results),
             "\n".join(rows),
-            "Interquartile means over seeds with 95 % bootstrap intervals. The variants:",
+            "Interquartile means over seeds with 95 % bootstrap intervals. The variants change:",
             "\n".join(changed),
             *pictures,
             f"{today.isoformat()}, {known.get('Processor', 'unknown processor')}. "

@@ -225,7 +225,9 @@ def _checked(value: Any, source: str) -> StudyFile:
     try:
         return StudyFile.model_validate(value)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        errors = error.errors(include_url=False)
+    # A mistyped key is also a missing one: the former says what to mend.
+    first = min(errors, key=lambda found: found["type"] != "extra_forbidden")
     dotted = ".".join(str(part) for part in first["loc"] if part != "[key]")
     if first["type"] == "extra_forbidden":
         inside = dotted.startswith("evaluate.")

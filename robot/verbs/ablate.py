@@ -76,6 +76,10 @@ def ablate(
             raise typer.Exit
         require_twin()
         _require_report()
+        if results is not None:
+            from robot.ablation.publish import check_seeds
+
+            check_seeds(folder.jobs)
         with _engine(engine, address, jobs) as runner, folder, failures():
             code = _run(folder, left, at_once, runner, stop, as_json)
             _finish(folder, code, results, as_json)
