@@ -55,9 +55,9 @@ def _claim(reference: str, variant: str, metric: str, found: Difference) -> str:
 
 
 def _missing(results: Results, variant: str) -> str:
-    return (
-        f"{results.missing(variant)} of {len(results.of(variant))} runs of {variant} have no result"
-    )
+    missing = results.missing(variant)
+    has = "has" if missing == 1 else "have"
+    return f"{missing} of {len(results.of(variant))} runs of {variant} {has} no result"
 
 
 def _listed(parts: list[str]) -> str:

@@ -132,7 +132,7 @@ def workspaces(results: Results, folder: StudyFolder) -> Figure | None:
     names = [name for name in results.study.file.maps if results.counting(name)]
     if not names:
         return None
-    figure = Figure(figsize=(4.5 * len(names), 4.8), layout="constrained")
+    figure = Figure(figsize=(4.5 * len(names), 5.6), layout="constrained")
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         run = results.counting(name)[0]
         draw_workspace(axis, RunData.read(RunFolder.open(folder.run_of(run.job))))
@@ -194,7 +194,8 @@ FIGURES: dict[str, tuple[str, Callable[[Results, StudyFolder], Figure | None], s
         "Over time",
         learning_curves,
         "Interquartile mean over seeds; the bands are pointwise 95 % bootstrap intervals. What is "
-        "not counted up is a mean over the last eighth of the run's length.",
+        "not counted up is a mean over the last eighth of the run's length. A line ends where the "
+        "first of its runs did.",
     ),
     "workspaces": (
         "Workspaces",

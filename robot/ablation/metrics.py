@@ -48,7 +48,8 @@ def curves_of(run: RunData, minutes: float) -> tuple[FloatArray, dict[str, Float
         minutes: robot minutes that the study's runs have.
 
     Returns:
-        (n,) robot minutes, and per curve (n,) values; NaN before there are any.
+        (n,) robot minutes, and per curve (n,) values; NaN before there are any, and after the run's
+        end if it ended early.
     """
     grid = np.linspace(0.0, minutes, CURVE_POINTS)
     at = series(run.episodes, "robot_s") / 60.0
@@ -65,7 +66,8 @@ def curves_of(run: RunData, minutes: float) -> tuple[FloatArray, dict[str, Float
         "falls": np.array([fell[at <= t].sum() for t in grid]),
         "exits": np.array([left[at <= t].sum() for t in grid]),
     }
-    return grid, curves
+    over = grid > _minutes(run)
+    return grid, {name: np.where(over, np.nan, values) for name, values in curves.items()}
 
 
 def _moving(

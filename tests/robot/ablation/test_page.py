@@ -101,7 +101,7 @@ def test_failed_runs_are_shown_and_stop_the_claim(bare, study, tmp_path):
     path, results = write_page(spoilt)
     text, page = answer(results), path.read_text()
     assert "one has higher speed than two" not in text
-    assert "nothing is claimed about two: 1 of 5 runs of two have no result" in text
+    assert "nothing is claimed about two: 1 of 5 runs of two has no result" in text
     assert "n = 4 of 5" in page
     assert "1 failed" in page
     assert "the learner diverged" in page
@@ -112,7 +112,7 @@ def test_nothing_is_claimed_when_the_reference_has_no_result(bare, study, tmp_pa
     spoilt = copied(study, tmp_path)
     (spoilt.path / "runs" / "one" / "s0" / "evaluation.json").unlink()
     path, results = write_page(spoilt)
-    assert answer(results) == "No claim: 1 of 5 runs of one have no result."
+    assert answer(results) == "No claim: 1 of 5 runs of one has no result."
     assert "1 of 15 runs are not finished yet" in path.read_text()
 
 
