@@ -35,23 +35,23 @@ from robot.run import RunError, RunFolder
 from robot.view import Snapshot
 
 EVALUATION = "evaluation.json"
+PATIENCE_S = 60.0
+"""A run's old process may outlive its parent, or its node, for a moment, and hold the lock."""
 LEARNED = ("done", "needs_help")
 """How a run's learning ends by itself; that it needs a person is a result, not a crash."""
 
 
-def order_of(job: Job, out: Path, patience_s: float = 0.0) -> str:
+def order_of(job: Job, out: Path) -> str:
     """The line that tells this program what to do.
 
     Args:
         job: the run.
         out: the study's folder.
-        patience_s: how long to wait for a process that still writes to the run.
     """
     order = {
         "folder": str(out / job.folder),
         "config": job.config.model_dump(mode="json"),
         "evaluation": job.evaluation.model_dump(mode="json"),
-        "patience_s": patience_s,
     }
     return json.dumps(order) + "\n"
 
@@ -126,7 +126,7 @@ def perform(order: dict[str, Any], stop: _Stop) -> None:
     folder = Path(order["folder"])
     config = Config.model_validate(order["config"])
     if _status(folder) not in LEARNED or not (folder / "policy.safetensors").is_file():
-        _learn(folder, config, float(order["patience_s"]), stop)
+        _learn(folder, config, stop)
     if not (folder / EVALUATION).is_file():
         from robot.evaluate import evaluate
 
@@ -140,10 +140,10 @@ def perform(order: dict[str, Any], stop: _Stop) -> None:
         write_json(folder / EVALUATION, {"terrains": results})
 
 
-def _learn(folder: Path, config: Config, patience_s: float, stop: _Stop) -> None:
+def _learn(folder: Path, config: Config, stop: _Stop) -> None:
     from robot.loop import learn
 
-    run, resume = _open(folder, config, patience_s)
+    run, resume = _open(folder, config)
     with run:
         stop.learning = True
         try:
@@ -154,9 +154,9 @@ def _learn(folder: Path, config: Config, patience_s: float, stop: _Stop) -> None
         raise RobotError(f"the run ended as {summary['status']!r}")
 
 
-def _open(folder: Path, config: Config, patience_s: float) -> tuple[RunFolder, bool]:
+def _open(folder: Path, config: Config) -> tuple[RunFolder, bool]:
     """The run's folder, new or as a killed process left it, and whether to resume."""
-    deadline_s = time.monotonic() + patience_s
+    deadline_s = time.monotonic() + PATIENCE_S
     while True:
         if not (folder / "config.yaml").is_file():
             # Written last: without it this is no run yet, but what a kill left of making one.

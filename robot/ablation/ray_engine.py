@@ -42,7 +42,6 @@ from robot.ablation.job import is_finished, order_of
 from robot.ablation.study import Job
 
 RETRIES = 20
-PATIENCE_S = 60.0  # a run's old process may outlive its node's death for a moment
 CONNECT_S = 5.0
 SHARED = ".shared"
 
@@ -117,12 +116,11 @@ class RayEngine:
         task = self._ray.remote(num_cpus=1, max_retries=RETRIES)(perform)
         waiting = list(jobs)
         running: dict[Any, Job] = {}
-        limit = len(jobs) if self._at_once is None else self._at_once
         try:
             while (waiting or running) and not stop.requested:
-                while waiting and len(running) < limit:
+                while waiting and len(running) < self._limit():
                     job = waiting.pop(0)
-                    order = order_of(job, out, PATIENCE_S)
+                    order = order_of(job, out)
                     log = str(folder.log_of(job).absolute())
                     answer = task.remote(order, log, str(out), note if self._share else "")
                     running[answer] = job
@@ -136,6 +134,13 @@ class RayEngine:
                 watcher.change(job, STOPPED)
         finally:
             (out / SHARED).unlink(missing_ok=True)
+
+    def _limit(self) -> int:
+        """How many runs at once; the cluster may grow and shrink."""
+        if self._at_once is not None:
+            return self._at_once
+        resources = self._ray.cluster_resources()  # type: ignore[no-untyped-call]
+        return max(1, int(resources.get("CPU", 1)))
 
 
 def _connect(address: str | None, at_once: int | None) -> None:

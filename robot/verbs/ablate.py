@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -203,7 +204,6 @@ def _finish(folder: Any, code: int, results: Path | None, as_json: bool) -> None
         from robot.ablation.publish import publish
 
         publish(found, folder, results)
-    again = shlex.join(["robot", "ablate", found.study.name])
     if as_json:
         typer.echo(
             json.dumps(
@@ -219,4 +219,5 @@ def _finish(folder: Any, code: int, results: Path | None, as_json: bool) -> None
     typer.echo(answer(found))
     typer.echo(page)
     if code == EXIT_INTERRUPTED:
-        typer.echo(f"stopped; go on with the same command: {again} ...", err=True)
+        again = shlex.join(["robot", *sys.argv[1:]])
+        typer.echo(f"stopped; go on with the same command: {again}", err=True)
