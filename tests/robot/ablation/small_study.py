@@ -49,7 +49,7 @@ def made_up(tmp_path: Path, seeds: int = 5, speeds=(0.6, 0.3, 0.6)) -> StudyFold
     folder.close()
     for job in folder.jobs:
         run = folder.run_of(job)
-        make_fake_run(run, episodes=12, seed=job.seed)
+        make_fake_run(run, episodes=8, seed=job.seed)
         (run / "config.yaml").write_text(config_to_yaml(job.config))
         speed = dict(zip(study.configs, speeds, strict=True))[job.variant]
         # The noise of a variant's seeds is its own, or pairs would have no spread.

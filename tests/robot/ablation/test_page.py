@@ -108,6 +108,15 @@ def test_failed_runs_are_shown_and_stop_the_claim(bare, study, tmp_path):
     assert "Failed, and not in any figure below: two-s3" in page
 
 
+def test_six_seeds_of_which_one_failed_carry_no_claim_either(tmp_path):
+    spoilt = made_up(tmp_path, seeds=6)
+    assert "one has higher speed than two" in answer(Results.read(spoilt))
+    (spoilt.path / "runs" / "two" / "s3" / "evaluation.json").unlink()
+    results = Results.read(spoilt)
+    assert results.comparisons["two", "speed"].sign == 1  # five pairs are left
+    assert "one has higher speed than two" not in answer(results)
+
+
 def test_nothing_is_claimed_when_the_reference_has_no_result(bare, study, tmp_path):
     spoilt = copied(study, tmp_path)
     (spoilt.path / "runs" / "one" / "s0" / "evaluation.json").unlink()

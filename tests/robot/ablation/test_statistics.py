@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -84,16 +84,19 @@ def test_probability_of_improvement_by_hand():
     assert probability_of_improvement(X, Y) == pytest.approx(u / 25)
 
 
+@settings(deadline=None)
 @given(SOME, SOME)
 def test_improving_and_worsening_are_complements(x, y):
     there, back = probability_of_improvement(x, y), probability_of_improvement(y, x)
     assert there + back == pytest.approx(1.0)
 
 
+@settings(deadline=None, max_examples=40)
 @given(SOME)
 def test_an_interval_lies_within_the_sample(values):
     found = estimate(values)
-    assert min(values) - 1e-6 <= found.low <= found.high <= max(values) + 1e-6
+    slack = 1e-6  # means of equal values differ in their last digits
+    assert min(values) - slack <= found.low <= found.high + slack <= max(values) + 2 * slack
     assert found.n == len(values)
 
 
