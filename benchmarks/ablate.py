@@ -2,8 +2,8 @@
 """What does the engine of `robot ablate` cost, and how much faster are two runs at once?
 
 The goals: two jobs on two cores finish >= 1.8 times as fast as one after the other; the engine
-costs <= 3 % beside the runs themselves. Takes about 5 minutes on an idle machine with two cores
-(`--quick`: one minute; it shows that the benchmark runs). Whatever else the machine does spoils the
+costs <= 3 % beside the runs themselves. Takes about 6 minutes on an idle machine with two cores
+(`--quick`: one or two; it shows that the benchmark runs). Whatever else the machine does spoils the
 figures: its load is printed with them.
 
     by hand     the runs' processes, started one after the other by nobody's engine
@@ -119,7 +119,7 @@ def measure(minutes: float, rounds: int) -> dict[str, object]:
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=1.0, help="robot minutes of a run")
+    parser.add_argument("--minutes", type=float, default=0.5, help="robot minutes of a run")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")

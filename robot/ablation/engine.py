@@ -12,6 +12,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -79,8 +80,11 @@ def child_environment() -> dict[str, str]:
         ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
     )
     root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    return {**os.environ, **threads, "PYTHONPATH": path}
+    # An installed one is found anyway, and site-packages must not come before Python's own modules.
+    installed = root in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    path = [] if installed else [root]
+    path += filter(None, [os.environ.get("PYTHONPATH")])
+    return {**os.environ, **threads, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})}
 
 
 @contextlib.contextmanager

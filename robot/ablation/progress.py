@@ -23,8 +23,8 @@ LOOK_S = 1.0  # how often run folders are looked into
 LINE_S = 30.0  # how often a line is printed where nobody watches
 EVALUATION_MINUTES = 0.6
 """What an evaluation is counted as: 2 tasks, 5 roll-outs of 10 s, no gradient steps."""
-WALL_PER_MINUTE = 0.75
-"""Wall minutes per robot minute on one core of a 2-core AMD EPYC, nothing else running."""
+WALL_PER_MINUTE = 1.2
+"""Wall minutes per robot minute and core where nothing is known yet; as benchmarks/learn.py."""
 
 
 def estimated_wall_s(folder: StudyFolder, jobs: Sequence[Job], at_once: int) -> float:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from robot.ablation.metric_names import CURVES, METRICS
+from robot.ablation.study import load_study, shipped
 from robot.journal import RECORD, read_journal
 from robot.journal_writer import JournalWriter
 
@@ -29,3 +31,19 @@ def test_the_example_reads_a_journal_with_numpy_alone(tmp_path, monkeypatch):
     known = read_journal(folder).records
     for name in RECORD.names:
         np.testing.assert_array_equal(names["records"][name], known[name])
+
+
+def test_the_example_of_a_study_is_one_and_every_metric_is_named(tmp_path):
+    text = (DOCS / "ablations.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    path = tmp_path / "my-study.yaml"
+    path.write_text(example)
+    study = load_study(str(path))
+    assert study.configs["large-batch"].learning.batch_size == 512
+    assert study.comparisons == 2
+    section = text[text.index("Metrics: ") : text.index("A key that no run uses")]
+    metrics, curves = section.split("Curves: ")
+    assert set(re.findall(r"`(\w+)`", metrics)) == set(METRICS)
+    assert set(re.findall(r"`(\w+)`", curves)) == set(CURVES)
+    named = set(re.findall(r"^\| `(\w+)` \|", text, re.M))
+    assert named == set(shipped())
