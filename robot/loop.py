@@ -32,7 +32,7 @@ from robot.learning_setup import (
 )
 from robot.observation import Observer
 from robot.recorder import Recorder
-from robot.reset import Resetter, carry
+from robot.reset import Resetter, carry, check_carriable
 from robot.rig import Actuator, Restorable, Rig, make_twin
 from robot.run import RunFolder
 from robot.scheduler import check_tasks, least_practised, next_task
@@ -101,6 +101,7 @@ class LearningLoop:
         resume: bool = False,
     ) -> None:
         check_tasks(config.tasks, config.ablation.scheduler)
+        check_carriable(config, rig)
         self._config, self._run, self._view, self._stop, self._rig = config, run, view, stop, rig
         self._learner = make_learner(config)
         self._cost_scale = cost_scale(config)

@@ -112,12 +112,21 @@ class Resetter:
             self._on_period("waiting", self._rig.robot.read(), np.zeros(N_MOTORS))
 
 
+def check_carriable(config: Config, rig: Rig) -> None:
+    """Refuse a real robot under keys of `ablation` that nobody can fulfil there.
+
+    Raises:
+        RobotError: it is one.
+    """
+    if config.ablation.carries and not isinstance(rig.robot, Carriable):
+        raise RobotError("the keys of `ablation` are for the twin: take them out for a real robot")
+
+
 def carry(rig: Rig, pose: Pose2D) -> None:
     """Set an ablation's twin on its feet at `pose`.
 
     Raises:
-        RobotError: this is no twin, or it is not one of an ablation that asks for this.
+        RobotError: only its motors may move this one.
     """
-    if not isinstance(rig.robot, Carriable):
-        raise RobotError("the keys of `ablation` are for the twin: take them out for a real robot")
+    assert isinstance(rig.robot, Carriable)  # see check_carriable
     rig.robot.carry(pose)

@@ -71,6 +71,8 @@ class StudyFolder:
                     f"{path}: is of the study {known.get('study')!r}, not {self.study.name!r}; "
                     "choose another --out"
                 )
+            self._check_evaluation(known)
+            self._check_variants()
         for job in self.jobs:
             config = path / job.folder / "config.yaml"
             if config.is_file():
@@ -174,6 +176,24 @@ class StudyFolder:
             "changed": study.changed(),
         }
         return str(yaml.safe_dump(value, sort_keys=False))
+
+    def _check_evaluation(self, known: dict[str, Any]) -> None:
+        there, mine = known.get("evaluate"), self.study.file.evaluate.model_dump(mode="json")
+        if there is not None and there != mine:
+            raise RunError(
+                f"{self.path}: its runs were evaluated with {there}, this study says {mine}; "
+                "choose another --out"
+            )
+
+    def _check_variants(self) -> None:
+        """Runs that the study no longer asks for would be left out of its page in silence."""
+        there = (path.name for path in (self.path / "runs").glob("*") if any(path.glob("s*")))
+        for name in there:
+            if name not in self.study.configs:
+                raise RunError(
+                    f"{self.path}: there are runs of {name!r}, which is no variant of this study; "
+                    "choose another --out, or move them away"
+                )
 
     def _check_same(self, job: Job, path: Path) -> None:
         try:

@@ -200,7 +200,7 @@ def _finish(folder: Any, code: int, results: Path | None, as_json: bool) -> None
     from robot.ablation.page import write_page
 
     page, found = write_page(folder)
-    if results is not None:
+    if results is not None and code != EXIT_INTERRUPTED:
         from robot.ablation.publish import publish
 
         publish(found, folder, results)

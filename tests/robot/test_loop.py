@@ -211,10 +211,12 @@ def test_what_only_ablations_ask_for_is_refused_on_anything_but_their_twin(tmp_p
                 raise AttributeError(name)
             return getattr(self._twin, name)
 
-    rig = make_twin(resolve_config(overrides=[*SMALL, *keys]).config, 0)
-    rig = Rig(Board(rig.robot), rig.pose, rig.clock)
-    with pytest.raises(RobotError, match="for the twin"):
-        run_once(tmp_path / "b", *keys, minutes=0.05, rig=rig)
+    for key in (*keys, "ablation.scheduler=false"):
+        rig = make_twin(resolve_config(overrides=[*SMALL, key]).config, 0)
+        rig = Rig(Board(rig.robot), rig.pose, rig.clock)
+        with pytest.raises(RobotError, match="for the twin"):
+            run_once(tmp_path / key, key, minutes=0.05, rig=rig)
+        assert not list((tmp_path / key / "journal").iterdir())  # before anything moves
 
 
 def test_a_shared_network_learns_all_tasks_and_can_be_evaluated(tmp_path):

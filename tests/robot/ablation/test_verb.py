@@ -85,6 +85,16 @@ def test_runs_with_other_settings_are_refused(no_engine, tmp_path):
     assert "has learning.batch_size = 128, this study 64" in said
 
 
+def test_a_study_that_has_become_another_is_refused(no_engine, tmp_path):
+    folder, mine = made_up(tmp_path, seeds=2), tmp_path / "mine.yaml"
+    text = mine.read_text()
+    mine.write_text(text.replace(", three: {learning.tau: 0.5}", ""))
+    said = refused(mine, "--out", folder.path, "--seeds", 2)
+    assert "there are runs of 'three', which is no variant" in said
+    mine.write_text(text.replace("[flat, mattress]", "[flat]"))
+    assert "its runs were evaluated with" in refused(mine, "--out", folder.path, "--seeds", 2)
+
+
 def test_a_study_that_another_process_runs_is_refused(no_engine, tmp_path):
     folder = made_up(tmp_path, seeds=2)
     with folder:
