@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 
 from robot.config_schema import (
     OPPOSITE,
+    AblationConfig,
     ActionFilterConfig,
     Config,
     ConstraintConfig,
@@ -41,6 +42,7 @@ from robot.yaml_loader import YamlError, load_yaml
 
 __all__ = [
     "OPPOSITE",
+    "AblationConfig",
     "ActionFilterConfig",
     "Config",
     "ConfigError",
@@ -59,6 +61,9 @@ __all__ = [
     "WorkspaceConfig",
     "config_to_yaml",
     "known",
+    "leaves",
+    "nearest",
+    "parse_override",
     "read_config",
     "resolve_config",
     "with_terrain",
@@ -93,13 +98,14 @@ class Resolved:
 
     def rows(self) -> Iterator[tuple[str, Any, str]]:
         """(dotted key, value, origin) of every value, in the order of the models."""
-        for key, value in _leaves(self.config.model_dump(mode="json")):
+        for key, value in leaves(self.config.model_dump(mode="json")):
             yield key, value, self.origin.get(key, _DEFAULT)
 
 
 def resolve_config(
     config_file: Path | None = None,
     *,
+    layers: Sequence[tuple[Mapping[str, Any], str, Path]] = (),
     flags: Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
 ) -> Resolved:
@@ -107,27 +113,41 @@ def resolve_config(
 
     Args:
         config_file: a YAML file on top of the shipped configs/learn.yaml.
+        layers: more of them, already read: dotted key -> value, what to call it in messages, and
+            the folder that paths in it start at.
         flags: dotted key -> value of the command's own flags; None values are left out.
         overrides: "dotted.key=value", the value in YAML; these come last.
 
     Raises:
         ConfigError: anything in it can't be used.
     """
-    layers = _Layers()
+    merged = _Layers()
     shipped = files("configs").joinpath("learn.yaml").read_text(encoding="utf-8")
-    layers.merge_text(shipped, "configs/learn.yaml", None)
+    merged.merge_text(shipped, "configs/learn.yaml", None)
     if config_file is not None:
-        layers.merge_text(_read(config_file), str(config_file), config_file.parent)
+        merged.merge_text(_read(config_file), str(config_file), config_file.parent)
+    for layer, source, folder in layers:
+        for key, value in layer.items():
+            merged.merge(_nested(key, value), source, folder)
     for key, value in (flags or {}).items():
         if value is not None:
-            layers.merge(_nested(key, value), f"--{key.rpartition('.')[2]}", Path())
+            merged.merge(_nested(key, value), f"--{key.rpartition('.')[2]}", Path())
     for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"--set {override}: write it as key=value, as run.minutes=10")
-        value = _yaml(text, f"--set {override}")
-        layers.merge(_nested(key.strip(), value), f"--set {override}", Path())
-    return layers.validate()
+        key, value = parse_override(override)
+        merged.merge(_nested(key, value), f"--set {override}", Path())
+    return merged.validate()
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Dotted key and value of a "key=value".
+
+    Raises:
+        ConfigError: it is not written like that, or the value is not YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {text}: write it as key=value, as run.minutes=10")
+    return key.strip(), _yaml(value, f"--set {text}")
 
 
 def read_config(path: Path) -> Config:
@@ -169,7 +189,7 @@ class _Layers:
     def __init__(self, base: Config | None = None) -> None:
         self._tree: dict[str, Any] = (base or Config()).model_dump()
         self._origin: dict[str, str] = {}
-        self._keys = [key for key, _ in _leaves(Config().model_dump())]
+        self._keys = [key for key, _ in leaves(Config().model_dump())]
 
     def merge_text(self, text: str | bytes, source: str, folder: Path | None) -> None:
         """Merge a YAML document; paths in it start at `folder`."""
@@ -201,7 +221,7 @@ class _Layers:
     ) -> None:
         dotted = prefix + key
         if key not in tree:
-            inside = next(_leaves(value), None) if isinstance(value, Mapping) else None
+            inside = next(leaves(value), None) if isinstance(value, Mapping) else None
             full = f"{dotted}.{inside[0]}" if inside else dotted
             raise ConfigError(self._unknown(full, source))
         if not isinstance(tree[key], dict):
@@ -226,7 +246,7 @@ class _Layers:
             label = f"configs/{directory}/{name}.yaml"
             text = (files("configs") / directory / f"{name}.yaml").read_text(encoding="utf-8")
         else:
-            near = _nearest(name, known(key))
+            near = nearest(name, known(key))
             hint = f"; did you mean {near!r}?" if near else ""
             raise ConfigError(
                 f"unknown {key} {name!r} ({source}): it is one of {', '.join(known(key))}, or the "
@@ -250,11 +270,11 @@ class _Layers:
         for key in self._keys:
             if key.rpartition(".")[2] == last:
                 return key
-        near = _nearest(dotted, [*self._keys, *self._tree])
+        near = nearest(dotted, [*self._keys, *self._tree])
         if near is not None:
             return near
         by_last = {key.rpartition(".")[2]: key for key in reversed(self._keys)}
-        near = _nearest(last, by_last)
+        near = nearest(last, by_last)
         return by_last[near] if near else None
 
     def _explain(self, error: ValidationError) -> str:
@@ -270,7 +290,7 @@ class _Layers:
             message = "should be true or false"
         hint = ""
         if first["type"] == "literal_error" and isinstance(value, str):
-            near = _nearest(value, re.findall(r"'([^']+)'", message))
+            near = nearest(value, re.findall(r"'([^']+)'", message))
             hint = f"; did you mean {near!r}?" if near else ""
         return f"{dotted} = {_short(value)}{self._sources(dotted)}: {message}{hint}"
 
@@ -281,10 +301,11 @@ class _Layers:
         return f" ({', '.join(sources)})" if sources else ""
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key and value of everything in a tree of sections."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 
@@ -295,7 +316,8 @@ def _nested(dotted: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _nearest(word: str, words: Iterable[str]) -> str | None:
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """What somebody who wrote `word` probably meant."""
     close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
     return close[0] if close else None
 

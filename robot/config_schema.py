@@ -102,7 +102,7 @@ class SimConfig(Section):
 class ActionFilterConfig(Section):
     """The Butterworth low-pass on the actions; a `cutoff_hz` of null takes it out."""
 
-    order: Annotated[int, Field(ge=1, le=4)] = 1
+    order: Annotated[int, Field(ge=1, le=2)] = 1
     cutoff_hz: Annotated[float, Field(gt=0.0, le=50.0)] | None = 5.0
 
 
@@ -184,6 +184,7 @@ class LearningConfig(Section):
     target_entropy: Annotated[float, Field(ge=-100.0, le=100.0)] = -8.0
     layer_norm: bool = True
     relabel: bool = True
+    shared_network: bool = False
     symmetry: Literal["none", "sides", "full"] = "sides"
     replay_capacity: Annotated[int, Field(ge=1, le=100_000_000)] = 1_000_000
     random_steps: Annotated[int, Field(ge=0)] = 500
@@ -205,6 +206,23 @@ class StandUpConfig(Section):
 
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
     pause_s: Annotated[float, Field(ge=0.0, le=600.0)] = 2.0
+
+
+class AblationConfig(Section):
+    """What only `robot ablate` takes away, in the twin only; a real robot refuses both.
+
+    Without the scheduler the task with the least experience comes next wherever it leads, any set
+    of tasks will do, and a robot that left the workspace is carried back, as by a person. With the
+    reset `teleport` nobody stands up: the twin is set on its feet where it is.
+    """
+
+    scheduler: bool = True
+    reset: Literal["scripted", "teleport"] = "scripted"
+
+    @property
+    def carries(self) -> bool:
+        """Whether something but its motors may move the twin."""
+        return not self.scheduler or self.reset == "teleport"
 
 
 class RunConfig(Section):
@@ -233,16 +251,28 @@ class Config(Section):
     learning: LearningConfig = LearningConfig()
     stand_up: StandUpConfig = StandUpConfig()
     run: RunConfig = RunConfig()
+    ablation: AblationConfig = AblationConfig()
 
     @model_validator(mode="after")
     def _tasks_come_in_pairs(self) -> Config:
         for task in self.tasks:
             if self.tasks.count(task) > 1:
                 raise ValueError(f"tasks: {task!r} is there twice")
-            if OPPOSITE[task] not in self.tasks:
+            if OPPOSITE[task] not in self.tasks and self.ablation.scheduler:
                 raise ValueError(
                     f"tasks: {task!r} lacks its opposite {OPPOSITE[task]!r}; add it, or the robot "
                     "can't walk home"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _mirror_images_are_tasks(self) -> Config:
+        mirrored = {"none": (), "sides": ("left", "right"), "full": tuple(OPPOSITE)}
+        for task in self.tasks:
+            if task in mirrored[self.learning.symmetry] and OPPOSITE[task] not in self.tasks:
+                raise ValueError(
+                    f"learning.symmetry: {self.learning.symmetry!r} makes {task!r} "
+                    f"{OPPOSITE[task]!r}, which is not in tasks; use none"
                 )
         return self
 

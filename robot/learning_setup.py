@@ -69,6 +69,7 @@ def make_learner(config: Config) -> Learner:
             multipliers,
             learning.replay_capacity,
             learning.relabel,
+            learning.shared_network,
             backend=learning.backend,
             precision=learning.precision,
         ),

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from hardware.robot import RobotState, Stop
+from hardware.robot import Pose2D, RobotState, Stop
 from learning.noise import coloured_noise
 from learning.policy import NumpyPolicy
 from robot.config_schema import Config
@@ -32,10 +32,10 @@ from robot.learning_setup import (
 )
 from robot.observation import Observer
 from robot.recorder import Recorder
-from robot.reset import Resetter
+from robot.reset import Resetter, carry, check_carriable
 from robot.rig import Actuator, Restorable, Rig, make_twin
 from robot.run import RunFolder
-from robot.scheduler import check_tasks, next_task
+from robot.scheduler import check_tasks, least_practised, next_task
 from robot.tally import EpisodeResult, Tally
 from robot.view import Snapshot, TaskSnapshot, View
 from robot.workspace import Workspace
@@ -49,7 +49,10 @@ VIEW_EVERY_S = 0.25  # wall seconds
 class StopRequest(Protocol):
     """Whether somebody asked the run to end."""
 
-    requested: bool
+    @property
+    def requested(self) -> bool:
+        """Asked every control step."""
+        ...
 
 
 def learn(
@@ -97,7 +100,8 @@ class LearningLoop:
         rig: Rig,
         resume: bool = False,
     ) -> None:
-        check_tasks(config.tasks)
+        check_tasks(config.tasks, config.ablation.scheduler)
+        check_carriable(config, rig)
         self._config, self._run, self._view, self._stop, self._rig = config, run, view, stop, rig
         self._learner = make_learner(config)
         self._cost_scale = cost_scale(config)
@@ -177,7 +181,7 @@ class LearningLoop:
         outcome = self._resetter.stand_up()
         seconds = self._tally.standing_up_s + self._tally.waiting_s - begin_s
         self._tally.stand_ups_tried += outcome.attempts
-        self._tally.stand_ups_failed += outcome.attempts - int(outcome.ok)
+        self._tally.stand_ups_failed += outcome.failed
         self._run.event(
             "stand_up",
             robot_s=self._robot_s,
@@ -190,8 +194,9 @@ class LearningLoop:
     def _episode(self) -> None:
         self._phase = "episode"
         pose = self._rig.pose.latest()
+        stayed = self._tally.inside and self._workspace.contains(pose)
         self._tally.see(self._workspace.contains(pose), standing_up=True)
-        self._task = next_task(self._config.tasks, pose, self._workspace, self._tally.experience())
+        self._task = self._choose_task(pose, stayed)
         length = round(self._config.episode.length_s / self._rig.clock.period_s)
         self._noise_step = 0
         self._noise = coloured_noise(
@@ -203,6 +208,17 @@ class LearningLoop:
         self._tally.see(inside, standing_up=False)
         self._learner.end_episode(self._task, np.multiply(result.mean_costs, self._cost_scale))
         self._log_episode(result)
+
+    def _choose_task(self, pose: Pose2D, stayed: bool) -> str:
+        tasks, experience = self._config.tasks, self._tally.experience()
+        if self._config.ablation.scheduler:
+            return next_task(tasks, pose, self._workspace, experience)
+        if not stayed:  # nothing leads home: somebody carries it to the middle
+            carry(self._rig, Pose2D(0.0, 0.0, pose.yaw_rad, pose.time_s))
+            self._tally.human_resets += 1
+            self._tally.see(True, standing_up=True)
+            self._run.event("human_reset", robot_s=self._robot_s, place=[pose.x_m, pose.y_m])
+        return least_practised(tasks, experience)
 
     def _explore(self, observation: FloatArray) -> FloatArray:
         noise = self._noise[self._noise_step]

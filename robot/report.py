@@ -28,7 +28,7 @@ from robot.run import RunFolder
 from robot.view import clock_text
 
 FRAMES_SHOWN = 8
-_DPI = 150
+PNG_DPI = 150
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ def write_report(run: RunFolder) -> Path:
             if figure is None:
                 (folder / f"{name}.png").unlink(missing_ok=True)  # an older report's
                 continue
-            figure.savefig(folder / f"{name}.png", dpi=_DPI)
+            figure.savefig(folder / f"{name}.png", dpi=PNG_DPI)
             figure.set_layout_engine("none")  # found by the first drawing; the second keeps it
-            figures.append(FigureOnPage(name, title, caption, _svg(figure)))
+            figures.append(FigureOnPage(name, title, caption, svg_uri(figure)))
     page = (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             title=f"{data.summary.get('terrain')}, seed {data.summary.get('seed')}",
@@ -163,7 +163,8 @@ def _clock(seconds: Any) -> str:
     return clock_text(seconds) if isinstance(seconds, (int, float)) else "unknown"
 
 
-def _svg(figure: Figure) -> str:
+def svg_uri(figure: Figure) -> str:
+    """A figure as the source of an <img>, so that the page needs no other file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return _data_uri(buffer.getvalue(), "svg+xml")
@@ -189,7 +190,8 @@ def _data_uri(data: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """The templates of all pages."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("robot", "templates"),
         autoescape=True,

@@ -176,7 +176,7 @@ def _summary_so_far(
             "turn_rate_rad_s": _tail_mean(series(own, "turn_rate_rad_s")),
         }
     attempts = series(stand_ups, "attempts")
-    stood = sum(bool(event.get("ok")) for event in stand_ups)
+    stood = sum(bool(event.get("ok") and event.get("attempts")) for event in stand_ups)
     return {
         "status": "unfinished",
         "terrain": config.terrain.name,

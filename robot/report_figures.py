@@ -104,12 +104,17 @@ def _legend_above(axis: Axes) -> None:
 
 def workspace_map(run: RunData) -> Figure | None:
     """Where each episode started and where its task pointed, on the floor (after Ha 2020)."""
-    starts = [episode for episode in run.episodes if _is_pose(episode.get("start"))]
-    if not starts:
+    if not any(_is_pose(episode.get("start")) for episode in run.episodes):
         return None
-    area = run.config.workspace
     figure = Figure(figsize=(6.2, 5.6), layout="constrained")
-    axis = figure.subplots()
+    draw_workspace(figure.subplots(), run)
+    return figure
+
+
+def draw_workspace(axis: Axes, run: RunData) -> None:
+    """The workspace's map on an axis; see `workspace_map`."""
+    starts = [episode for episode in run.episodes if _is_pose(episode.get("start"))]
+    area = run.config.workspace
     corner = (-area.half_length_m, -area.half_width_m)
     size = (2 * area.half_length_m, 2 * area.half_width_m)
     axis.add_patch(Rectangle(corner, *size, fill=False, linewidth=1.8))
@@ -131,7 +136,6 @@ def workspace_map(run: RunData) -> Figure | None:
     axis.set_xlabel("x (m)")
     axis.set_ylabel("y (m)")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=3, columnspacing=1.2)
-    return figure
 
 
 def _arrows(axis: Axes, episodes: list[dict[str, Any]], task: str, length: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from hardware.robot import MotorCommand, PoseSource, Robot, RobotState
+from hardware.robot import MotorCommand, Pose2D, PoseSource, Robot, RobotState
 from robot.clock import Clock, TwinClock
 from robot.config_schema import Config
 from safety.action_filter import ActionFilter
@@ -29,6 +29,15 @@ class Restorable(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict`."""
+        ...
+
+
+@runtime_checkable
+class Carriable(Protocol):
+    """A robot that can be set on its feet somewhere else: the twin of some ablations."""
+
+    def carry(self, pose: Pose2D) -> None:
+        """Set it down; raises RobotError where only its motors may move it."""
         ...
 
 
@@ -63,6 +72,7 @@ def make_twin(config: Config, seed: int, window: bool = False) -> Rig:
         config.robot.to_body(),
         seed,
         window,
+        carried=config.ablation.carries,
     )
     return Rig(twin, twin, TwinClock(twin, config.control.rate_hz))
 

@@ -24,8 +24,12 @@ class TasksInvalid(ValueError):  # noqa: N818 - says what is wrong
     """A set of tasks that can't walk home."""
 
 
-def check_tasks(tasks: tuple[str, ...]) -> None:
+def check_tasks(tasks: tuple[str, ...], scheduled: bool = True) -> None:
     """Refuse an empty set, an unknown task, or one without its opposite.
+
+    Args:
+        tasks: those to learn.
+        scheduled: they must be able to walk home; an ablation carries its twin there instead.
 
     Raises:
         TasksInvalid: with what is missing.
@@ -35,7 +39,7 @@ def check_tasks(tasks: tuple[str, ...]) -> None:
     for name in tasks:
         if name not in TASKS:
             raise TasksInvalid(f"unknown task {name!r}; use some of {', '.join(TASKS)}")
-        if TASKS[name].opposite not in tasks:
+        if scheduled and TASKS[name].opposite not in tasks:
             raise TasksInvalid(f"task {name!r} needs its opposite {TASKS[name].opposite!r} too")
 
 
@@ -54,7 +58,7 @@ def next_task(
         experience: steps collected so far, per task.
     """
     if workspace.near_centre(pose):
-        return min(tasks, key=lambda name: (experience[name], tasks.index(name)))
+        return least_practised(tasks, experience)
     bearing = workspace.bearing_to_centre_rad(pose)
     walks = [name for name in tasks if not TASKS[name].turns]
     turns = [name for name in tasks if TASKS[name].turns]
@@ -67,3 +71,8 @@ def next_task(
         return nearest
     side = 1.0 if bearing >= 0.0 else -1.0
     return next(name for name in turns if TASKS[name].direction[2] * side > 0.0)
+
+
+def least_practised(tasks: tuple[str, ...], experience: Mapping[str, int]) -> str:
+    """The task with the fewest steps so far; the first of equals."""
+    return min(tasks, key=lambda name: (experience[name], tasks.index(name)))

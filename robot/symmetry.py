@@ -29,12 +29,13 @@ def symmetries(
     Raises:
         ValueError: an unknown kind.
     """
-    sides, ends = _reflection(layout, tasks, fore_aft=False), _reflection(layout, tasks, True)
     if kind == "none":
         return ()
-    if kind == "sides":
-        return (sides,)
-    if kind == "full":
+    if kind in ("sides", "full"):
+        sides = _reflection(layout, tasks, fore_aft=False)
+        if kind == "sides":
+            return (sides,)
+        ends = _reflection(layout, tasks, fore_aft=True)
         both = Symmetry(
             sides.observation.then(ends.observation),
             sides.action.then(ends.action),

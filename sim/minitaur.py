@@ -20,6 +20,7 @@ import pybullet
 import pybullet_data
 
 from hardware.body import N_LEGS, N_MOTORS, URDF_MOTOR_SIGN, Body
+from hardware.rotation import quaternion
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -28,7 +29,8 @@ START_MOTOR_RAD = math.pi / 2
 START_KNEE_RAD = -2.1834
 KNEE_POINT_RIGHT = (0.0, 0.005, 0.2)  # where the two shanks of a leg are joined, bullet3
 KNEE_POINT_LEFT = (0.0, 0.01, 0.2)
-# The URDF's own links, for the first placement: motor axis to knee, knee to the joined ends.
+FOOT_CLEARANCE_M = 0.005  # of a robot that is set down
+# The URDF's own links, for placements: motor axis to knee, knee to the joined ends.
 _CRANK_M = 0.115
 _SHANK_M = 0.2
 
@@ -134,13 +136,32 @@ class Minitaur:
                 )
 
     def place(self, position_m: FloatArray, quaternion_xyzw: FloatArray) -> None:
-        """Put the trunk somewhere (first placement only)."""
+        """Put the trunk somewhere (placements only)."""
         pybullet.resetBasePositionAndOrientation(
             self.id, position_m, quaternion_xyzw, physicsClientId=self._client
         )
 
+    def set_down(self, x_m: float, y_m: float, yaw_rad: float, motor_rad: FloatArray) -> None:
+        """Put the robot on its feet at a place, at rest, just above whatever ground is there."""
+        c = self._client
+        upright = quaternion(0.0, 0.0, yaw_rad)
+        above_m = 5.0  # out of the rays' way
+        self.place(np.array([x_m, y_m, above_m]), upright)
+        self.reset_legs(motor_rad)
+        pybullet.resetBaseVelocity(self.id, [0.0] * 3, [0.0] * 3, physicsClientId=c)
+        pybullet.performCollisionDetection(physicsClientId=c)
+        feet = self.foot_positions().reshape(-1, 3)
+        rays = pybullet.rayTestBatch(
+            [[x, y, 1.0] for x, y, _ in feet],
+            [[x, y, -1.0] for x, y, _ in feet],
+            physicsClientId=c,
+        )
+        ground_m = max(float(hit[3][2]) if hit[0] >= 0 else 0.0 for hit in rays)
+        reach_m = above_m - float(feet[:, 2].min())
+        self.place(np.array([x_m, y_m, ground_m + reach_m + FOOT_CLEARANCE_M]), upright)
+
     def reset_legs(self, motor_rad: FloatArray) -> None:
-        """Set motors and the knees that close the five-bar loops (first placement only)."""
+        """Set motors and the knees that close the five-bar loops (placements only)."""
         for leg in range(N_LEGS):
             first, second = (float(motor_rad[2 * leg]), float(motor_rad[2 * leg + 1]))
             # Both shanks meet: with half angle e the knee bends by asin(l1 sin e / l2) + pi - e.

@@ -117,6 +117,7 @@ class PyBulletRobot:
         body: stance, limits and gains.
         seed: of the sensor noise.
         gui: open PyBullet's window.
+        carried: something else than its motors may move it (`carry`); for ablations only.
     """
 
     def __init__(
@@ -126,8 +127,10 @@ class PyBulletRobot:
         body: Body = MINITAUR,
         seed: int = 0,
         gui: bool = False,
+        carried: bool = False,
     ) -> None:
         self._body = body
+        self._carried = carried
         self.terrain = terrain or Terrain()
         self.settings = settings or TwinSettings()
         self._rng = np.random.default_rng(seed)
@@ -277,6 +280,23 @@ class PyBulletRobot:
         self._model.place(position_m, quaternion_xyzw)
         if motor_rad is not None:
             self._model.reset_legs(motor_rad)
+        self._forget()
+
+    def carry(self, pose: Pose2D) -> None:
+        """Set it on its feet somewhere else, at rest: what no robot can do by itself.
+
+        For ablations that ask what the scheduler and the stand-up are worth. Its motors stay as
+        warm as they are, and its clock goes on.
+
+        Raises:
+            RobotError: this twin only ever moves by its motors, as all but those of ablations.
+        """
+        if not self._carried:
+            raise RobotError("this twin only moves by its motors; only an ablation's is carried")
+        self._model.set_down(pose.x_m, pose.y_m, pose.yaw_rad, self._body.stance_motor_rad())
+        self._command, self._target_rad = None, []
+        self._torque_nm = list(_LIMP)
+        self._stopping_until_s = None
         self._forget()
 
     def advance(self, duration_s: float) -> None:

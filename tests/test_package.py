@@ -57,6 +57,7 @@ def test_robot_learn_works_from_another_folder(robot, tmp_path):
     for terrain in ("flat", "mattress", "doormat"):
         shown = run([robot, "config", "show", "--set", f"terrain={terrain}"], tmp_path)
         assert terrain in shown
+    assert "safety: " in run([robot, "ablate", "list"], tmp_path)
     learn = [robot, "learn", "--terrain", "flat", "--minutes", "0.1", "--json"]
     small = ["--set", "learning.batch_size=16", "--set", "learning.random_steps=100"]
     run([*learn, *small, "--run-dir", "first"], tmp_path)

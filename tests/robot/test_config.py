@@ -226,3 +226,36 @@ def test_no_override_ends_in_anything_but_a_config_error(key, value):
     except ConfigError as error:
         message = str(error)
     assert "\n" not in message
+
+
+def test_only_an_ablation_does_without_the_way_home():
+    assert "lacks its opposite" in refused(overrides=["tasks=[forward]"])
+    off = ["ablation.scheduler=false"]
+    assert resolve_config(overrides=["tasks=[forward]", *off]).config.ablation.carries
+    assert "'left' 'right', which is not in tasks; use none" in refused(
+        overrides=["tasks=[left]", *off]
+    )
+    turn = ["tasks=[left]", "learning.symmetry=none", *off]
+    assert resolve_config(overrides=turn).config.tasks == ("left",)
+    assert not resolve_config().config.ablation.carries
+
+
+def test_layers_in_between_have_dotted_keys_and_a_name_for_messages(tmp_path):
+    (tmp_path / "ice.yaml").write_text("friction: 0.1\n")
+    layers = [
+        (
+            {"learning.tau": 0.1, "learning": {"discount": 0.9}, "terrain": "ice.yaml"},
+            "a",
+            tmp_path,
+        ),
+        ({"learning.tau": 0.2}, "b", tmp_path),
+    ]
+    found = resolve_config(layers=layers, overrides=["run.seed=4"])
+    assert (found.config.learning.tau, found.config.learning.discount) == (0.2, 0.9)
+    assert (found.config.terrain.friction, found.config.run.seed) == (0.1, 4)
+    assert (found.origin["learning.tau"], found.origin["learning.discount"]) == ("b", "a")
+    assert "(a)" in refused(layers=[({"learning.tua": 1.0}, "a", tmp_path)])
+
+
+def test_a_filter_of_an_order_that_nobody_can_make_is_refused():
+    assert "less than or equal to 2" in refused(overrides=["control.action_filter.order=3"])

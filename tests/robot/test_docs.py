@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from typer.testing import CliRunner
 
+from robot.ablation.metric_names import CURVES, METRICS
+from robot.ablation.study import load_study, shipped
 from robot.cli import app
 from robot.journal import RECORD, read_journal
 from robot.journal_writer import JournalWriter
@@ -50,3 +52,19 @@ def test_every_command_that_is_shown_has_the_options_that_are_shown():
                 assert [option for option in options if option not in text] == [], line
                 seen += 1
     assert seen > 15
+
+
+def test_the_example_of_a_study_is_one_and_every_metric_is_named(tmp_path):
+    text = (DOCS / "ablations.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    path = tmp_path / "my-study.yaml"
+    path.write_text(example)
+    study = load_study(str(path))
+    assert study.configs["large-batch"].learning.batch_size == 512
+    assert study.comparisons == 2
+    section = text[text.index("Metrics: ") : text.index("A key that no run uses")]
+    metrics, curves = section.split("Curves: ")
+    assert set(re.findall(r"`(\w+)`", metrics)) == set(METRICS)
+    assert set(re.findall(r"`(\w+)`", curves)) == set(CURVES)
+    named = set(re.findall(r"^\| `(\w+)` \|", text, re.M))
+    assert named == set(shipped())

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from hardware.robot import RobotError
 from robot.config import resolve_config
 from robot.evaluate import Plan, evaluate
 from robot.journal import FLAG_FIRST, FLAG_LAST, FLAG_START, PHASE_EPISODE, read_journal
 from robot.loop import learn
-from robot.rig import make_twin
+from robot.rig import Rig, make_twin
 from robot.run import RunFolder
 
 SMALL = (
@@ -143,6 +144,87 @@ def test_the_robot_is_never_teleported(tmp_path):
     assert len(jumps) > 1000
     # 3 m/s for a period of 20 ms; a teleport between episodes would be far more.
     assert jumps.max() < 0.06
+
+
+def biggest_jump_m(tmp_path, *keys):
+    """The longest way that the twin's trunk went in one control period, and the summary."""
+    config = resolve_config(overrides=[*SMALL, "run.minutes=0.3", *keys]).config
+    rig = make_twin(config, 0)
+    twin, places = rig.robot, []
+    advance = twin.advance
+
+    def watched(duration_s):
+        advance(duration_s)
+        places.append(twin.true_state().position_m)
+
+    twin.advance = watched
+    _, summary, _ = run_once(tmp_path / "run", *keys, minutes=0.3, rig=rig)
+    return np.linalg.norm(np.diff(places, axis=0), axis=1).max(), summary
+
+
+SMALL_ROOM = (
+    "workspace.half_length_m=0.35",
+    "workspace.half_width_m=0.35",
+    "workspace.centre_radius_m=0.1",
+    "workspace.margin_m=0.0",
+)
+
+
+def test_without_the_scheduler_the_robot_is_carried_home_and_that_is_counted(tmp_path):
+    keys = (*SMALL_ROOM, "tasks=[forward]", "ablation.scheduler=false")
+    # Slow noise of random weights drifts, and makes the robot leave so small a room.
+    drift = (
+        "learning.random_steps=100000",
+        "learning.exploration_beta=2.0",
+        "episode.length_s=4.0",
+    )
+    jump, summary = biggest_jump_m(tmp_path, *keys, *drift)
+    assert summary["human_resets"] > 0
+    assert summary["human_resets"] == summary["workspace_exits"]
+    assert jump > 0.15
+
+
+def test_a_teleported_robot_never_stands_up(tmp_path):
+    jump, summary = biggest_jump_m(tmp_path, "ablation.reset=teleport", "episode.fall_roll_rad=0.2",
+                                   "episode.fall_pitch_rad=0.2")  # fmt: skip
+    assert summary["falls"] > 0
+    assert summary["stand_ups"] == {"tried": 0, "failed": 0}
+    assert summary["robot_minutes"]["standing_up"] == summary["human_resets"] == 0
+    assert summary["robot_minutes"]["moving"] == summary["robot_minutes"]["total"]
+    assert jump < 0.3  # set on its feet where it is
+
+
+def test_what_only_ablations_ask_for_is_refused_on_anything_but_their_twin(tmp_path):
+    keys = ("ablation.reset=teleport",)
+    rig = make_twin(resolve_config(overrides=SMALL).config, 0)  # of a configuration without it
+    with pytest.raises(RobotError, match="only moves by its motors"):
+        run_once(tmp_path / "a", *keys, minutes=0.05, rig=rig)
+
+    class Board:
+        """A robot that nobody can carry: all of the twin but that."""
+
+        def __init__(self, twin):
+            self._twin = twin
+
+        def __getattr__(self, name):
+            if name in ("carry", "state_dict", "load_state_dict"):
+                raise AttributeError(name)
+            return getattr(self._twin, name)
+
+    for key in (*keys, "ablation.scheduler=false"):
+        rig = make_twin(resolve_config(overrides=[*SMALL, key]).config, 0)
+        rig = Rig(Board(rig.robot), rig.pose, rig.clock)
+        with pytest.raises(RobotError, match="for the twin"):
+            run_once(tmp_path / key, key, minutes=0.05, rig=rig)
+        assert not list((tmp_path / key / "journal").iterdir())  # before anything moves
+
+
+def test_a_shared_network_learns_all_tasks_and_can_be_evaluated(tmp_path):
+    four = ("learning.shared_network=true", "tasks=[forward, backward, left, right]")
+    _, summary, _ = run_once(tmp_path / "run", *four, minutes=0.1)
+    assert summary["gradient_steps"] > 0
+    result = evaluate(tmp_path / "run", episodes=1, seconds=0.5)
+    assert set(result["tasks"]) == set(summary["tasks"])
 
 
 def test_a_stop_saves_and_says_so(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hardware.robot import Pose2D
 from hardware.rotation import wrap_to_pi
-from robot.scheduler import TasksInvalid, check_tasks, next_task
+from robot.scheduler import TasksInvalid, check_tasks, least_practised, next_task
 from robot.tasks import TASKS
 from robot.workspace import Workspace
 
@@ -89,3 +89,11 @@ def test_a_set_that_cannot_walk_home_is_refused(tasks, message):
     with pytest.raises(TasksInvalid, match=message):
         check_tasks(tasks)
     check_tasks(FOUR)
+
+
+def test_without_the_scheduler_any_tasks_will_do_in_turn():
+    check_tasks(("forward", "left"), scheduled=False)
+    with pytest.raises(TasksInvalid, match="unknown"):
+        check_tasks(("sideways",), scheduled=False)
+    assert least_practised(("forward", "left"), {"forward": 5, "left": 3}) == "left"
+    assert least_practised(("forward", "left"), {"forward": 3, "left": 3}) == "forward"

@@ -37,6 +37,7 @@ def test_a_mirror_undoes_itself(index):
 def test_kinds():
     assert symmetries("none", LAYOUT, FOUR) == ()
     assert len(symmetries("sides", LAYOUT, ("forward", "backward"))) == 1
+    assert len(symmetries("sides", LAYOUT, ("forward",))) == 1
     with pytest.raises(ValueError, match="sides"):
         symmetries("both", LAYOUT, FOUR)
 

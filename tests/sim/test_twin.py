@@ -8,10 +8,12 @@ import pybullet
 import pytest
 
 from hardware.body import MINITAUR, SHANK_M, leg_to_motor, motor_to_leg, toe_position
-from hardware.robot import Fault, MotorCommand, RobotError, Stop
+from hardware.robot import Fault, MotorCommand, Pose2D, RobotError, Stop
 from hardware.rotation import quaternion, roll_pitch_yaw, rotate_inverse
+from robot.config import resolve_config
 from sim.motor import MotorModel
-from sim.twin import SETTLE_KD, SETTLE_S, SimulationDiverged
+from sim.terrain import Terrain
+from sim.twin import SETTLE_KD, SETTLE_S, PyBulletRobot, SimulationDiverged
 
 DT_S = 0.002
 LEVEL = [0.0, 0.0, 0.0, 1.0]
@@ -328,6 +330,59 @@ def feet_from_hips(twin):
     feet = np.array([rotate_inverse(state.quaternion_xyzw, foot) for foot in feet])
     feet[:, 0] -= MINITAUR.hip_x_m * np.array([1, -1, 1, -1])
     return feet[:, [0, 2]]
+
+
+@pytest.mark.parametrize("terrain", ["flat", "mattress", "doormat"])
+def test_a_carried_twin_stands_at_its_place(terrain):
+    config = resolve_config(flags={"terrain": terrain}).config
+    twin = PyBulletRobot(Terrain(**config.terrain.model_dump()), carried=True)
+    try:
+        twin.advance(0.5)
+        time_s, warm = twin.time_s, twin.read().motor_temperature_c
+        twin.carry(Pose2D(1.0, -0.7, 2.0, 0.0))
+        assert np.array_equal(twin.read().motor_temperature_c, warm)
+        assert twin.time_s == time_s
+        for _ in range(50):
+            twin.command(MotorCommand(MINITAUR.stance_motor_rad(), 0.5, 0.005, 0.1))
+            twin.advance(0.02)
+        roll, pitch, _ = roll_pitch_yaw(twin.true_state().quaternion_xyzw)
+        pose = twin.latest()
+        assert abs(roll) < 0.1
+        assert abs(pitch) < 0.1
+        assert (pose.x_m, pose.y_m, pose.yaw_rad) == pytest.approx((1.0, -0.7, 2.0), abs=0.06)
+        assert 0.1 < twin.true_state().position_m[2] < 0.3
+    finally:
+        twin.close()
+
+
+def test_a_carried_twin_is_at_rest_and_a_saved_one_too():
+    twin, other = PyBulletRobot(carried=True), PyBulletRobot(carried=True)
+    try:
+        twin.command(MotorCommand(MINITAUR.stance_motor_rad() + 0.3, 0.5, 0.005, 0.1))
+        twin.advance(0.1)
+        twin.carry(Pose2D(0.3, 0.2, 1.0, 0.0))
+        state = twin.true_state()
+        assert not state.velocity_m_s.any()
+        assert not state.angular_velocity_rad_s.any()
+        assert not state.motor_velocity_rad_s.any()
+        assert not twin.shaft_torque_nm.any()
+        saved = twin.state_dict()
+        twin.load_state_dict(saved)
+        other.load_state_dict(saved)
+        for one in (twin, other):
+            one.advance(0.2)
+        assert np.array_equal(twin.true_state().position_m, other.true_state().position_m)
+    finally:
+        twin.close()
+        other.close()
+
+
+def test_nobody_carries_an_ordinary_twin(make_twin):
+    twin = make_twin()
+    before = twin.true_state().position_m
+    with pytest.raises(RobotError, match="only moves by its motors"):
+        twin.carry(Pose2D(1.0, 0.0, 0.0, 0.0))
+    assert np.array_equal(twin.true_state().position_m, before)
 
 
 def test_legs_have_their_places(make_twin):

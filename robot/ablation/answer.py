@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""The answer to a study's question, in words: nothing that an interval doesn't carry."""
+
+from __future__ import annotations
+
+from robot.ablation.metric_names import METRICS
+from robot.ablation.results import Results
+from robot.ablation.statistics import MIN_PAIRS, Difference
+
+
+def answer(results: Results) -> str:
+    """One sentence, generated from the figures."""
+    study = results.study
+    if not study.file.compare or not study.others:
+        return "Nothing was compared, so there is no claim."
+    seeds = {run.job.seed for run in results.runs}
+    if len(seeds) < MIN_PAIRS:
+        return (
+            f"No claim: n = {len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}, and fewer than "
+            f"{MIN_PAIRS} carry none."
+        )
+    incomplete = {name for name in study.configs if results.missing(name)}
+    if study.reference in incomplete:
+        return f"No claim: {_missing(results, study.reference)}."
+    carried, open_ones = [], 0
+    for (variant, metric), found in results.comparisons.items():
+        if variant in incomplete:
+            continue
+        if found.sign:
+            carried.append(_claim(study.reference, variant, metric, found))
+        else:
+            open_ones += 1
+    parts = []
+    if carried:
+        parts.append(_listed(carried))
+    if open_ones:
+        total = open_ones + len(carried)
+        parts.append(
+            f"no difference is shown in {'the other ' if carried else ''}{open_ones} of {total} "
+            f"comparison{'s' if total != 1 else ''}"
+        )
+    parts += [f"nothing is claimed about {name}: {_missing(results, name)}" for name in incomplete]
+    return f"Over n = {len(seeds)} seeds, {'; '.join(parts)}."
+
+
+def _claim(reference: str, variant: str, metric: str, found: Difference) -> str:
+    quantity = METRICS[metric]
+    unit = "" if quantity.unit == "1" else f" {quantity.unit}"
+    way = "higher" if found.sign > 0 else "lower"
+    return (
+        f"{reference} has {way} {quantity.label} than {variant} "
+        f"({found.mean:+.2g}{unit}, {found.confidence * 100:.4g} % interval {found.low:+.2g} to "
+        f"{found.high:+.2g}, n = {found.n})"
+    )
+
+
+def _missing(results: Results, variant: str) -> str:
+    missing = results.missing(variant)
+    has = "has" if missing == 1 else "have"
+    return f"{missing} of {len(results.of(variant))} runs of {variant} {has} no result"
+
+
+def _listed(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

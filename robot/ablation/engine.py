@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""Runs the jobs of a study as processes of this machine, so many at a time.
+
+An engine reports how each run ends; everything else it needs to know is on the disk, in the run
+folders. Children get one thread each, a session of their own (a Ctrl-C in the terminal is ours to
+handle), and a pipe whose other end dies with this process (`robot.ablation.job`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from robot.ablation.folder import StudyFolder
+from robot.ablation.job import order_of
+from robot.ablation.study import Job
+
+POLL_S = 0.1
+STOP_S = 30.0  # a child stops within a control period or a file's writing; then it is killed
+
+STARTED, FINISHED, FAILED, STOPPED = "started", "finished", "failed", "stopped"
+
+
+class EngineError(RuntimeError):
+    """The engine can't start; nothing was. The message is one line and says what to do."""
+
+
+class Wish(Protocol):
+    """Whether somebody asked for an end."""
+
+    @property
+    def requested(self) -> bool:
+        """Asked some times a second."""
+        ...
+
+
+class Watcher(Protocol):
+    """Who is told how the runs get on."""
+
+    def change(self, job: Job, state: str, text: str = "") -> None:
+        """A run started, finished, failed or was stopped."""
+        ...
+
+    def tick(self) -> None:
+        """Some time has passed."""
+        ...
+
+
+class Engine(Protocol):
+    """Runs jobs; as a context it has all that it needs for that."""
+
+    def __enter__(self) -> Engine:
+        """Get ready; raises EngineError if it can't."""
+        ...
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of whatever it needed."""
+        ...
+
+    def run(self, folder: StudyFolder, jobs: Sequence[Job], stop: Wish, watcher: Watcher) -> None:
+        """Run jobs until all have ended or somebody wants to stop; tell the watcher of each."""
+        ...
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def child_environment() -> dict[str, str]:
+    """One thread per child, and the code that this process runs."""
+    threads = dict.fromkeys(
+        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+    )
+    root = str(Path(__file__).resolve().parents[2])
+    # An installed one is found anyway, and site-packages must not come before Python's own modules.
+    installed = root in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    path = [] if installed else [root]
+    path += filter(None, [os.environ.get("PYTHONPATH")])
+    return {**os.environ, **threads, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})}
+
+
+@contextlib.contextmanager
+def child(order: str, log: Path) -> Iterator[subprocess.Popen[str]]:
+    """A run's process; leaving stops it, if need be by force.
+
+    Args:
+        order: `robot.ablation.job.order_of`.
+        log: its standard output and error are appended here.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "robot.ablation.job"],
+            stdin=subprocess.PIPE,
+            stdout=stream,
+            stderr=stream,
+            text=True,
+            env=child_environment(),
+            start_new_session=True,
+        )
+    assert process.stdin is not None
+    try:
+        with contextlib.suppress(BrokenPipeError):  # it died at once; its exit code says so
+            process.stdin.write(order)
+            process.stdin.flush()
+        yield process
+    finally:
+        let_go(process)
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def let_go(process: subprocess.Popen[str]) -> None:
+    """Drop a child's lifeline: it stops, in its own time."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+
+
+def reason(code: int, log: Path) -> str:
+    """Why a run's process failed, in one line."""
+    if code < 0:
+        return f"killed by signal {-code}; see {log}"
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    said = [line for line in lines if line.strip()]
+    last = said[-1].removeprefix("error: ") if said else "it said nothing"
+    return f"{last[:300]} (exit code {code})"
+
+
+class LocalEngine:
+    """The engine of one machine.
+
+    Args:
+        at_once: how many runs.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
+
+    def __enter__(self) -> LocalEngine:
+        """Nothing to get ready."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to let go of."""
+
+    def run(self, folder: StudyFolder, jobs: Sequence[Job], stop: Wish, watcher: Watcher) -> None:
+        """Run the jobs; see `Engine`."""
+        waiting = list(jobs)
+        with contextlib.ExitStack() as children:
+            running: dict[Job, tuple[subprocess.Popen[str], contextlib.ExitStack]] = {}
+            while (waiting or running) and not stop.requested:
+                while waiting and len(running) < self._at_once:
+                    job = waiting.pop(0)
+                    own = children.enter_context(contextlib.ExitStack())
+                    order = order_of(job, folder.path.absolute())
+                    running[job] = (own.enter_context(child(order, folder.log_of(job))), own)
+                    watcher.change(job, STARTED)
+                for job, (process, own) in list(running.items()):
+                    code = process.poll()
+                    if code is not None:
+                        own.close()
+                        del running[job]
+                        end(folder, job, code, watcher)
+                watcher.tick()
+                time.sleep(POLL_S)
+            for process, _ in running.values():
+                let_go(process)  # all at once, then each is waited for
+            for job in running:
+                watcher.change(job, STOPPED)
+
+
+def end(folder: StudyFolder, job: Job, code: int, watcher: Watcher) -> None:
+    """Note how a run's process ended."""
+    if code == 0 and folder.finished(job):
+        watcher.change(job, FINISHED)
+        return
+    text = reason(code, folder.log_of(job)) if code else "its process left no result"
+    folder.note_failure(job, text)
+    watcher.change(job, FAILED, text)

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+"""A study's folder: which study it is of, its runs, and how each of them stands.
+
+runs/ablations/<study>/  study.yaml            the study, resolved; with it, a folder is a study's
+                         runs/<variant>/s<n>/  run folders as of `robot learn`, and evaluation.json
+                         logs/<variant>-s<n>.log
+                         failed.json           runs that ended by an error, and the error
+                         report/               index.html, statistics.json, figures
+                         lock                  held by the process that runs the study
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import yaml
+
+from robot.ablation.job import is_finished
+from robot.ablation.study import Job, Study, plan
+from robot.config import ConfigError, leaves, read_config
+from robot.files import why, write_json, write_text
+from robot.run import RunError
+from robot.yaml_loader import YamlError, load_yaml
+
+
+class StudyFolder:
+    """The folder of one study; one process at a time works in it.
+
+    Args:
+        path: where; it may be there already, then of the same study.
+        study: what is run.
+
+    Attributes:
+        path: where.
+        study: what is run.
+        jobs: every run that belongs to it: those asked for now and those of earlier seeds.
+    """
+
+    def __init__(self, path: Path, study: Study) -> None:
+        self.path, self.study = path, study
+        self._lock: IO[str] | None = None
+        seeds = sorted({*range(study.file.seeds), *self._seeds_there()})
+        self.jobs = plan(study, seeds)
+
+    def check(self) -> None:
+        """Refuse a folder that is something else's; nothing is written.
+
+        Raises:
+            RunError: another study, other settings, another program's folder, or no right to write.
+        """
+        path = self.path
+        parent = path.absolute()
+        while not parent.exists():
+            parent = parent.parent
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            raise RunError(f"{path}: {parent} is no folder to write in; choose another --out")
+        if path.is_dir() and any(path.iterdir()):
+            known = self._manifest()
+            if known is None:
+                raise RunError(
+                    f"{path}: there is something else than a study; choose another --out"
+                )
+            if known.get("study") != self.study.name:
+                raise RunError(
+                    f"{path}: is of the study {known.get('study')!r}, not {self.study.name!r}; "
+                    "choose another --out"
+                )
+            self._check_evaluation(known)
+            self._check_variants()
+        for job in self.jobs:
+            config = path / job.folder / "config.yaml"
+            if config.is_file():
+                self._check_same(job, config)
+
+    def open(self) -> None:
+        """Make the folder, lock it, and say what it is of.
+
+        Raises:
+            RunError: another process runs this study, or the folder can't be written.
+        """
+        try:
+            (self.path / "logs").mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / "lock").open("a+", encoding="utf-8")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock.truncate(0)
+            self._lock.write(f"process {os.getpid()} on {platform.node()}")
+            self._lock.flush()
+            write_text(self.path / "study.yaml", self._manifest_text())
+        except BlockingIOError:
+            assert self._lock is not None
+            self._lock.seek(0)
+            who = self._lock.read().strip() or "another process"
+            self._lock.close()
+            raise RunError(f"{self.path}: {who} runs this study; wait for it, or stop it") from None
+        except OSError as error:
+            raise RunError(f"{self.path}: can't be written: {why(error)}") from None
+
+    def close(self) -> None:
+        """Let others work here."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def __enter__(self) -> StudyFolder:
+        """Opened."""
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closed."""
+        self.close()
+
+    def run_of(self, job: Job) -> Path:
+        """A run's folder."""
+        return self.path / job.folder
+
+    def log_of(self, job: Job) -> Path:
+        """What a run's process said."""
+        return self.path / "logs" / f"{job.name}.log"
+
+    def finished(self, job: Job) -> bool:
+        """Whether nothing is left to do for a run."""
+        return is_finished(self.run_of(job))
+
+    def failures(self) -> dict[str, str]:
+        """Runs that ended by an error, and the error."""
+        path = self.path / "failed.json"
+        if not path.is_file():
+            return {}
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise RunError(f"{path}: not JSON; remove it, failed runs are tried again") from None
+        return {str(name): str(text) for name, text in known.items()}
+
+    def note_failure(self, job: Job, reason: str) -> None:
+        """Remember that a run failed."""
+        write_json(self.path / "failed.json", {**self.failures(), job.name: reason})
+
+    def forget_failures(self) -> None:
+        """Failed runs are tried again: from their checkpoint, where they have one."""
+        (self.path / "failed.json").unlink(missing_ok=True)
+
+    def _seeds_there(self) -> set[int]:
+        """Seeds of earlier runs of the same study: results are never dropped."""
+        names = (path.name for path in (self.path / "runs").glob("*/s*"))
+        return {int(name[1:]) for name in names if name[1:].isdigit()}
+
+    def _manifest(self) -> dict[str, Any] | None:
+        path = self.path / "study.yaml"
+        if not path.is_file():
+            return None
+        try:
+            value = load_yaml(path.read_bytes(), str(path))
+        except (YamlError, OSError) as error:
+            raise RunError(str(error)) from None
+        return value if isinstance(value, dict) else None
+
+    def _manifest_text(self) -> str:
+        study = self.study
+        value = {
+            "study": study.name,
+            **study.file.model_dump(mode="json"),
+            "seeds": sorted({job.seed for job in self.jobs}),
+            "reference": study.reference,
+            "changed": study.changed(),
+        }
+        return str(yaml.safe_dump(value, sort_keys=False))
+
+    def _check_evaluation(self, known: dict[str, Any]) -> None:
+        there, mine = known.get("evaluate"), self.study.file.evaluate.model_dump(mode="json")
+        if there is not None and there != mine:
+            raise RunError(
+                f"{self.path}: its runs were evaluated with {there}, this study says {mine}; "
+                "choose another --out"
+            )
+
+    def _check_variants(self) -> None:
+        """Runs that the study no longer asks for would be left out of its page in silence."""
+        there = (path.name for path in (self.path / "runs").glob("*") if any(path.glob("s*")))
+        for name in there:
+            if name not in self.study.configs:
+                raise RunError(
+                    f"{self.path}: there are runs of {name!r}, which is no variant of this study; "
+                    "choose another --out, or move them away"
+                )
+
+    def _check_same(self, job: Job, path: Path) -> None:
+        try:
+            there = read_config(path)
+        except ConfigError as error:
+            raise RunError(str(error)) from None
+        if there == job.config:
+            return
+        mine = dict(leaves(job.config.model_dump(mode="json")))
+        theirs = dict(leaves(there.model_dump(mode="json")))
+        key = next(key for key in mine if mine[key] != theirs[key])
+        raise RunError(
+            f"{self.path}: its run {job.name} has {key} = {theirs[key]}, this study "
+            f"{mine[key]}; choose another --out, or the settings it was made with"
+        )

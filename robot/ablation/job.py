@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+"""One run of a study, as a process of its own: `python -m robot.ablation.job`.
+
+Both engines start this same program, so that a run is the same bytes wherever it runs. Its order
+comes as one line of JSON on standard input, which then stays open as a lifeline: when whoever holds
+the other end is gone, however that happened, this process stops too, and no orphan goes on.
+
+A stop goes back to the last checkpoint (`run.checkpoint_every_s` robot seconds), unlike that of
+`robot learn`, which saves where it is: a run that is stopped there ends its roll-out early and is
+another run from then on. A study's result must not depend on when somebody pressed Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from hardware.robot import RobotError
+from learning.checkpoint import CheckpointInvalid
+from learning.policy import PolicyInvalid
+from robot.ablation.study import Job
+from robot.command_line import EXIT_FAILED, EXIT_INTERRUPTED
+from robot.config import Config, ConfigError
+from robot.files import write_json
+from robot.journal import JournalError
+from robot.run import RunError, RunFolder
+from robot.view import Snapshot
+
+EVALUATION = "evaluation.json"
+PATIENCE_S = 60.0
+"""A run's old process may outlive its parent, or its node, for a moment, and hold the lock."""
+LEARNED = ("done", "needs_help")
+"""How a run's learning ends by itself; that it needs a person is a result, not a crash."""
+
+
+def order_of(job: Job, out: Path) -> str:
+    """The line that tells this program what to do.
+
+    Args:
+        job: the run.
+        out: the study's folder.
+    """
+    order = {
+        "folder": str(out / job.folder),
+        "config": job.config.model_dump(mode="json"),
+        "evaluation": job.evaluation.model_dump(mode="json"),
+    }
+    return json.dumps(order) + "\n"
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run was learned to its end and evaluated."""
+    return (folder / EVALUATION).is_file() and _status(folder) in LEARNED
+
+
+def learned_minutes(folder: Path) -> float:
+    """Robot minutes that a run has behind it, as far as its metrics say; quick."""
+    try:
+        with (folder / "metrics.jsonl").open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - 8192))
+            lines = stream.read().split(b"\n")[:-1]
+        newest = json.loads(lines[-1])
+        return float(newest.get("robot_s", newest.get("resumed_at_s", 0.0))) / 60.0
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+def _status(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / "summary.json").read_text(encoding="utf-8"))["status"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
+class _Stop:
+    """The wish to stop. While learning, it is fulfilled where the loop asks for it."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self.learning = False
+        signal.signal(signal.SIGTERM, self._handle)
+        signal.signal(signal.SIGINT, self._handle)
+
+    @property
+    def requested(self) -> bool:
+        """Never true: raises instead, so that nothing is saved beyond the last checkpoint."""
+        if self.wanted:
+            raise KeyboardInterrupt
+        return False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.wanted = True
+        if not self.learning:
+            raise KeyboardInterrupt
+
+
+class _Silent:
+    """A view that only keeps what was said; progress is read from the run's metrics."""
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Nothing to see."""
+
+    def message(self, text: str) -> None:
+        """Into the log."""
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 - standard error is this run's log
+
+    def close(self) -> None:
+        """Nothing to leave."""
+
+
+def perform(order: dict[str, Any], stop: _Stop) -> None:
+    """Learn and evaluate, or what is left of it.
+
+    Raises:
+        RunError: another process writes to the run, or its folder is of something else.
+        RobotError: the twin gave up. FloatingPointError: the learner did.
+    """
+    folder = Path(order["folder"])
+    config = Config.model_validate(order["config"])
+    if _status(folder) not in LEARNED or not (folder / "policy.safetensors").is_file():
+        _learn(folder, config, stop)
+    if not (folder / EVALUATION).is_file():
+        from robot.evaluate import Plan, evaluate
+
+        evaluation = order["evaluation"]
+        # The one that it learned on first.
+        results = {}
+        for terrains in ((), *((terrain,) for terrain in evaluation["terrains"])):
+            plan = Plan(terrains, episodes=evaluation["episodes"], seconds=evaluation["seconds"])
+            result = evaluate(folder, plan)
+            del result["run"]  # where it was made is no part of the result
+            results[result["terrain"]] = result
+        write_json(folder / EVALUATION, {"terrains": results})
+
+
+def _learn(folder: Path, config: Config, stop: _Stop) -> None:
+    from robot.loop import learn
+
+    run, resume = _open(folder, config)
+    with run:
+        stop.learning = True
+        try:
+            summary = learn(config, run, _Silent(), stop, resume=resume)
+        finally:
+            stop.learning = False
+    if summary["status"] not in LEARNED:
+        raise RobotError(f"the run ended as {summary['status']!r}")
+
+
+def _open(folder: Path, config: Config) -> tuple[RunFolder, bool]:
+    """The run's folder, new or as a killed process left it, and whether to resume."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while True:
+        if not (folder / "config.yaml").is_file():
+            # Written last: without it this is no run yet, but what a kill left of making one.
+            shutil.rmtree(folder, ignore_errors=True)
+            return RunFolder.create(folder, config, ["robot", "ablate"]), False
+        try:
+            run = RunFolder.resume(folder, argv=["robot", "ablate"])
+        except RunError as error:
+            if "writes to this run" not in str(error) or time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.5)
+            continue
+        if run.config != config:
+            run.close()
+            raise RunError(f"{folder}: a run with another configuration is there")
+        return run, True
+
+
+def _read_order() -> dict[str, Any]:
+    # Unbuffered: a thread that waits inside sys.stdin would make the interpreter's end fail.
+    line = b""
+    while not line.endswith(b"\n"):
+        part = os.read(0, 65536)
+        if not part:
+            raise KeyboardInterrupt  # whoever wanted to say something is gone
+        line += part
+    return dict(json.loads(line))
+
+
+def _hold_on() -> None:
+    """End with whoever started this process: its end of the pipe closes, however it dies."""
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main() -> int:
+    """Read the order, do it, and say in one line on standard error why it could not be done."""
+    stop = _Stop()
+    try:
+        order = _read_order()
+        _hold_on()
+        perform(order, stop)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except (
+        RobotError,
+        RunError,
+        ConfigError,
+        JournalError,
+        CheckpointInvalid,
+        PolicyInvalid,
+        FloatingPointError,
+        OSError,
+    ) as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        return EXIT_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""One run's figures, from its folder: the numbers of `METRICS` and the curves of `CURVES`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from robot.report_data import RunData, progress_of, series
+from robot.tasks import TASKS
+from sim.motor import CURRENT_TABLE_A, TORQUE_TABLE_NM, WINDING_OHM
+
+FloatArray = npt.NDArray[np.float64]
+
+LAST_PART = 0.25  # of the run: what `return` and `multiplier` are means over
+WALK_M_S, TURN_RAD_S, WALK_WINDOW = 0.3, 0.4, 5
+CURVE_POINTS = 49
+CURVE_EPISODES = 3
+CURVE_WINDOW = 1.0 / 8.0  # of the run's length: what a point of a curve is the mean of
+
+
+def metrics_of(run: RunData, evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """Every metric of one run; NaN where the run has nothing of the kind.
+
+    Args:
+        run: its folder, read.
+        evaluation: its evaluation.json.
+    """
+    return {name: float(compute(run, evaluation)) for name, compute in _METRICS.items()}
+
+
+def speed_on(evaluation: Mapping[str, Any], terrain: str) -> float:
+    """The metric `speed` of the roll-outs on one terrain; NaN if there were none."""
+    tasks = evaluation.get("terrains", {}).get(terrain, {}).get("tasks", {})
+    walks = [task["speed_m_s"] for name, task in tasks.items() if not TASKS[name].turns]
+    return float(np.mean(walks)) if walks else math.nan
+
+
+def curves_of(run: RunData, minutes: float) -> tuple[FloatArray, dict[str, FloatArray]]:
+    """Every curve of one run on a common grid.
+
+    Args:
+        run: its folder, read.
+        minutes: robot minutes that the study's runs have.
+
+    Returns:
+        (n,) robot minutes, and per curve (n,) values; NaN before there are any, and after the run's
+        end if it ended early.
+    """
+    grid = np.linspace(0.0, minutes, CURVE_POINTS)
+    at = series(run.episodes, "robot_s") / 60.0
+    width = CURVE_WINDOW * minutes
+    steps = series(run.episodes, "steps")
+    progress = np.array([progress_of(e, e["task"]) for e in run.episodes])
+    multiplier = np.array([_largest(e) for e in run.episodes])
+    fell = np.array([e.get("ended") == "fall" for e in run.episodes], dtype=np.float64)
+    left = np.array([e.get("ended") == "exit" for e in run.episodes], dtype=np.float64)
+    curves = {
+        "return": _moving(grid, at, series(run.episodes, "return"), steps, width),
+        "speed": _moving(grid, at, progress, np.ones_like(at), width),
+        "multiplier": _moving(grid, at, multiplier, np.ones_like(at), width),
+        "falls": np.array([fell[at <= t].sum() for t in grid]),
+        "exits": np.array([left[at <= t].sum() for t in grid]),
+    }
+    over = grid > _minutes(run)
+    return grid, {name: np.where(over, np.nan, values) for name, values in curves.items()}
+
+
+def _moving(
+    grid: FloatArray, at: FloatArray, total: FloatArray, count: FloatArray, width: float
+) -> FloatArray:
+    """sum(total) / sum(count) of the episodes that ended in the `width` minutes before each.
+
+    Of the last `CURVE_EPISODES` where those are more: a few long stand-ups make no gap.
+    """
+    out = np.full(len(grid), np.nan)
+    for index, t in enumerate(grid):
+        before = np.flatnonzero((at <= t) & np.isfinite(total))
+        shown = max(CURVE_EPISODES, int((at[before] > t - width).sum()))
+        if len(before):
+            out[index] = total[before[-shown:]].sum() / count[before[-shown:]].sum()
+    return out
+
+
+def _largest(episode: Mapping[str, Any]) -> float:
+    values = [value for value in episode.get("lambda") or [] if value is not None]
+    return max(values) if values else math.nan
+
+
+def _minutes(run: RunData, phase: str = "total") -> float:
+    return float(run.summary["robot_minutes"][phase])
+
+
+def _last(run: RunData) -> list[dict[str, Any]]:
+    since_s = (1.0 - LAST_PART) * _minutes(run) * 60.0
+    return [episode for episode in run.episodes if episode["robot_s"] >= since_s]
+
+
+def _return(run: RunData, _: Mapping[str, Any]) -> float:
+    last = _last(run)
+    steps = float(np.nansum(series(last, "steps")))
+    return float(np.nansum(series(last, "return"))) / steps if steps else math.nan
+
+
+def _multiplier(run: RunData, _: Mapping[str, Any]) -> float:
+    values = [value for value in map(_largest, _last(run)) if math.isfinite(value)]
+    return float(np.mean(values)) if values else math.nan
+
+
+def _per_minute(key: str) -> Callable[[RunData, Mapping[str, Any]], float]:
+    def rate(run: RunData, _: Mapping[str, Any]) -> float:
+        return float(run.summary[key]) / (_minutes(run) or math.nan)
+
+    return rate
+
+
+def _interventions(run: RunData, _: Mapping[str, Any]) -> float:
+    return float(run.summary["human_resets"]) + float(run.summary["status"] == "needs_help")
+
+
+def _evaluated(run: RunData, evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    own = evaluation.get("terrains", {}).get(run.config.terrain.name, {})
+    return dict(own.get("tasks", {}))
+
+
+def _speed(run: RunData, evaluation: Mapping[str, Any]) -> float:
+    return speed_on(evaluation, run.config.terrain.name)
+
+
+def _turn_rate(run: RunData, evaluation: Mapping[str, Any]) -> float:
+    rates = [
+        task["turn_rate_rad_s"] * TASKS[name].direction[2]
+        for name, task in _evaluated(run, evaluation).items()
+        if TASKS[name].turns
+    ]
+    return float(np.mean(rates)) if rates else math.nan
+
+
+def _eval_falls(run: RunData, evaluation: Mapping[str, Any]) -> float:
+    tasks = _evaluated(run, evaluation).values()
+    episodes = sum(task["episodes"] for task in tasks)
+    return sum(task["falls"] for task in tasks) / episodes if episodes else math.nan
+
+
+def _beyond(columns: tuple[int, ...]) -> Callable[[RunData, Mapping[str, Any]], float]:
+    def share(run: RunData, _: Mapping[str, Any]) -> float:
+        if not len(run.records):
+            return math.nan
+        bounds = run.config.constraint
+        limits = np.array([bounds.roll_limit_rad, bounds.pitch_limit_rad])
+        over = np.abs(run.records["attitude"]) > limits
+        return 100.0 * float(over[:, list(columns)].any(axis=1).mean())
+
+    return share
+
+
+def _jitter(run: RunData, _: Mapping[str, Any]) -> float:
+    if len(run.records) < 2:
+        return math.nan
+    torque = np.asarray(run.records["torque"], dtype=np.float64)
+    together = np.diff(run.records["index"]) == 1  # not from one roll-out to the next
+    change = np.diff(torque, axis=0)[together]
+    return math.sqrt(float(np.mean(change**2))) if len(change) else math.nan
+
+
+def _heat(run: RunData, _: Mapping[str, Any]) -> float:
+    if not len(run.records):
+        return math.nan
+    torque = np.abs(np.asarray(run.records["torque"], dtype=np.float64))
+    current = np.interp(torque, TORQUE_TABLE_NM, CURRENT_TABLE_A)
+    return WINDING_OHM * float(np.mean(current**2))
+
+
+def _duty(run: RunData, _: Mapping[str, Any]) -> float:
+    return 100.0 * _minutes(run, "moving") / (_minutes(run) or math.nan)
+
+
+def _minutes_to_walk(run: RunData, _: Mapping[str, Any]) -> float:
+    recent: dict[str, list[float]] = {task: [] for task in run.config.tasks}
+    for episode in run.episodes:
+        recent[episode["task"]].append(progress_of(episode, episode["task"]))
+        if all(
+            len(values) >= WALK_WINDOW
+            and np.mean(values[-WALK_WINDOW:]) >= (TURN_RAD_S if TASKS[task].turns else WALK_M_S)
+            for task, values in recent.items()
+        ):
+            return float(episode["robot_s"]) / 60.0
+    return _minutes(run)
+
+
+_METRICS: dict[str, Callable[[RunData, Mapping[str, Any]], float]] = {
+    "return": _return,
+    "speed": _speed,
+    "turn_rate": _turn_rate,
+    "eval_falls": _eval_falls,
+    "falls": _per_minute("falls"),
+    "exits": _per_minute("workspace_exits"),
+    "interventions": _interventions,
+    "beyond_pitch": _beyond((1,)),
+    "beyond_roll": _beyond((0,)),
+    "beyond": _beyond((0, 1)),
+    "jitter": _jitter,
+    "heat": _heat,
+    "duty": _duty,
+    "minutes_to_walk": _minutes_to_walk,
+    "robot_minutes": lambda run, _: _minutes(run),
+    "moving_minutes": lambda run, _: _minutes(run, "moving"),
+    "multiplier": _multiplier,
+    "wall_minutes": lambda run, _: run.summary["wall_seconds"] / 60.0,
+}

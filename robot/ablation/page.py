@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: MIT
+"""STUDY/report/: index.html that stands alone, statistics.json, and the figures as PNG files."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+from robot.ablation.answer import answer
+from robot.ablation.figures import FIGURES
+from robot.ablation.folder import StudyFolder
+from robot.ablation.metric_names import METRICS
+from robot.ablation.results import Results, metrics_shown
+from robot.ablation.statistics import MIN_PAIRS, Estimate
+from robot.ablation.study import Study
+from robot.config import leaves, resolve_config
+from robot.files import write_json, write_text
+from robot.report import PNG_DPI, FigureOnPage, environment, svg_uri
+from robot.report_style import STYLE
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number of the table and the interval below it."""
+
+    value: str
+    interval: str
+
+
+def write_page(folder: StudyFolder) -> tuple[Path, Results]:
+    """Read the study's runs and write its report.
+
+    Returns:
+        The page, and what it shows.
+
+    Raises:
+        RunError: a file of a run is damaged.
+    """
+    results = Results.read(folder)
+    report = folder.path / "report"
+    report.mkdir(exist_ok=True)
+    write_json(report / "statistics.json", results.to_json())
+    page = environment().get_template("ablation.html").render(**_context(results, folder))
+    write_text(report / "index.html", page)
+    return report / "index.html", results
+
+
+def _context(results: Results, folder: StudyFolder) -> dict[str, Any]:
+    study = results.study
+    shown = metrics_shown(study)
+    seeds = sorted({run.job.seed for run in results.runs})
+    done = sum(run.counts for run in results.runs)
+    return {
+        "name": study.name,
+        "summary": (
+            f"{len(study.configs)} variants, {len(seeds)} seeds, {study.file.minutes:g} robot "
+            f"minutes each; {done} of {len(results.runs)} runs have a result"
+        ),
+        "question": study.file.question,
+        "answer": answer(results),
+        "warnings": warnings(results),
+        "notes": study.file.notes,
+        "columns": [METRICS[metric].title for metric in shown],
+        "rows": [_row(results, variant, shown) for variant in study.configs],
+        "reference": study.reference,
+        "level": f"{100.0 - 5.0 / max(1, study.comparisons):.4g}",
+        "comparisons": _comparisons(results),
+        "figures": _figures(results, folder),
+        "meanings": [(METRICS[metric].title, METRICS[metric].meaning) for metric in shown],
+        "differences": differences(study),
+        "runs": [_run_row(run) for run in results.runs],
+        "facts": facts(results),
+    }
+
+
+def text(value: float, form: str) -> str:
+    """A number, or a dash where there is none; no minus before a zero."""
+    if not math.isfinite(value):
+        return "–"
+    written = format(value, form)
+    return written.removeprefix("-") if float(written) == 0.0 else written
+
+
+def interval_text(found: Estimate, form: str) -> str:
+    """Its ends, or why there are none."""
+    if not found.n:
+        return "no run"
+    if not found.has_interval:
+        return f"n = {found.n}"
+    return f"{text(found.low, form)} to {text(found.high, form)}"
+
+
+def _row(results: Results, variant: str, shown: list[str]) -> dict[str, Any]:
+    runs = results.of(variant)
+    failed = sum(run.state == "failed" for run in runs)
+    cells = []
+    for metric in shown:
+        found, form = results.estimate(variant, metric), METRICS[metric].form
+        cells.append(Cell(text(found.value, form), interval_text(found, form)))
+    return {
+        "name": variant,
+        "reference": variant == results.study.reference,
+        "n": len(results.counting(variant)),
+        "asked": len(runs),
+        "failed": failed,
+        "missing": results.missing(variant) - failed,
+        "helped": sum(run.state == "needs help" for run in runs),
+        "cells": cells,
+    }
+
+
+def _comparisons(results: Results) -> list[list[str]]:
+    rows = []
+    for (variant, metric), found in results.comparisons.items():
+        quantity = METRICS[metric]
+        chance = found.improvement
+        ends = [chance.value, chance.low, chance.high]
+        if quantity.better < 0:
+            ends = [1.0 - chance.value, 1.0 - chance.high, 1.0 - chance.low]
+        carries = {1: "higher", -1: "lower", 0: "nothing"}[found.sign]
+        if results.missing(variant) or results.missing(results.study.reference):
+            carries = "nothing: runs are missing"
+        elif found.n < MIN_PAIRS:
+            carries = f"nothing: n < {MIN_PAIRS}"
+        ranged = math.isfinite(ends[1])
+        rows.append(
+            [
+                variant,
+                quantity.title,
+                text(found.mean, "+.3g"),
+                f"{text(found.low, '+.3g')} to {text(found.high, '+.3g')}"
+                if found.n >= MIN_PAIRS
+                else "–",
+                text(ends[0], ".2f") + (f" ({ends[1]:.2f} to {ends[2]:.2f})" if ranged else ""),
+                str(found.n),
+                carries,
+            ]
+        )
+    return rows
+
+
+def warnings(results: Results) -> list[str]:
+    """What a reader should know about the data before the figures."""
+    notes = []
+    failed = [run.job.name for run in results.runs if run.state == "failed"]
+    if failed:
+        notes.append(
+            f"Failed, and not in any figure below: {', '.join(failed)}. What is said of their "
+            "variants is of the runs that are left."
+        )
+    missing = [run for run in results.runs if run.state in ("unfinished", "not started")]
+    if missing:
+        notes.append(f"{len(missing)} of {len(results.runs)} runs are not finished yet.")
+    codes = {_code(run.provenance) for run in results.runs if run.counts}
+    if len(codes) > 1:
+        notes.append(f"The runs were made with {len(codes)} versions of the program.")
+    return notes
+
+
+def _code(provenance: dict[str, Any]) -> str:
+    git = provenance.get("git") or {}
+    changes = f" with changes {git['diff_sha256'][:8]}" if git.get("diff_sha256") else ""
+    return f"{git.get('commit', 'no commit')}{changes}"
+
+
+def differences(study: Study) -> list[list[str]]:
+    """Variant, key, default, value: what all variants change, then what each does."""
+    default = dict(leaves(resolve_config().config.model_dump(mode="json")))
+    changed = study.changed()
+    first = next(iter(changed.values()))
+    shared = {
+        key: value
+        for key, value in first.items()
+        if all(key in values and values[key] == value for values in changed.values())
+    }
+    rows = []
+    for variant, values in {"all": shared, **changed}.items():
+        own = [key for key in values if variant == "all" or key not in shared]
+        for number, key in enumerate(own):
+            name = "" if number else variant
+            rows.append([name, key, _value(default[key]), _value(values[key])])
+        if not own and variant != "all":
+            rows.append([variant, "–", "", "nothing else" if shared else "nothing"])
+    return rows
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _run_row(run: Any) -> dict[str, str]:
+    return {
+        "name": run.job.name,
+        "link": f"../{run.job.folder}/",
+        "state": run.state,
+        "why": run.why,
+        "minutes": text(run.metrics.get("robot_minutes", math.nan), ".1f"),
+        "wall": text(run.metrics.get("wall_minutes", math.nan), ".1f"),
+    }
+
+
+def facts(results: Results) -> list[tuple[str, str]]:
+    """With what the runs were made."""
+    made = [run.provenance for run in results.runs if run.provenance]
+    study = results.study
+    seeds = len({run.job.seed for run in results.runs})
+    rows = [("Command", command(study, seeds)), ("Study file", study.source)]
+
+    def each(title: str, values: list[str]) -> None:
+        known = dict.fromkeys(value for value in values if value)
+        if known:
+            rows.append((title, "; ".join(known)))
+
+    starts = sorted(str(p.get("start_utc", "")) for p in made)
+    if starts:
+        rows.append(("Runs started", f"{starts[0][:16]} to {starts[-1][:16]} UTC"))
+    each("Code", [_code(p) for p in made])
+    each("Processor", [f"{p.get('cpu')} ({p.get('cpus')} cores)" for p in made])
+    each("Platform", [str(p.get("platform", "")) for p in made])
+    each("Python", [str(p.get("python", "")) for p in made])
+    libraries = [
+        ", ".join(f"{k} {v}" for k, v in (p.get("versions") or {}).items() if v) for p in made
+    ]
+    each("Libraries", libraries)
+    return rows
+
+
+def command(study: Study, seeds: int) -> str:
+    """What makes the study again."""
+    name = study.name if study.source.startswith("configs/") else study.source
+    words = ["robot", "ablate", name, "--seeds", str(seeds)]
+    words += ["--minutes", f"{study.file.minutes:g}"]
+    for override in study.overrides:
+        words += ["--set", override]
+    return shlex.join(words)
+
+
+def _figures(results: Results, folder: StudyFolder) -> list[FigureOnPage]:
+    shown = []
+    with mpl.rc_context(STYLE):
+        for name, (title, draw, caption) in FIGURES.items():
+            picture = folder.path / "report" / f"{name}.png"
+            figure = draw(results, folder)
+            if figure is None:
+                picture.unlink(missing_ok=True)  # an older page's
+                continue
+            figure.savefig(picture, dpi=PNG_DPI)
+            figure.set_layout_engine("none")
+            shown.append(FigureOnPage(name, title, caption, svg_uri(figure)))
+    return shown

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""How a study gets on: a bar per run and one for all on a terminal, lines otherwise."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from robot.ablation.engine import FAILED, FINISHED, STARTED, STOPPED
+from robot.ablation.folder import StudyFolder
+from robot.ablation.job import learned_minutes
+from robot.ablation.study import Job
+from robot.view import clock_text
+
+LOOK_S = 1.0  # how often run folders are looked into
+LINE_S = 30.0  # how often a line is printed where nobody watches
+EVALUATION_MINUTES = 0.6
+"""What an evaluation is counted as: 2 tasks, 5 roll-outs of 10 s, no gradient steps."""
+WALL_PER_MINUTE = 1.2
+"""Wall minutes per robot minute and core where nothing is known yet; as benchmarks/learn.py."""
+
+
+def estimated_wall_s(folder: StudyFolder, jobs: Sequence[Job], at_once: int) -> float:
+    """About how long a study takes; from its own finished runs where there are any."""
+    paces = [_pace(folder.run_of(job)) for job in folder.jobs if folder.finished(job)]
+    known = [pace for pace in paces if pace > 0.0]
+    pace = sum(known) / len(known) if known else WALL_PER_MINUTE
+    minutes = [left_minutes(folder, job) for job in jobs]
+    if not minutes:
+        return 0.0
+    return 60.0 * pace * max(sum(minutes) / max(1, at_once), max(minutes))
+
+
+def _pace(run: Path) -> float:
+    """Wall minutes per robot minute of a finished run; 0 if it doesn't say."""
+    try:
+        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+        return float(summary["wall_seconds"] / 60.0 / summary["robot_minutes"]["total"])
+    except (OSError, ValueError, KeyError, ZeroDivisionError):
+        return 0.0
+
+
+def left_minutes(folder: StudyFolder, job: Job) -> float:
+    """Robot minutes that a run still has before it, its evaluation counted as some."""
+    path = folder.run_of(job)
+    learning = max(0.0, job.config.run.minutes - learned_minutes(path))
+    return learning + EVALUATION_MINUTES
+
+
+class ProgressView:
+    """Tells how the runs get on; see `robot.ablation.engine.Watcher`.
+
+    Args:
+        folder: the study's.
+        jobs: those that are left to do.
+        as_json: a JSON object a line.
+        now_s: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        folder: StudyFolder,
+        jobs: Sequence[Job],
+        as_json: bool = False,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder, self._jobs, self._json, self._now_s = folder, list(jobs), as_json, now_s
+        self._running: dict[Job, TaskID | None] = {}
+        self._ended: set[Job] = set()
+        self._left_at_start = sum(left_minutes(folder, job) for job in jobs)
+        self._start_s = now_s()
+        self._next_look_s = self._next_line_s = 0.0
+        live = not as_json and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self._bars = _bars() if live else None
+        self._total: TaskID | None = None
+        self.counts = {FINISHED: 0, FAILED: 0}
+
+    def __enter__(self) -> ProgressView:
+        """Shown."""
+        if self._bars is not None:
+            self._bars.start()
+            self._total = self._bars.add_task("all", total=self._left_at_start, note="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The terminal as it was."""
+        if self._bars is not None:
+            self._bars.stop()
+
+    def change(self, job: Job, state: str, text: str = "") -> None:
+        """Show how a run started or ended."""
+        if state == STARTED:
+            bar = None
+            if self._bars is not None:
+                bar = self._bars.add_task(job.name, total=job.config.run.minutes, note="")
+            self._running[job] = bar
+        else:
+            bar = self._running.pop(job, None)
+            if self._bars is not None and bar is not None:
+                self._bars.remove_task(bar)
+            if state in self.counts:
+                self.counts[state] += 1
+                self._ended.add(job)
+        self._say(job, state, text)
+
+    def tick(self) -> None:
+        """Look at the running runs, not more often than makes sense."""
+        now_s = self._now_s()
+        if now_s < self._next_look_s:
+            return
+        self._next_look_s = now_s + LOOK_S
+        if self._bars is not None and self._total is not None:
+            for job, bar in self._running.items():
+                if bar is not None:
+                    minutes = learned_minutes(self._folder.run_of(job))
+                    note = f"{minutes:.1f} of {job.config.run.minutes:g} min"
+                    if minutes >= job.config.run.minutes:
+                        note = "evaluating"
+                    self._bars.update(bar, completed=minutes, note=note)
+            done = self._left_at_start - self._left()
+            self._bars.update(self._total, completed=done, note=self._where())
+        elif now_s >= self._next_line_s:
+            self._next_line_s = now_s + LINE_S
+            self._line({"event": "progress", "text": self._where()})
+
+    def _left(self) -> float:
+        return sum(left_minutes(self._folder, j) for j in self._jobs if j not in self._ended)
+
+    def _where(self) -> str:
+        left, spent_s = self._left(), self._now_s() - self._start_s
+        done = self._left_at_start - left
+        text = f"{len(self._ended)} of {len(self._jobs)} runs"
+        if done > 0.05 and spent_s > 5.0:
+            text += f", about {clock_text(left / done * spent_s)} left"
+        return text
+
+    def _say(self, job: Job, state: str, text: str) -> None:
+        if self._bars is not None:
+            if state in (FAILED, STOPPED):
+                self._bars.console.print(f"{job.name}: {state} {text}".rstrip(), style="red")
+            return
+        self._line({"event": state, "run": job.name, "text": text})
+
+    def _line(self, fields: dict[str, str]) -> None:
+        if self._json:
+            line = json.dumps(fields)
+        else:
+            head = " ".join(filter(None, [fields.get("run"), fields["event"]]))
+            line = f"{head}: {fields['text']}" if fields["text"] else head
+        try:
+            print(line, flush=True)  # noqa: T201 - a view
+        except BrokenPipeError:  # nobody reads any more: the study goes on
+            self._next_line_s = float("inf")
+
+
+def _bars() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[note]}"),
+        console=Console(),
+        refresh_per_second=4,
+    )

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""A finished study as a section of a Markdown file, with its figures beside it.
+
+The section stands between two comments, so that the same study replaces it the next time. Only what
+was run to its end and may carry a claim is written: enough seeds, and no run left to do.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from robot.ablation.answer import answer
+from robot.ablation.figures import FIGURES
+from robot.ablation.folder import StudyFolder
+from robot.ablation.metric_names import METRICS
+from robot.ablation.page import command, differences, facts, interval_text, text, warnings
+from robot.ablation.results import Results, metrics_shown
+from robot.ablation.statistics import MIN_PAIRS
+from robot.ablation.study import Job
+from robot.files import write_text
+from robot.run import RunError
+
+_TITLE = """# Results of the ablations
+
+Each section is written by `robot ablate STUDY --results docs/results.md` from runs in the twin; how
+to read it is in `docs/ablations.md`.
+"""
+
+
+def check_seeds(jobs: Sequence[Job]) -> None:
+    """Refuse a study of too few seeds.
+
+    Raises:
+        RunError: it is one.
+    """
+    seeds = {job.seed for job in jobs}
+    if len(seeds) < MIN_PAIRS:
+        raise RunError(f"--results: {len(seeds)} seeds are no result; use --seeds {MIN_PAIRS}")
+
+
+def check_publishable(results: Results) -> None:
+    """Refuse what is not a result yet.
+
+    Raises:
+        RunError: too few seeds, or runs that are not finished.
+    """
+    check_seeds([run.job for run in results.runs])
+    open_ones = [run.job.name for run in results.runs if run.state in ("unfinished", "not started")]
+    if open_ones:
+        raise RunError(f"--results: {', '.join(open_ones[:3])} ... not finished; run the study on")
+
+
+def publish(results: Results, folder: StudyFolder, target: Path, today: date | None = None) -> None:
+    """Put a study into a Markdown file; `today` is its date.
+
+    Raises:
+        RunError: it is not finished, or has too few seeds. OSError: the file can't be written.
+    """
+    check_publishable(results)
+    name = results.study.name
+    images = target.parent / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    pictures = []
+    for figure, (title, _, caption) in FIGURES.items():
+        source = folder.path / "report" / f"{figure}.png"
+        if source.is_file():
+            shutil.copyfile(source, images / f"ablation-{name}-{figure}.png")
+            pictures.append(f"![{title}: {caption}](images/ablation-{name}-{figure}.png)")
+    begin, end = f"<!-- ablation {name} -->", f"<!-- end of {name} -->"
+    section = "\n".join([begin, section_of(results, today or date.today(), pictures), end])
+    known = target.read_text(encoding="utf-8") if target.is_file() else _TITLE
+    if begin in known and end in known:
+        before, _, rest = known.partition(begin)
+        known = before + section + rest.partition(end)[2]
+    else:
+        known = known.rstrip() + "\n\n" + section + "\n"
+    write_text(target, known)
+
+
+def section_of(results: Results, today: date, pictures: list[str]) -> str:
+    """The Markdown of one study."""
+    study, shown = results.study, metrics_shown(results.study)
+    rows = ["| variant | n | " + " | ".join(METRICS[m].title for m in shown) + " |"]
+    rows.append("|---|---|" + "---|" * len(shown))
+    for variant in study.configs:
+        cells = []
+        for metric in shown:
+            found, form = results.estimate(variant, metric), METRICS[metric].form
+            cells.append(f"{text(found.value, form)} ({interval_text(found, form)})")
+        n = f"{len(results.counting(variant))} of {len(results.of(variant))}"
+        rows.append(f"| {variant} | {n} | " + " | ".join(cells) + " |")
+    changed = ["| variant | key | default | here |", "|---|---|---|---|"]
+    changed += ["| " + " | ".join(row) + " |" for row in differences(study)]
+    known = dict(facts(results))
+    seeds = len({run.job.seed for run in results.runs})
+    return "\n\n".join(
+        [
+            f"## {study.name}",
+            f"**{study.file.question}** {answer(results)}",
+            *warnings(results),
+            "\n".join(rows),
+            "Interquartile means over seeds with 95 % bootstrap intervals. The variants change:",
+            "\n".join(changed),
+            *pictures,
+            f"{today.isoformat()}, {known.get('Processor', 'unknown processor')}. "
+            f"The same again: `{command(study, seeds)}`",
+        ]
+    )

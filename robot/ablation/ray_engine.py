@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: MIT
+"""Runs the jobs of a study on a Ray cluster (extra `cluster`): the same processes, elsewhere.
+
+A Ray task holds one run's process (`robot.ablation.job`), as the local engine does, so a seed gives
+the same bytes. What every node needs: this version of walkhome with the twin, and one core per run.
+
+    the study's folder is on a file system that the node shares: runs are written there, and
+        continue from their checkpoint when their node dies
+    it is not: a run is made on the node's own disk and comes back whole through Ray's object
+        store; when its node dies it starts anew, and gives the same bytes again
+
+Ray starts a task again when its node dies, at most `RETRIES` times. No result comes twice: a run's
+folder has a lock, and what is finished is not made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+from robot.ablation.engine import (
+    STARTED,
+    STOPPED,
+    EngineError,
+    Watcher,
+    Wish,
+    child,
+    end,
+    reason,
+)
+from robot.ablation.folder import StudyFolder
+from robot.ablation.job import is_finished, order_of
+from robot.ablation.study import Job
+
+RETRIES = 20
+CONNECT_S = 5.0
+SHARED = ".shared"
+
+
+class Answer(TypedDict):
+    """How a run's process ended on its node.
+
+    Attributes:
+        code: exit code.
+        why: in words, if not 0.
+        files: path in the run's folder -> its bytes, if the folder is not shared.
+    """
+
+    code: int
+    why: str
+    files: dict[str, bytes]
+
+
+class RayEngine:
+    """The engine of a cluster; as a context it is connected to it.
+
+    Args:
+        address: host:port of the cluster; None starts a Ray on this machine.
+        at_once: how many runs at most; None leaves it to the cluster's cores.
+        share: write into the study's folder from nodes that see it.
+
+    Raises:
+        EngineError: Ray is not installed.
+    """
+
+    def __init__(
+        self, address: str | None = None, at_once: int | None = None, share: bool = True
+    ) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would phone home
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a warning of Ray's
+        try:
+            import ray
+        except ImportError:
+            raise EngineError(
+                '--engine ray needs Ray: pip install "walkhome[cluster]", or use --engine local'
+            ) from None
+        self._ray = ray
+        self._address, self._at_once, self._share = address, at_once, share
+        self._mine = False
+
+    def __enter__(self) -> RayEngine:
+        """Connect, and look whether every node has what a run needs.
+
+        Raises:
+            EngineError: there is no such cluster, or a node of it can't run walkhome.
+        """
+        self._mine = not self._ray.is_initialized()
+        if self._mine:
+            _connect(self._address, self._at_once)
+        try:
+            _check_nodes()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of the cluster; the tasks' processes lose their lifelines."""
+        if self._mine:
+            self._ray.shutdown()
+
+    def run(self, folder: StudyFolder, jobs: Sequence[Job], stop: Wish, watcher: Watcher) -> None:
+        """Run the jobs; see `robot.ablation.engine.Engine`."""
+        out = folder.path.absolute()
+        note = f"{socket.gethostname()} {os.getpid()} {time.time_ns()}"
+        (out / SHARED).write_text(note, encoding="utf-8")
+        task = self._ray.remote(num_cpus=1, max_retries=RETRIES)(perform)
+        waiting = list(jobs)
+        running: dict[Any, Job] = {}
+        try:
+            while (waiting or running) and not stop.requested:
+                while waiting and len(running) < self._limit():
+                    job = waiting.pop(0)
+                    order = order_of(job, out)
+                    log = str(folder.log_of(job).absolute())
+                    answer = task.remote(order, log, str(out), note if self._share else "")
+                    running[answer] = job
+                    watcher.change(job, STARTED)
+                done, _ = self._ray.wait(list(running), timeout=1.0)
+                for answer in done:
+                    _end(folder, running.pop(answer), answer, watcher)
+                watcher.tick()
+            for answer, job in running.items():
+                self._ray.cancel(answer, force=True)
+                watcher.change(job, STOPPED)
+        finally:
+            (out / SHARED).unlink(missing_ok=True)
+
+    def _limit(self) -> int:
+        """How many runs at once; the cluster may grow and shrink."""
+        if self._at_once is not None:
+            return self._at_once
+        resources = self._ray.cluster_resources()  # type: ignore[no-untyped-call]
+        return max(1, int(resources.get("CPU", 1)))
+
+
+def _connect(address: str | None, at_once: int | None) -> None:
+    import ray
+
+    _check_reachable(address)
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is None:
+        quiet |= {"num_cpus": at_once, "include_dashboard": False}
+    try:
+        ray.init(address=address or "local", **quiet)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise EngineError(f"--address {address}: no Ray cluster there: {said}") from None
+
+
+def _check_reachable(address: str | None) -> None:
+    """Ray itself tries for minutes; a port that nobody listens on is known at once."""
+    if address is None or address == "auto":
+        return
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        raise EngineError(f"--address {address}: write HOST:PORT, as 10.0.0.5:6379, or auto")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise EngineError(
+            f"--address {address}: nothing answers there ({error}); is the cluster up? "
+            "`ray start --head` starts one"
+        ) from None
+
+
+def code_digest() -> str:
+    """Of every source file of ours: nodes with another program are refused."""
+    root = Path(__file__).resolve().parents[2]
+    digest = hashlib.sha256()
+    for package in ("hardware", "safety", "learning", "sim", "robot", "configs"):
+        for path in sorted((root / package).rglob("*")):
+            if path.suffix in (".py", ".yaml"):
+                digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _look_around() -> dict[str, str]:
+    """What a node has: our code's digest, Python, and whether there is a twin."""
+    import importlib.util
+
+    return {
+        "code": code_digest(),
+        "python": sys.version.split()[0],
+        "twin": "yes" if importlib.util.find_spec("pybullet") else "",
+    }
+
+
+def _check_nodes() -> None:
+    """Every node of the cluster must have what a run needs, before any is started."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    mine = _look_around()
+    look = ray.remote(num_cpus=0, max_retries=2)(_look_around)
+    for node in _alive():
+        where = f"Ray's node {node['NodeManagerAddress']}"
+        pinned = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        try:
+            theirs = ray.get(look.options(scheduling_strategy=pinned).remote(), timeout=120.0)
+        except (ray.exceptions.RayError, ImportError) as error:
+            said = str(error).strip().splitlines()[-1][:200]
+            raise EngineError(f"{where} can't run walkhome, install it there: {said}") from None
+        if theirs["code"] != mine["code"]:
+            raise EngineError(f"{where} has another version of walkhome; install this one there")
+        if not theirs["twin"]:
+            raise EngineError(f'{where} has no twin: pip install "walkhome[sim]" there')
+
+
+def _alive() -> list[dict[str, Any]]:
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def perform(order: str, log: str, out: str, note: str) -> Answer:
+    """One run on a node: a Ray task.
+
+    Args:
+        order: for the run's process.
+        log: for what it says, in the study's folder.
+        out: the study's folder, on the machine of the driver.
+        note: what `.shared` in it says, if the node sees the same folder; empty: don't look.
+    """
+    if note and _note(Path(out)) == note:
+        code = _wait(order, Path(log))
+        return {"code": code, "why": reason(code, Path(log)) if code else "", "files": {}}
+    with tempfile.TemporaryDirectory(prefix="walkhome-") as scratch:
+        own, said = Path(scratch) / "run", Path(scratch) / "log"
+        code = _wait(json.dumps({**json.loads(order), "folder": str(own)}) + "\n", said)
+        files = {}
+        if code == 0:
+            paths = (path for path in own.rglob("*") if path.is_file())
+            files = {str(path.relative_to(own)): path.read_bytes() for path in paths}
+        return {"code": code, "why": reason(code, said) if code else "", "files": files}
+
+
+def _wait(order: str, log: Path) -> int:
+    with child(order, log) as process:
+        return process.wait()
+
+
+def _note(out: Path) -> str:
+    try:
+        return (out / SHARED).read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _end(folder: StudyFolder, job: Job, answer: Any, watcher: Watcher) -> None:
+    import ray
+
+    try:
+        told: Answer = ray.get(answer)
+    except ray.exceptions.RayError as error:
+        log = folder.log_of(job)
+        with log.open("a", encoding="utf-8") as stream:
+            stream.write(f"error: Ray: {str(error).strip().splitlines()[0]}\n")
+        end(folder, job, 1, watcher)
+        return
+    if told["files"]:
+        _receive(folder.run_of(job), told["files"])
+    elif told["code"] and not folder.log_of(job).exists():
+        folder.log_of(job).write_text(f"error: {told['why']}\n", encoding="utf-8")
+    end(folder, job, told["code"], watcher)
+
+
+def _receive(run: Path, files: dict[str, bytes]) -> None:
+    """A run's folder from its bytes: whole or not at all, and never over a finished one."""
+    if is_finished(run):
+        return
+    draft = run.with_name(f".{run.name}.incoming")
+    shutil.rmtree(draft, ignore_errors=True)
+    for name, data in files.items():
+        target = draft / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    shutil.rmtree(run, ignore_errors=True)
+    draft.rename(run)

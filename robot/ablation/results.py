@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: MIT
+"""What a study has found: its runs read, its variants estimated, its comparisons made.
+
+Nothing is left out: a run that failed or is not finished stands in the list as such, and its
+variant says so wherever its numbers stand.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from robot.ablation.folder import StudyFolder
+from robot.ablation.metric_names import METRICS
+from robot.ablation.metrics import curves_of, metrics_of, speed_on
+from robot.ablation.statistics import (
+    CONFIDENCE,
+    Difference,
+    Estimate,
+    difference,
+    estimate,
+    interval,
+    iqm,
+)
+from robot.ablation.study import Job, Study
+from robot.files import dump
+from robot.report_data import RunData
+from robot.run import RunError, RunFolder
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One run.
+
+    Attributes:
+        job: what was asked.
+        state: `finished`, `needs help` (finished, but it ended because it could not stand up),
+            `failed`, `unfinished` or `not started`.
+        why: of a failure.
+        metrics: of a finished run.
+        curves: of a finished run, on the study's grid.
+        speeds: of a finished run, per terrain that it was evaluated on, m/s.
+        provenance: with what it was made.
+    """
+
+    job: Job
+    state: str
+    why: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    curves: dict[str, FloatArray] = field(default_factory=dict)
+    speeds: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> bool:
+        """Whether there are figures of it."""
+        return bool(self.metrics)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A variant's curve.
+
+    Attributes:
+        minutes: (n,) robot minutes.
+        value: (n,) interquartile mean over runs; NaN where not all runs have a value.
+        low: (n,) of its interval.
+        high: (n,).
+        n: runs.
+    """
+
+    minutes: FloatArray
+    value: FloatArray
+    low: FloatArray
+    high: FloatArray
+    n: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a study's page shows.
+
+    Attributes:
+        study: what was asked.
+        runs: all of them, by variant, then seed.
+        grid: (n,) robot minutes of the curves.
+    """
+
+    study: Study
+    runs: list[RunResult]
+    grid: FloatArray
+
+    @classmethod
+    def read(cls, folder: StudyFolder) -> Results:
+        """Read a study's folder.
+
+        Raises:
+            RunError: a file in it is damaged.
+        """
+        failures, minutes = folder.failures(), folder.study.file.minutes
+        grid = np.zeros(0)
+        runs = []
+        for job in sorted(
+            folder.jobs, key=lambda job: (list(folder.study.configs).index(job.variant), job.seed)
+        ):
+            result, at = _read_run(folder, job, failures, minutes)
+            runs.append(result)
+            grid = at if len(at) else grid
+        return cls(folder.study, runs, grid)
+
+    def of(self, variant: str) -> list[RunResult]:
+        """A variant's runs, by seed."""
+        return [run for run in self.runs if run.job.variant == variant]
+
+    def counting(self, variant: str) -> list[RunResult]:
+        """Those of them that have figures."""
+        return [run for run in self.of(variant) if run.counts]
+
+    def missing(self, variant: str) -> int:
+        """How many of a variant's runs have no figures."""
+        return len(self.of(variant)) - len(self.counting(variant))
+
+    def values(self, variant: str, metric: str) -> FloatArray:
+        """(n,) a metric of the variant's runs that have it."""
+        values = np.array([run.metrics[metric] for run in self.counting(variant)])
+        return values[np.isfinite(values)] if len(values) else np.zeros(0)
+
+    def estimate(self, variant: str, metric: str) -> Estimate:
+        """A metric of a variant, over seeds."""
+        return estimate(self.values(variant, metric))
+
+    @cached_property
+    def comparisons(self) -> dict[tuple[str, str], Difference]:
+        """(variant, metric) -> reference minus that variant, on the seeds that both have."""
+        study = self.study
+        return {
+            (variant, metric): self._compare(variant, metric)
+            for variant in study.others
+            for metric in study.file.compare
+        }
+
+    def _compare(self, variant: str, metric: str) -> Difference:
+        def by_seed(name: str) -> dict[int, float]:
+            values = {run.job.seed: run.metrics[metric] for run in self.counting(name)}
+            return {seed: value for seed, value in values.items() if math.isfinite(value)}
+
+        mine, theirs = by_seed(self.study.reference), by_seed(variant)
+        both = sorted(mine.keys() & theirs.keys())
+        return difference(
+            [mine[seed] for seed in both],
+            [theirs[seed] for seed in both],
+            self.study.comparisons,
+        )
+
+    def curve(self, variant: str, name: str) -> Curve:
+        """A variant's curve, over seeds."""
+        rows = [run.curves[name] for run in self.counting(variant)]
+        empty = np.full(len(self.grid), np.nan)
+        if not rows:
+            return Curve(self.grid, empty, empty, empty, 0)
+        table = np.array(rows)
+        whole = np.isfinite(table).all(axis=0)
+        value, low, high = empty.copy(), empty.copy(), empty.copy()
+        if whole.any():
+            value[whole] = iqm(table[:, whole], axis=0)
+            low[whole], high[whole] = interval([table[:, whole]])
+        return Curve(self.grid, value, low, high, len(rows))
+
+    def to_plain_json(self) -> dict[str, Any]:
+        """As `to_json`, in JSON's own types."""
+        return dict(json.loads(dump(self.to_json())))
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs: every run, estimate and comparison."""
+        study = self.study
+        return {
+            "study": study.name,
+            "reference": study.reference,
+            "confidence": CONFIDENCE,
+            "runs": [
+                {
+                    "variant": run.job.variant,
+                    "seed": run.job.seed,
+                    "folder": run.job.folder,
+                    "state": run.state,
+                    "why": run.why,
+                    "metrics": run.metrics,
+                }
+                for run in self.runs
+            ],
+            "estimates": {
+                variant: {
+                    metric: vars(self.estimate(variant, metric)) for metric in metrics_shown(study)
+                }
+                for variant in study.configs
+            },
+            "comparisons": [
+                {
+                    "reference": study.reference,
+                    "other": variant,
+                    "metric": metric,
+                    **{**vars(found), "improvement": vars(found.improvement)},
+                }
+                for (variant, metric), found in self.comparisons.items()
+            ],
+        }
+
+
+def metrics_shown(study: Study) -> list[str]:
+    """The study's metrics, those that are compared first."""
+    named = dict.fromkeys([*study.file.compare, *study.file.metrics])
+    return list(named) or list(METRICS)
+
+
+def _read_run(
+    folder: StudyFolder, job: Job, failures: dict[str, str], minutes: float
+) -> tuple[RunResult, FloatArray]:
+    path, nothing = folder.run_of(job), np.zeros(0)
+    if not folder.finished(job):
+        if job.name in failures:
+            return RunResult(job, "failed", failures[job.name]), nothing
+        begun = (path / "config.yaml").is_file()
+        return RunResult(job, "unfinished" if begun else "not started"), nothing
+    data = RunData.read(RunFolder.open(path))
+    source = path / "evaluation.json"
+    try:
+        evaluation = json.loads(source.read_text(encoding="utf-8"))
+    except ValueError:
+        raise RunError(f"{source}: not JSON; remove it, and the run is evaluated again") from None
+    grid, curves = curves_of(data, minutes)
+    needs_help = data.summary["status"] == "needs_help"
+    result = RunResult(
+        job,
+        "needs help" if needs_help else "finished",
+        f"could not stand up after {data.summary['robot_minutes']['total']:.1f} min"
+        if needs_help
+        else "",
+        metrics_of(data, evaluation),
+        curves,
+        {name: speed_on(evaluation, name) for name in evaluation["terrains"]},
+        data.provenance,
+    )
+    return result, grid

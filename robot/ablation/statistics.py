@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: MIT
+"""Statistics of a few seeds: pure functions of arrays, seeded, on SciPy.
+
+What describes a variant is the interquartile mean with a percentile bootstrap interval over runs,
+as in Agarwal et al. 2021 ("Deep RL at the Edge of the Statistical Precipice"). With five runs such
+an interval is too narrow (docs/ablations.md has the coverage): a bootstrap never looks beyond the
+values it has. So what a claim rests on is the paired difference by seed with Student's interval,
+at a level that is divided by the number of comparisons (Bonferroni).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+FloatArray = npt.NDArray[np.float64]
+
+RESAMPLES = 2000
+BATCH = 500  # bounds the memory of a resampled curve
+CONFIDENCE = 0.95
+MIN_PAIRS = 5
+"""Fewer seeds than this carry no claim: two of them agree by chance half of the time."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval.
+
+    Attributes:
+        value: the point estimate.
+        low: lower end; NaN where there is no interval.
+        high: upper end.
+        n: how many runs it is of.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there were enough runs for one."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One variant against another on the same seeds.
+
+    Attributes:
+        mean: mean of the paired differences, first minus second.
+        low: of their interval.
+        high: of their interval.
+        confidence: level of that interval.
+        improvement: probability that a run of the first is the larger one, with its own interval.
+        n: pairs.
+    """
+
+    mean: float
+    low: float
+    high: float
+    confidence: float
+    improvement: Estimate
+    n: int
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval carries it, else 0."""
+        if self.n < MIN_PAIRS or not (math.isfinite(self.low) and math.isfinite(self.high)):
+            return 0
+        return int(self.low > 0.0) - int(self.high < 0.0)
+
+
+def iqm(values: npt.ArrayLike, axis: int | None = None) -> Any:
+    """Interquartile mean: the mean of what is left without the lowest and the highest quarter.
+
+    Whole values are left out, rounded down: of five one on each side, of three none.
+    """
+    return stats.trim_mean(np.asarray(values, dtype=np.float64), 0.25, axis=axis)
+
+
+def interval(
+    strata: Sequence[npt.ArrayLike],
+    statistic: Callable[..., Any] = lambda *samples, axis: iqm(
+        np.concatenate(samples, axis=axis), axis=axis
+    ),
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> tuple[FloatArray, FloatArray]:
+    """Percentile bootstrap interval of a statistic, each stratum resampled on its own.
+
+    Args:
+        strata: samples along axis 0; other axes (as a curve's grid) are kept.
+        statistic: of the samples, with `axis`; by default the interquartile mean of all together.
+        confidence: level.
+        seed: of the resampling.
+
+    Returns:
+        Lower and upper ends; NaN if a stratum has fewer than two values.
+    """
+    samples = [np.asarray(stratum, dtype=np.float64) for stratum in strata]
+    if any(len(sample) < 2 for sample in samples):
+        nothing = np.full(samples[0].shape[1:], np.nan)
+        return nothing, nothing
+    result = stats.bootstrap(
+        samples,
+        statistic,
+        n_resamples=RESAMPLES,
+        batch=BATCH,
+        vectorized=True,
+        paired=False,
+        axis=0,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    ends = result.confidence_interval
+    return np.asarray(ends.low, dtype=np.float64), np.asarray(ends.high, dtype=np.float64)
+
+
+def estimate(values: npt.ArrayLike, seed: int = 0) -> Estimate:
+    """Interquartile mean of runs, (n,), and its 95 % bootstrap interval."""
+    sample = np.asarray(values, dtype=np.float64)
+    if not len(sample):
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    low, high = interval([sample], seed=seed)
+    return Estimate(float(iqm(sample)), float(low), float(high), len(sample))
+
+
+def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike, axis: int = 0) -> Any:
+    """P(X > Y) + P(X = Y) / 2 over all pairs (Mann and Whitney's U over their number)."""
+    a = np.moveaxis(np.asarray(x, dtype=np.float64), axis, -1)[..., :, None]
+    b = np.moveaxis(np.asarray(y, dtype=np.float64), axis, -1)[..., None, :]
+    return np.mean((a > b) + 0.5 * (a == b), axis=(-2, -1))
+
+
+def difference(
+    first: npt.ArrayLike, second: npt.ArrayLike, comparisons: int = 1, seed: int = 0
+) -> Difference:
+    """Compare two variants on the same seeds.
+
+    Args:
+        first: (n,) of one variant.
+        second: (n,) of the other; the same place, the same seed.
+        comparisons: how many such claims are made together; the level of this one's interval is
+            1 - 0.05 / comparisons, so that all of them together hold with 95 %.
+        seed: of the resampling behind the probability of improvement.
+
+    Raises:
+        ValueError: they are not as many.
+    """
+    x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError(f"pairs need the same seeds, got {x.shape} and {y.shape}")
+    confidence = 1.0 - (1.0 - CONFIDENCE) / max(1, comparisons)
+    n = len(x)
+    if n < 2:
+        mean = float((x - y).mean()) if n else math.nan
+        chance = float(probability_of_improvement(x, y)) if n else math.nan
+        none = Estimate(chance, math.nan, math.nan, n)
+        return Difference(mean, math.nan, math.nan, confidence, none, n)
+    paired = x - y
+    error = float(stats.sem(paired))
+    half = float(stats.t.ppf(0.5 + confidence / 2.0, n - 1)) * error
+    mean = float(paired.mean())
+    low, high = interval([x, y], probability_of_improvement, seed=seed)
+    better = Estimate(float(probability_of_improvement(x, y)), float(low), float(high), n)
+    return Difference(mean, mean - half, mean + half, confidence, better, n)

@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: MIT
+"""A study file: the question, what varies, what is measured. Strict, as every configuration here.
+
+    configs/ablations/<name>.yaml, or any path  ->  Study  ->  plan(): a `Job` per variant and seed
+
+Everything that can be wrong with a study is found here, before anything is started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from robot.ablation.metric_names import CURVES, METRICS
+from robot.config import (
+    Config,
+    ConfigError,
+    leaves,
+    nearest,
+    parse_override,
+    resolve_config,
+    with_terrain,
+)
+from robot.config_schema import Name, Section
+from robot.yaml_loader import YamlError, load_yaml
+
+Overrides = dict[str, Any]
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+]
+
+
+class Evaluation(Section):
+    """The deterministic roll-outs after each run; see `robot eval`."""
+
+    episodes: Annotated[int, Field(ge=1, le=1000)] = 5
+    seconds: Annotated[float, Field(ge=0.5, le=3600.0)] = 10.0
+    terrains: Names = ()  # none: the run's own
+
+
+class StudyFile(Section):
+    """What a study file may say."""
+
+    question: Annotated[str, Field(min_length=1, max_length=500)]
+    notes: str = ""
+    base: Annotated[Overrides, Field(default_factory=dict)]
+    variants: Annotated[dict[Name, Overrides | None], Field(min_length=1)]
+    reference: str | None = None
+    compare: Names = ()
+    metrics: Names = ()
+    curves: Names = ()
+    maps: Names = ()
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 5
+    minutes: Annotated[float, Field(gt=0.0, le=100_000.0)] = 8.0
+    evaluate: Evaluation = Evaluation()
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study, checked.
+
+    Attributes:
+        name: of its file.
+        source: its file, for messages and the record.
+        file: what it says, with the command line's seeds and minutes.
+        configs: variant -> its configuration, but for the seed.
+        overrides: what the command line set on top.
+    """
+
+    name: str
+    source: str
+    file: StudyFile
+    configs: dict[str, Config]
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def reference(self) -> str:
+        """The variant that the others are compared with; the first where none is named."""
+        return self.file.reference or next(iter(self.configs))
+
+    @property
+    def others(self) -> list[str]:
+        """The variants that are compared with the reference."""
+        return [name for name in self.configs if name != self.reference]
+
+    @property
+    def comparisons(self) -> int:
+        """How many claims the study may make together."""
+        return len(self.file.compare) * len(self.others)
+
+    def changed(self) -> dict[str, dict[str, Any]]:
+        """Variant -> dotted key -> value, wherever it is not the default of `robot learn`."""
+        default = dict(leaves(resolve_config().config.model_dump(mode="json")))
+        out = {}
+        for name, config in self.configs.items():
+            values = dict(leaves(config.model_dump(mode="json")))
+            out[name] = {key: value for key, value in values.items() if value != default[key]}
+        return out
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a study.
+
+    Attributes:
+        variant: its name.
+        seed: of everything random.
+        config: complete.
+        evaluation: what to measure afterwards.
+    """
+
+    variant: str
+    seed: int
+    config: Config
+    evaluation: Evaluation
+
+    @property
+    def name(self) -> str:
+        """For people and for files."""
+        return f"{self.variant}-s{self.seed}"
+
+    @property
+    def folder(self) -> str:
+        """Its run folder, in the study's folder."""
+        return f"runs/{self.variant}/s{self.seed}"
+
+
+def plan(study: Study, seeds: Iterable[int] | None = None) -> list[Job]:
+    """Every run, seed by seed: when half of them are done, half of the seeds are complete."""
+    numbers = range(study.file.seeds) if seeds is None else seeds
+    return [
+        Job(name, seed, _with_seed(config, seed), study.file.evaluate)
+        for seed in numbers
+        for name, config in study.configs.items()
+    ]
+
+
+def _with_seed(config: Config, seed: int) -> Config:
+    return config.model_copy(update={"run": config.run.model_copy(update={"seed": seed})})
+
+
+def shipped() -> list[str]:
+    """The names of the studies that come with the program."""
+    folder = files("configs").joinpath("ablations")
+    return sorted(f.name[: -len(".yaml")] for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def load_study(
+    name: str,
+    seeds: int | None = None,
+    minutes: float | None = None,
+    overrides: Sequence[str] = (),
+    claims: bool = True,
+) -> Study:
+    """A study by name or path, with what the command line changes of it.
+
+    Args:
+        name: a shipped study's name, or the path of a YAML file.
+        seeds: instead of the file's.
+        minutes: robot minutes per run, instead of the file's.
+        overrides: "key=value" for every variant; they win.
+        claims: compare variants; one seed can't.
+
+    Raises:
+        ConfigError: there is none, or anything in it can't be used.
+    """
+    text, source, folder = _read(name)
+    try:
+        value = load_yaml(text, source)
+    except YamlError as error:
+        raise ConfigError(str(error)) from None
+    file = _checked(value, source)
+    asked = {"seeds": seeds, "minutes": minutes}
+    file = file.model_copy(update={k: v for k, v in asked.items() if v is not None})
+    _check_names(file, source)
+    if not claims:
+        file = file.model_copy(update={"compare": ()})
+    elif file.seeds < 2 and file.compare:
+        raise ConfigError(
+            f"{source}: one seed carries no claim: use at least 5 seeds, or --no-claims to look"
+        )
+    over = [f"run.minutes={file.minutes!r}", *overrides]
+    configs = {}
+    for variant, own in file.variants.items():
+        layers = [
+            (file.base, f"{source}: base", folder),
+            (own or {}, f"{source}: variants.{variant}", folder),
+        ]
+        configs[variant] = resolve_config(layers=layers, overrides=over).config
+    study = Study(Path(name).stem, source, file, configs, tuple(overrides))
+    _check_keys(study, overrides)
+    for terrain in file.evaluate.terrains:
+        for config in configs.values():
+            with_terrain(config, terrain)
+    return study
+
+
+def _read(name: str) -> tuple[bytes, str, Path]:
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        try:
+            return path.read_bytes(), str(path), path.parent
+        except OSError as error:
+            raise ConfigError(f"{path}: {(error.strerror or 'unreadable').lower()}") from None
+    if name not in shipped():
+        near = nearest(name, shipped())
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise ConfigError(
+            f"unknown study {name!r}: it is one of {', '.join(shipped())}, or the path of a YAML "
+            f"file{hint}"
+        )
+    data = (files("configs") / "ablations" / f"{name}.yaml").read_bytes()
+    return data, f"configs/ablations/{name}.yaml", Path()
+
+
+def _checked(value: Any, source: str) -> StudyFile:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{source}: a study has keys, as `question:` and `variants:`")
+    try:
+        return StudyFile.model_validate(value)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    # A mistyped key is also a missing one: the former says what to mend.
+    first = min(errors, key=lambda found: found["type"] != "extra_forbidden")
+    dotted = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    if first["type"] == "extra_forbidden":
+        inside = dotted.startswith("evaluate.")
+        known = Evaluation.model_fields if inside else StudyFile.model_fields
+        near = nearest(dotted.rpartition(".")[2], known)
+        hint = f"; did you mean {near!r}?" if near else f"; it is one of {', '.join(known)}"
+        raise ConfigError(f"{source}: unknown key {dotted!r}{hint}")
+    if first["type"] == "missing":
+        raise ConfigError(f"{source}: {dotted!r} is missing")
+    message = first["msg"].removeprefix("Input ")
+    raise ConfigError(f"{source}: {dotted} = {first['input']!r:.60}: {message}")
+
+
+def _check_names(file: StudyFile, source: str) -> None:
+    named: dict[str, tuple[Sequence[str], Iterable[str]]] = {
+        "metrics": (file.metrics, METRICS),
+        "compare": (file.compare, METRICS),
+        "curves": (file.curves, CURVES),
+        "maps": (file.maps, file.variants),
+        "reference": ((file.reference,) if file.reference else (), file.variants),
+    }
+    for key, (names, known) in named.items():
+        for name in names:
+            if name not in known:
+                near = nearest(name, known)
+                hint = f"; did you mean {near!r}?" if near else ""
+                raise ConfigError(
+                    f"{source}: {key}: {name!r} is not known; it is one of {', '.join(known)}{hint}"
+                )
+    for name in file.compare:
+        if METRICS[name].better == 0:
+            raise ConfigError(
+                f"{source}: compare: of {name!r} neither more nor less is better; "
+                "put it into metrics only"
+            )
+
+
+# Keys that matter only together with others: what nobody reads is no variant.
+_USED_WHEN: dict[str, Callable[[Config], bool]] = {
+    **dict.fromkeys(
+        ("constraint.kp", "constraint.ki", "constraint.kd"),
+        lambda config: config.constraint.kind == "pid",
+    ),
+    "constraint.learning_rate": lambda config: config.constraint.kind == "dual",
+    "constraint.lambda_fixed": lambda config: config.constraint.kind == "fixed",
+    **dict.fromkeys(
+        ("constraint.lambda_initial", "constraint.lambda_max"),
+        lambda config: config.constraint.kind in ("pid", "dual"),
+    ),
+    "control.action_filter.order": lambda c: c.control.action_filter.cutoff_hz is not None,
+    "learning.relabel": lambda config: len(config.tasks) > 1,
+    "learning.shared_network": lambda config: len(config.tasks) > 1,
+    "reward.turn_penalty": lambda config: bool({"forward", "backward"} & set(config.tasks)),
+    **dict.fromkeys(
+        ("reward.side_penalty", "reward.angular_scale"),
+        lambda config: bool({"left", "right"} & set(config.tasks)),
+    ),
+    **dict.fromkeys(
+        ("stand_up.max_attempts", "stand_up.pause_s"),
+        lambda config: config.ablation.reset == "scripted",
+    ),
+    "workspace.centre_radius_m": lambda config: config.ablation.scheduler,
+    **dict.fromkeys(
+        ("terrain.stiffness_n_m", "terrain.damping_n_s_m"),
+        lambda config: config.terrain.kind == "soft",
+    ),
+    **dict.fromkeys(
+        ("terrain.slot_width_m", "terrain.slot_depth_m"),
+        lambda config: config.terrain.kind == "slots",
+    ),
+}
+_ITS_OWN = {"run.seed": "--seeds", "run.minutes": "minutes"}
+
+
+def _check_keys(study: Study, overrides: Sequence[str]) -> None:
+    """Refuse keys that change nothing, and variants that are the same."""
+    source, variants = study.source, study.file.variants
+    own = {name: set(_dotted(values or {})) for name, values in variants.items()}
+    given = {key for text in overrides for key in _dotted(dict([parse_override(text)]))}
+    everywhere = set.intersection(*own.values())
+    for key in [*_dotted(study.file.base), *(key for keys in own.values() for key in keys), *given]:
+        if key in _ITS_OWN:
+            raise ConfigError(f"{source}: {key} is the study's: use {_ITS_OWN[key]!r}")
+    for key in _dotted(study.file.base):
+        if key in everywhere:
+            raise ConfigError(f"{source}: base.{key}: every variant has its own; no run uses it")
+        _check_used(key, study.configs, f"{source}: base.{key}")
+    for name, keys in own.items():
+        for key in keys:
+            _check_used(key, {name: study.configs[name]}, f"{source}: variants.{name}: {key}")
+            if key in given:
+                raise ConfigError(
+                    f"--set {key}: variant {name!r} varies it, so all would be the same; "
+                    "leave it out"
+                )
+    for key in given:
+        _check_used(key, study.configs, f"--set {key}")
+    seen: dict[Config, str] = {}
+    for name, config in study.configs.items():
+        if config in seen:
+            raise ConfigError(f"{source}: variants {seen[config]!r} and {name!r} are the same")
+        seen[config] = name
+
+
+def _check_used(key: str, configs: Mapping[str, Config], where: str) -> None:
+    used = _USED_WHEN.get(key)
+    if used is not None and not any(used(config) for config in configs.values()):
+        raise ConfigError(f"{where}: no run uses it with the other settings; take it out")
+
+
+def _dotted(values: Mapping[str, Any]) -> list[str]:
+    return [key for key, _ in leaves(values)]

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""What a study's page shows and says, of runs that are made up."""
+
+import json
+import re
+import shutil
+from datetime import date
+
+import pytest
+from small_study import made_up
+
+from robot.ablation.answer import answer
+from robot.ablation.folder import StudyFolder
+from robot.ablation.page import write_page
+from robot.ablation.publish import publish
+from robot.ablation.results import Results
+from robot.run import RunError
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return made_up(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def page(study):
+    path, _ = write_page(study)
+    return path.read_text()
+
+
+@pytest.fixture
+def bare(monkeypatch):
+    """Pages without pictures, which take seconds."""
+    monkeypatch.setattr("robot.ablation.page.FIGURES", {})
+
+
+def copied(study, tmp_path):
+    """The same study elsewhere, to be spoilt."""
+    shutil.copytree(study.path, tmp_path / "out")
+    return StudyFolder(tmp_path / "out", study.study)
+
+
+def test_the_answer_says_what_the_intervals_carry(study):
+    text = answer(Results.read(study))
+    assert text.startswith("Over n = 5 seeds, one has higher speed than two (+0.3")
+    assert "98.75 % interval +0.2" in text
+    assert "than three" not in text
+    assert "no difference is shown in the other 3 of 4 comparisons" in text
+    assert text.count(".\n") == 0
+
+
+def test_few_seeds_carry_no_claim(tmp_path):
+    results = Results.read(made_up(tmp_path, seeds=2))
+    assert answer(results) == "No claim: n = 2 seeds, and fewer than 5 carry none."
+    assert all(found.sign == 0 for found in results.comparisons.values())
+
+
+def test_one_seed_is_shown_and_compared_with_nothing(bare, tmp_path):
+    path, results = write_page(made_up(tmp_path, seeds=1))
+    assert answer(results) == "Nothing was compared, so there is no claim."
+    assert "n = 1 of 1" in path.read_text()
+    assert "Comparisons" not in path.read_text()
+
+
+def test_the_page_stands_alone(page):
+    assert "<script" not in page
+    assert not re.findall(r"(?:src|href)=\"(?:https?:)?//", page)
+    assert page.count('src="data:image/svg+xml;base64,') == 4
+    assert "@media print" in page
+    for id_ in ("table", "comparisons", "per_variant", "learning_curves", "workspaces", "runs"):
+        assert f'id="{id_}"' in page
+
+
+def test_everything_is_on_it(page, study):
+    assert page.count("n = 5 of 5") == 3
+    assert "Is one better than two?" in page
+    assert "98.75 % each so that all 4 hold together" in re.sub(r"\s+", " ", page)
+    for job in study.jobs:
+        assert f'href="../{job.folder}/"' in page
+        assert (study.path / "report" / ".." / job.folder / "config.yaml").is_file()
+    assert "learning.tau" in page
+    assert "robot ablate" in page
+    assert re.search(r"0\.32<span class=\"i\">0\.3\d to 0\.3\d</span>", page)
+
+
+def test_the_statistics_are_there_for_programs(bare, study):
+    write_page(study)
+    value = json.loads((study.path / "report" / "statistics.json").read_text())
+    assert len(value["runs"]) == 15
+    assert value["estimates"]["two"]["speed"]["value"] == pytest.approx(0.32)
+    [found] = [c for c in value["comparisons"] if (c["other"], c["metric"]) == ("two", "speed")]
+    assert found["mean"] == pytest.approx(0.3, abs=0.01)
+    assert found["improvement"]["value"] == 1.0
+
+
+def test_failed_runs_are_shown_and_stop_the_claim(bare, study, tmp_path):
+    spoilt = copied(study, tmp_path)
+    job = next(job for job in spoilt.jobs if job.name == "two-s3")
+    shutil.rmtree(spoilt.run_of(job))
+    spoilt.note_failure(job, "the learner diverged")
+    path, results = write_page(spoilt)
+    text, page = answer(results), path.read_text()
+    assert "one has higher speed than two" not in text
+    assert "nothing is claimed about two: 1 of 5 runs of two has no result" in text
+    assert "n = 4 of 5" in page
+    assert "1 failed" in page
+    assert "the learner diverged" in page
+    assert "Failed, and not in any figure below: two-s3" in page
+
+
+def test_six_seeds_of_which_one_failed_carry_no_claim_either(tmp_path):
+    spoilt = made_up(tmp_path, seeds=6)
+    assert "one has higher speed than two" in answer(Results.read(spoilt))
+    (spoilt.path / "runs" / "two" / "s3" / "evaluation.json").unlink()
+    results = Results.read(spoilt)
+    assert results.comparisons["two", "speed"].sign == 1  # five pairs are left
+    assert "one has higher speed than two" not in answer(results)
+
+
+def test_nothing_is_claimed_when_the_reference_has_no_result(bare, study, tmp_path):
+    spoilt = copied(study, tmp_path)
+    (spoilt.path / "runs" / "one" / "s0" / "evaluation.json").unlink()
+    path, results = write_page(spoilt)
+    assert answer(results) == "No claim: 1 of 5 runs of one has no result."
+    assert "1 of 15 runs are not finished yet" in path.read_text()
+
+
+def test_a_run_that_needed_a_person_is_a_result(bare, study, tmp_path):
+    spoilt = copied(study, tmp_path)
+    summary = spoilt.path / "runs" / "one" / "s0" / "summary.json"
+    summary.write_text(json.dumps({**json.loads(summary.read_text()), "status": "needs_help"}))
+    path, results = write_page(spoilt)
+    run = results.of("one")[0]
+    assert (run.state, run.metrics["interventions"]) == ("needs help", 1.0)
+    assert "1 ended for want of help" in path.read_text()
+
+
+def test_an_empty_study_has_a_page_too(study, tmp_path):
+    empty = StudyFolder(tmp_path / "empty", study.study)
+    empty.open()
+    empty.close()
+    path, results = write_page(empty)
+    assert "not started" in path.read_text()
+    assert answer(results).startswith("No claim")
+
+
+def test_results_go_into_a_markdown_file_and_are_replaced_there(study, tmp_path):
+    target = tmp_path / "docs" / "results.md"
+    target.parent.mkdir()
+    _, results = write_page(study)
+    publish(results, study, target, date(2026, 1, 2))
+    first = target.read_text()
+    assert "one has higher speed than two" in first
+    assert "2026-01-02" in first
+    assert "robot ablate" in first
+    for picture in re.findall(r"\]\((images/[^)]+)\)", first):
+        assert (target.parent / picture).is_file()
+    target.write_text(first + "\nA word of somebody's.\n")
+    publish(results, study, target, date(2026, 1, 3))
+    again = target.read_text()
+    assert again == first.replace("2026-01-02", "2026-01-03") + "\nA word of somebody's.\n"
+
+
+def test_what_is_no_result_yet_is_not_published(study, tmp_path):
+    few = made_up(tmp_path, seeds=2)
+    with pytest.raises(RunError, match="2 seeds are no result"):
+        publish(Results.read(few), few, tmp_path / "results.md")
+    spoilt = copied(study, tmp_path / "other")
+    (spoilt.path / "runs" / "one" / "s0" / "evaluation.json").unlink()
+    with pytest.raises(RunError, match="one-s0"):
+        publish(Results.read(spoilt), spoilt, tmp_path / "results.md")
+    assert not (tmp_path / "results.md").exists()
