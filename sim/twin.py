@@ -369,6 +369,7 @@ class PyBulletRobot:
             "guard": self._guard.state_dict(),
             "heat": self._heat.state_dict(),
             "torque_nm": list(self._torque_nm),
+            "current_a": list(self._current_a),
             "command": None if command is None else command.to_dict(),
             "command_until_s": self._command_until_s,
             "stopping_until_s": self._stopping_until_s,
@@ -395,6 +396,8 @@ class PyBulletRobot:
         self._guard.load_state_dict(state["guard"])
         self._heat.load_state_dict(state["heat"])
         self._torque_nm = [float(torque) for torque in state["torque_nm"]]
+        # Checkpoints of before it was measured lack it; only measurements read it.
+        self._current_a = [float(current) for current in state.get("current_a", _LIMP)]
         saved = state["command"]
         self._command = None if saved is None else MotorCommand.from_dict(saved)
         self._target_rad = [] if self._command is None else self._command.angle_rad.tolist()

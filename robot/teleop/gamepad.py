@@ -167,16 +167,21 @@ class GamepadSource:
                 self._drop()
                 return None
             self._heard_s = self._clock()
-            if event.type == pygame.CONTROLLERBUTTONDOWN:
-                stop = self._pressed(BUTTONS[event.button]) or stop
-            elif event.type == pygame.CONTROLLERBUTTONUP and event.button < len(BUTTONS):
-                self._down.discard(BUTTONS[event.button])
+            if event.type in (pygame.CONTROLLERBUTTONDOWN, pygame.CONTROLLERBUTTONUP):
+                pressed = self._button(event.button, event.type == pygame.CONTROLLERBUTTONDOWN)
+                stop = pressed if stop is None or pressed is Stop.CUT else stop
         if self._pad is not None and not self._pad.attached():
             self._drop()
         return stop
 
-    def _pressed(self, button: str) -> Stop | None:
-        bindings, scale = self._config.gamepad, self._config.scale
+    def _button(self, number: int, down: bool) -> Stop | None:
+        """A button went down or up; the stop that this means, if it means one."""
+        if number >= len(BUTTONS):  # paddles, a touchpad: nothing is bound to them
+            return None
+        button, bindings, scale = BUTTONS[number], self._config.gamepad, self._config.scale
+        if not down:
+            self._down.discard(button)
+            return None
         self._down.add(button)
         if self._down.issuperset(bindings.cut):
             return Stop.CUT
@@ -187,8 +192,11 @@ class GamepadSource:
         return None
 
     def _take_back(self, index: int) -> None:
-        if _pads(self._controller).get(index) == self.name:
-            self._open(index)
+        try:
+            if _pads(self._controller).get(index) == self.name:
+                self._open(index)
+        except self._pygame.error:  # it is gone again already
+            self._drop()
 
     def _drop(self) -> None:
         if self._pad is not None:

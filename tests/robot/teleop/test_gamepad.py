@@ -13,6 +13,8 @@ from robot.teleop.engine import Listeners, Phase, Teleop
 from robot.teleop.gamepad import GamepadSource
 from robot.teleop.orders import TeleopError
 
+pygame = pytest.importorskip("pygame")
+
 
 class Clock:
     """Wall time that a test turns."""
@@ -106,6 +108,21 @@ def test_buttons_stop(held):
     assert source.poll(0.0).stop is None  # one shoulder is none
     pad.press("rightshoulder")
     assert source.poll(0.0).stop is Stop.CUT
+
+
+def test_a_cut_wins_over_what_is_pressed_with_it(held):
+    pad, source = held
+    for name in ("leftshoulder", "rightshoulder", "b"):
+        pad.press(name)
+    assert source.poll(0.0).stop is Stop.CUT
+
+
+def test_buttons_that_nobody_knows_do_nothing(held):
+    _, source = held
+    number = source._id
+    for kind in (pygame.CONTROLLERBUTTONDOWN, pygame.CONTROLLERBUTTONUP):
+        pygame.event.post(pygame.Event(kind, instance_id=number, button=20))  # a touchpad
+    assert source.poll(0.0).held
 
 
 def test_the_d_pad_changes_the_stride(held):
