@@ -35,10 +35,8 @@ def answer(results: Results) -> str:
         parts.append(_listed(carried))
     if open_ones:
         total = open_ones + len(carried)
-        parts.append(
-            f"no difference is shown in {'the other ' if carried else ''}{open_ones} of {total} "
-            f"comparison{'s' if total != 1 else ''}"
-        )
+        ending = "" if total == 1 else "s"
+        parts.append(f"no difference is shown in {open_ones} of {total} comparison{ending}")
     parts += [f"nothing is claimed about {name}: {_missing(results, name)}" for name in incomplete]
     return f"Over n = {len(seeds)} seeds, {'; '.join(parts)}."
 

@@ -105,7 +105,8 @@ def section_of(results: Results, today: date, pictures: list[str]) -> str:
             "Interquartile means over seeds with 95 % bootstrap intervals. The variants change:",
             "\n".join(changed),
             *pictures,
-            f"{today.isoformat()}, {known.get('Processor', 'unknown processor')}. "
+            f"{today.isoformat()}, {known.get('Processor', 'unknown processor')}, code "
+            f"{known.get('Code', 'unknown')}. "
             f"The same again: `{command(study, seeds)}`",
         ]
     )

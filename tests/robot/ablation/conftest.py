@@ -22,6 +22,6 @@ def undisturbed(tmp_path_factory):
     place = tmp_path_factory.mktemp("undisturbed")
     job = StudyFolder(place, load_study(write_study(place, SMALL), 1, claims=False)).jobs[0]
     with child(order_of(job, place), place / "log") as process:
-        assert process.wait(120) == 0, (place / "log").read_text()
+        assert process.wait(300) == 0, (place / "log").read_text()
     assert is_finished(place / job.folder)
     return place / job.folder

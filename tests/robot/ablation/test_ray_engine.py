@@ -54,7 +54,7 @@ def cluster():
         cluster.shutdown()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(500)
 def test_a_node_is_killed_and_every_run_completes_the_same(cluster, tmp_path, undisturbed):
     study = load_study(write_study(tmp_path, SMALL), 1, claims=False)
     folder = StudyFolder(tmp_path / "out", study)
