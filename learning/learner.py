@@ -152,6 +152,19 @@ class Learner:
             self.gradient_steps += 1
         return n_updates
 
+    def forget(self) -> None:
+        """Forget all transitions; what was learned from them stays."""
+        self.replay.clear()
+
+    def refresh(self) -> None:
+        """Nothing: the policies act on the live weights."""
+
+    def drain(self) -> None:
+        """Nothing: what it is told is done when the call returns."""
+
+    def close(self) -> None:
+        """Nothing: it holds no more than memory."""
+
     def end_episode(self, task: str, mean_costs: ArrayLike) -> None:
         """Move the task's multipliers; those of the others stay bit-identical.
 

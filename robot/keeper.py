@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from learning.learner import Learner
+from learning.client import LearnerClient
 from learning.policy import NumpyPolicy, policies_bytes
 from robot.checkpoints import Checkpoint, Checkpoints
 from robot.config_schema import Config
@@ -34,7 +34,7 @@ class Keeper:
         self,
         run: RunFolder,
         config: Config,
-        learner: Learner,
+        learner: LearnerClient,
         policies: Mapping[str, NumpyPolicy],
         view: View,
     ) -> None:
@@ -113,7 +113,7 @@ class Keeper:
                     f"ALARM: {count - len(records)} records of the journal are damaged; the replay "
                     "goes on without the steps that need them"
                 )
-            self._learner.replay.clear()
+            self._learner.forget()
             refill(self._learner.add, records, self._config, cost_scale(self._config))
 
         checkpoint = self._checkpoints.load(use, lambda text: self._view.message(f"ALARM: {text}"))

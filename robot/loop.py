@@ -24,12 +24,8 @@ from robot.config_schema import Config
 from robot.disk_watch import DiskWatch
 from robot.episode import Episodes, Step
 from robot.keeper import Keeper
-from robot.learning_setup import (
-    N_ACTIONS,
-    cost_scale,
-    make_learner,
-    observation_layout,
-)
+from robot.learner_process import start_learner
+from robot.learning_setup import N_ACTIONS, cost_scale, observation_layout
 from robot.observation import Observer
 from robot.recorder import Recorder
 from robot.reset import Resetter
@@ -99,7 +95,7 @@ class LearningLoop:
     ) -> None:
         check_tasks(config.tasks)
         self._config, self._run, self._view, self._stop, self._rig = config, run, view, stop, rig
-        self._learner = make_learner(config)
+        self._learner = start_learner(config)
         self._cost_scale = cost_scale(config)
         self._policies: dict[str, NumpyPolicy] = {
             name: self._learner.policy(name) for name in config.tasks
@@ -122,9 +118,13 @@ class LearningLoop:
         self._noise, self._noise_step = np.zeros((0, N_ACTIONS)), 0
         self._keeper = Keeper(run, config, self._learner, self._policies, view)
         self._resumed = resume and not self._keeper.is_new()
-        records = self._keeper.resume(self.load_state_dict) if self._resumed else 0
-        period_s = rig.clock.period_s
-        self._recorder = Recorder(run.journal, config.tasks, self._tally, period_s, records)
+        try:
+            records = self._keeper.resume(self.load_state_dict) if self._resumed else 0
+            period_s = rig.clock.period_s
+            self._recorder = Recorder(run.journal, config.tasks, self._tally, period_s, records)
+        except BaseException:
+            self._learner.close()
+            raise
         self._disk = DiskWatch(
             run, self._recorder, view, lambda: rig.robot.stop(Stop.SETTLE), self._stopped
         )
@@ -148,6 +148,7 @@ class LearningLoop:
                 summary = self._finish(status)
             finally:
                 self._rig.robot.close()
+                self._learner.close()
         return summary
 
     # -- the loop --------------------------------------------------------------------------------
@@ -206,6 +207,7 @@ class LearningLoop:
         self._noise_step += 1
         if self._tally.steps < self._config.learning.random_steps:
             return np.asarray(np.tanh(noise), dtype=np.float64)
+        self._learner.refresh()
         return self._policies[self._task].act(observation, deterministic=False, noise=noise)
 
     def _on_step(self, step: Step) -> None:
@@ -324,6 +326,8 @@ class LearningLoop:
             self._rig.robot.load_state_dict(state["robot"])  # type: ignore[attr-defined]
 
     def _finish(self, status: str) -> dict[str, Any]:
+        if status not in ("failed", "cut"):
+            self._learner.drain()
         summary: dict[str, Any] = {
             "status": status,
             "terrain": self._config.terrain.name,
