@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import ArrayLike
@@ -13,6 +14,27 @@ from learning.policy import NumpyPolicy
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class LearnerStatus:
+    """How a learner that nobody waits for keeps up.
+
+    Attributes:
+        wanted_steps: gradient steps asked for so far.
+        gradient_steps: of them, those in the weights in use.
+        behind_steps: transitions that the weights in use have not seen.
+        behind_s: age of the weights in use.
+        dropped: transitions that never reached the learner.
+        restarts: how often its process was started again.
+    """
+
+    wanted_steps: int
+    gradient_steps: int
+    behind_steps: int
+    behind_s: float
+    dropped: int
+    restarts: int
 
 
 class LearnerClient(Protocol):
@@ -52,8 +74,14 @@ class LearnerClient(Protocol):
     def metrics(self) -> Mapping[str, Mapping[str, float | list[float]]]:
         """Per task: alpha, lambda, q_mean, ..., as of the weights in use."""
 
+    def status(self) -> LearnerStatus | None:
+        """How it keeps up; None where it can't be otherwise."""
+
+    def notices(self) -> list[str]:
+        """What happened to it since the last call, for people."""
+
     def drain(self) -> None:
-        """Wait until all that was asked for is done, and use its weights."""
+        """Wait until all that it was told is done (a free one: heard); use its weights."""
 
     def forget(self) -> None:
         """Forget all transitions."""

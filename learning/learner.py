@@ -162,6 +162,13 @@ class Learner:
     def drain(self) -> None:
         """Nothing: what it is told is done when the call returns."""
 
+    def status(self) -> None:
+        """Nothing: it is never behind."""
+
+    def notices(self) -> list[str]:
+        """Nothing happens to it."""
+        return []
+
     def close(self) -> None:
         """Nothing: it holds no more than memory."""
 

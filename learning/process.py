@@ -26,6 +26,8 @@ from learning.snapshots import Snapshots
 from learning.wiring import Wiring
 
 POLL_S = 0.25
+EXIT_S = 0.1
+"""From hanging up to being gone; a robot may be waiting."""
 
 
 class LearnerLost(RuntimeError):  # noqa: N818 - says what happened
@@ -213,6 +215,12 @@ class LearnerProcess:
                 os.close(descriptor)
         self._told = self._done = self._snapshot_descriptor = -1
 
+    def abandon(self) -> None:
+        """End it now and hang up; `close` waits until it is gone."""
+        self._channel.close()
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGKILL)
+
     def kill(self) -> None:
         """End it now; waits until it is gone."""
         if self._process.poll() is None:
@@ -251,7 +259,7 @@ class LearnerProcess:
 
     def _gone(self) -> LearnerLost:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(self.settings.hang_s)
+            self._process.wait(EXIT_S)
         code = self._process.returncode
         if code is None:
             self.kill()

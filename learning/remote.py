@@ -1,29 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""A learner in a process of its own, pipelined: it learns from one step while the next is made.
-
-    control    step 5 | step 6 | step 7 | ...
-    learner           | from 5 | from 6 | from 7 ...
-
-Deterministic: the step after n calls of `update` acts on the weights after the newest multiple of
-`publish_every` calls that is at most n - lag, never on newer ones that happen to be there. With a
-lag of 1 the learner learns from step t while step t + 1 is made. A larger lag lets it be late by so
-many steps and catch up while the robot stands up. Every question (a state to save, a state to load)
-brings both to the same point, and the count starts anew there: a run that was resumed from a
-checkpoint goes on as the one that wrote it.
-"""
+"""What all learners in a process of their own have in common, seen from the control process."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from learning.policy import NumpyPolicy
-from learning.process import LearnerProcess, ProcessSettings
+from learning.process import LearnerProcess
 from learning.ring import Kind
 
 
@@ -43,38 +30,34 @@ class Policies:
         }
 
 
-class PipelinedLearner:
-    """`learning.client.LearnerClient` in another process, with a fixed lag.
+class RemoteLearner:
+    """The parts of `learning.client.LearnerClient` that do not depend on who waits for whom.
 
     Args:
-        settings: how the process is run; slots and publish_every follow from the lag.
+        process: it; waited for until it is ready.
         tasks: their names.
-        lag: steps that the weights in use are behind, at least 1.
+
+    Attributes:
+        weights: (n,) float32 that the policies act on.
 
     Raises:
         LearnerLost: it could not be started.
-        OSError: the system does not give what it needs.
     """
 
-    def __init__(self, settings: ProcessSettings, tasks: Sequence[str], lag: int) -> None:
-        if lag < 1:
-            raise ValueError(f"a pipeline has a lag of at least 1, got {lag}")
+    def __init__(self, process: LearnerProcess, tasks: Sequence[str]) -> None:
         self._tasks = tuple(tasks)
-        self._lag, self._every = lag, max(1, lag // 4)
-        slots = lag // self._every + 3
-        self._process = LearnerProcess(replace(settings, slots=slots, publish_every=self._every))
+        self._process = process
         try:
-            ready = self._process.wait_ready()
+            ready = process.wait_ready()
         except BaseException:
-            self._process.close(wait_s=0.0)
+            process.close(wait_s=0.0)
             raise
-        self._weights = np.zeros(int(ready["weights"]), np.float32)
+        self.weights = np.zeros(int(ready["weights"]), np.float32)
         self._notes: dict[str, Any] = {}
-        self._take(int(ready["ready"]))
-        self._policies = Policies(ready, self._weights)
+        self._number = 0  # of the snapshot in use
+        self._policies = Policies(ready, self.weights)
         self._added = self._asked = 0
-        self._calls = 0  # of update, since both were at the same point
-        self._coming: deque[tuple[int, int]] = deque()  # calls, number of the snapshot after them
+        self.take(int(ready["ready"]))
 
     @property
     def pid(self) -> int:
@@ -97,7 +80,7 @@ class PipelinedLearner:
         task: str,
     ) -> None:
         """Hand one transition over; see `learning.learner.Learner.add`."""
-        self._process.wait_for_room(1)
+        self._make_room()
         self._process.ring.write(
             Kind.ADD,
             self._index(task),
@@ -108,37 +91,11 @@ class PipelinedLearner:
         )
         self._added += 1
 
-    def update(self, n_updates: int) -> int:
-        """Ask for gradient steps; none is done yet."""
-        self._process.wait_for_room(1)
-        self._asked += n_updates
-        self._process.ring.write(Kind.UPDATE, count=self._asked)
-        self._process.tell()
-        self._calls += 1
-        if self._calls % self._every == 0:
-            newest = self._coming[-1][1] if self._coming else self._number
-            self._coming.append((self._calls, newest + 1))
-        return 0
-
     def end_episode(self, task: str, mean_costs: ArrayLike) -> None:
         """Move the task's multipliers."""
-        self._process.wait_for_room(1)
+        self._make_room()
         self._process.ring.write(Kind.END_EPISODE, self._index(task), costs=mean_costs)
         self._process.tell()
-
-    def refresh(self) -> None:
-        """Use the weights that belong to the next step; waits for them.
-
-        Raises:
-            LearnerLost: the learner died or hangs.
-            FloatingPointError: it diverged.
-        """
-        number = self._number
-        while self._coming and self._coming[0][0] <= self._calls - self._lag:
-            number = self._coming.popleft()[1]
-        if number != self._number:
-            self._process.wait_for_snapshot(number)
-            self._take(number)
 
     def policy(self, task: str) -> NumpyPolicy:
         """The task's policy on the weights in use."""
@@ -192,21 +149,24 @@ class PipelinedLearner:
     def close(self) -> None:
         """End the process; safe to call twice."""
         self._process.close()
+        self._process.ring_memory.close()
+
+    def take(self, number: int) -> bool:
+        """Use a snapshot; whether it was whole.
+
+        Raises:
+            FloatingPointError: the learner diverged.
+        """
+        notes = self._process.snapshots.take(number, self.weights)
+        if notes is not None:
+            self._notes, self._number = notes, number
+        return notes is not None
+
+    def _make_room(self) -> None:
+        """Called before a message is written."""
 
     def _ask(self, question: str, blob: bytes = b"", **more: Any) -> tuple[dict[str, Any], bytes]:
-        """Ask, and start counting anew at the answer, with the weights of then."""
-        answer, out = self._process.ask(question, blob, **more)
-        self._calls = 0
-        self._coming.clear()
-        self._asked = int(answer["asked"])
-        self._take(int(answer["number"]))
-        return answer, out
-
-    def _take(self, number: int) -> None:
-        notes = self._process.snapshots.take(number, self._weights)
-        if notes is None:
-            raise RuntimeError(f"snapshot {number} is damaged in memory: check this computer's RAM")
-        self._notes, self._number = notes, number
+        return self._process.ask(question, blob, **more)
 
     def _index(self, task: str) -> int:
         try:

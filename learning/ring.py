@@ -54,6 +54,7 @@ class Message:
     """One message; its arrays are the reader's own, good until it reads the next.
 
     Attributes:
+        number: messages before it.
         kind: what it says.
         task: index of the task that acted.
         count: transitions so far (ADD), gradient steps asked for so far (UPDATE).
@@ -65,6 +66,7 @@ class Message:
         costs: (K,) float64.
     """
 
+    number: int
     kind: Kind
     task: int
     count: int
@@ -223,6 +225,7 @@ class Ring:
         o, a, n, r = self._parts
         values = row["values"]
         return Message(
+            int(row["number"]),
             Kind(int(row["kind"])),
             int(row["task"]),
             int(row["count"]),

@@ -19,6 +19,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,12 +38,27 @@ FREE_PUBLISH_S = 0.02
 _PR_SET_PDEATHSIG = 1
 
 
-def main(arguments: Sequence[str], make: Callable[[dict[str, Any]], Learner]) -> int:
+@dataclass(frozen=True)
+class Start:
+    """What a learner process begins with.
+
+    Attributes:
+        learner: fresh, or restored.
+        transitions: that it has seen already; they are passed over in the ring.
+        episodes_from: number of the first message whose episode its multipliers have not seen.
+    """
+
+    learner: Learner
+    transitions: int = 0
+    episodes_from: int = 0
+
+
+def main(arguments: Sequence[str], make: Callable[[dict[str, Any]], Start]) -> int:
     """The whole life of a learner process.
 
     Args:
         arguments: `Wiring.arguments`.
-        make: makes the learner from the setup that the control process sends first.
+        make: makes what it begins with from the setup that the control process sends first.
 
     Returns:
         Its exit code.
@@ -69,12 +85,13 @@ class Worker:
     """Serves one learner.
 
     Args:
-        learner: what learns.
+        start: what learns.
         channel: questions come in here.
         wiring: the rest of what is shared.
     """
 
-    def __init__(self, learner: Learner, channel: Channel, wiring: Wiring) -> None:
+    def __init__(self, start: Start, channel: Channel, wiring: Wiring) -> None:
+        learner = start.learner
         self._learner, self._channel, self._wiring = learner, channel, wiring
         replay = learner.replay
         sizes = Sizes(
@@ -85,8 +102,11 @@ class Worker:
         weights = sum(array.size for array in self._networks)
         memory = SharedMemory(wiring.snapshots, snapshot_bytes(weights, wiring.slots))
         self._snapshots = Snapshots(memory.data, weights, wiring.slots)
+        # One that is started again finds in the ring what its predecessor had read, and more.
+        self._ring.start_reading(max(0, self._ring.written - wiring.rows))
         self._messages = 0  # update messages since the last question
-        self._added = len(replay)
+        self._added, self._dropped = start.transitions, 0
+        self._episodes_from = start.episodes_from
         self._asked = learner.gradient_steps
         self._published_s = 0.0
         self._publish()
@@ -137,6 +157,9 @@ class Worker:
         learner = self._learner
         task = learner.tasks[message.task]
         if message.kind is Kind.ADD:
+            if message.count <= self._added:
+                return  # it has seen this one
+            self._dropped += message.count - self._added - 1
             self._added = message.count
             learner.add(
                 message.observation,
@@ -148,7 +171,8 @@ class Worker:
                 task,
             )
         elif message.kind is Kind.END_EPISODE:
-            learner.end_episode(task, message.costs)
+            if message.number >= self._episodes_from:
+                learner.end_episode(task, message.costs)
         else:
             self._owe(message.count)
 
@@ -178,7 +202,7 @@ class Worker:
         notes = {
             "gradient_steps": self._learner.gradient_steps,
             "added": self._added,
-            "lost": self._ring.lost,
+            "lost": self._dropped,
             "time_s": self._published_s,
             "tasks": self._learner.metrics(),
         }

@@ -190,7 +190,7 @@ class LearningConfig(Section):
     exploration_beta: Annotated[float, Field(ge=0.0, le=2.0)] = 0.5
     actor_every: Annotated[int, Field(ge=1, le=100)] = 1
     torch_threads: Annotated[int, Field(ge=1, le=256)] = 1
-    process: Literal["inline", "pipelined"] = "inline"
+    process: Literal["inline", "pipelined", "free"] = "inline"
     lag_steps: Annotated[int, Field(ge=1, le=1000)] = 8
 
     @model_validator(mode="after")

@@ -7,22 +7,34 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from learning.client import LearnerClient
 from learning.process import ProcessSettings
 from learning.ring import Sizes
 from robot.config_schema import Config
-from robot.learning_setup import N_ACTIONS, make_learner, n_constraints, observation_layout
+from robot.learning_setup import (
+    N_ACTIONS,
+    cost_scale,
+    make_learner,
+    n_constraints,
+    observation_layout,
+)
 
 if TYPE_CHECKING:
     from learning.learner import Learner
+    from learning.worker import Start
 
 COMMAND = (sys.executable, "-m", "robot.learner_process")
 
 
-def start_learner(config: Config) -> LearnerClient:
+def start_learner(config: Config, run: Path) -> LearnerClient:
     """The learner that `learning.process` asks for.
+
+    Args:
+        config: of the run.
+        run: its folder; a free learner that is started again goes on from what is there.
 
     Raises:
         LearnerLost: its process could not be started.
@@ -30,9 +42,14 @@ def start_learner(config: Config) -> LearnerClient:
     """
     if config.learning.process == "inline":
         return make_learner(config)
-    from learning.remote import PipelinedLearner
+    settings = process_settings(config)
+    if config.learning.process == "free":
+        from learning.free import FreeLearner
 
-    return PipelinedLearner(process_settings(config), config.tasks, config.learning.lag_steps)
+        return FreeLearner(settings, config.tasks, {"run": str(run.resolve())})
+    from learning.pipelined import PipelinedLearner
+
+    return PipelinedLearner(settings, config.tasks, config.learning.lag_steps)
 
 
 def process_settings(config: Config) -> ProcessSettings:
@@ -47,9 +64,50 @@ def process_settings(config: Config) -> ProcessSettings:
     )
 
 
-def make(setup: dict[str, Any]) -> Learner:
-    """A fresh learner from what `process_settings` sent."""
-    return make_learner(Config.model_validate(setup["config"]))
+# -- in the learner process ------------------------------------------------------------------------
+
+
+def make(setup: dict[str, Any]) -> Start:
+    """What a learner process begins with, from what it was sent."""
+    from learning.worker import Start
+
+    config = Config.model_validate(setup["config"])
+    learner = make_learner(config)
+    if "restore" not in setup:
+        return Start(learner)
+    transitions = restore(learner, config, Path(setup["restore"]["run"]))
+    return Start(learner, transitions, int(setup["restore"]["episodes_from"]))
+
+
+def restore(learner: Learner, config: Config, path: Path) -> int:
+    """Bring a learner to a run's newest checkpoint, with everything its journal holds.
+
+    Reads only: the control process goes on writing.
+
+    Returns:
+        How many transitions the journal holds.
+
+    Raises:
+        CheckpointInvalid: there are checkpoints, but none can be used.
+    """
+    from robot.checkpoints import Checkpoint, Checkpoints
+    from robot.experience import refill
+    from robot.journal import has_records, read_journal
+    from robot.run import RunFolder
+
+    run = RunFolder.open(path)
+
+    def use(checkpoint: Checkpoint) -> None:
+        scalars = checkpoint.scalars["learner"]
+        learner.load_state_dict({"tensors": checkpoint.tensors, "scalars": scalars})
+
+    checkpoints = Checkpoints(run)
+    if checkpoints.exist():  # else it had not been saved yet, and begins where it began
+        checkpoints.load(use, lambda text: None)
+    if not has_records(run.journal):
+        return 0
+    records = read_journal(run.journal).records
+    return refill(learner.add, records, config, cost_scale(config))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import numpy as np
@@ -95,7 +96,7 @@ class LearningLoop:
     ) -> None:
         check_tasks(config.tasks)
         self._config, self._run, self._view, self._stop, self._rig = config, run, view, stop, rig
-        self._learner = start_learner(config)
+        self._learner = start_learner(config, run.path)
         self._cost_scale = cost_scale(config)
         self._policies: dict[str, NumpyPolicy] = {
             name: self._learner.policy(name) for name in config.tasks
@@ -283,7 +284,13 @@ class LearningLoop:
                 moving_s=self._tally.moving_s,
                 standing_up_s=self._tally.standing_up_s,
                 waiting_s=self._tally.waiting_s,
+                **self._learner_status(),
             )
+
+    def _learner_status(self) -> dict[str, Any]:
+        """How a learner that nobody waits for keeps up."""
+        status = self._learner.status()
+        return {} if status is None else {"learner": asdict(status)}
 
     def state_dict(self) -> dict[str, Any]:
         """All that evolves, between two episodes; what an episode starts anew is not in it."""
@@ -317,9 +324,15 @@ class LearningLoop:
         self._next_checkpoint_s = float(state["next_checkpoint_s"])
         self._wall_start = time.monotonic() - float(state["wall_s"])
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, last: bool = False) -> None:
         state = self.state_dict()
-        self._keeper.save(self._recorder.records, state, self._tally.score, self._recorder.flush)
+        self._keeper.save(
+            self._recorder.records,
+            state,
+            self._tally.score,
+            self._recorder.flush,
+            wait=last or self._config.learning.process != "free",
+        )
         if state["robot"] is not None:
             # Bullet's caches can't be saved. So that a resumed run can equal this one, this one
             # too goes on from what was saved.
@@ -335,10 +348,11 @@ class LearningLoop:
             "gradient_steps": self._learner.gradient_steps,
             "wall_seconds": self._wall_s,
             **self._tally.summary(),
+            **self._learner_status(),
         }
         try:
             if status not in ("failed", "cut"):  # then the last checkpoint is the one to go on from
-                self._checkpoint()
+                self._checkpoint(last=True)
         finally:
             self._run.event("learn_end", status=status, robot_s=self._robot_s)
             self._recorder.close()
@@ -353,6 +367,9 @@ class LearningLoop:
         if now_s < self._next_view_s and not force:
             return
         self._next_view_s = now_s + VIEW_EVERY_S
+        for text in self._learner.notices():
+            self._view.message(text)
+            self._run.event("learner", robot_s=self._robot_s, text=text)
         tally, pose = self._tally, self._rig.pose.latest()
         alphas = self._learner.metrics()
         self._view.update(
@@ -388,5 +405,6 @@ class LearningLoop:
                 stand_ups_tried=tally.stand_ups_tried,
                 stand_ups_failed=tally.stand_ups_failed,
                 human_resets=tally.human_resets,
+                learner=self._learner.status(),
             )
         )

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from test_resume import SMALL, assert_same_run, config_of, newest, run
 
+from learning.pipelined import PipelinedLearner
 from learning.process import LearnerLost
-from learning.remote import PipelinedLearner
 from robot.journal import read_journal
 from robot.learner_process import process_settings
 from robot.learning_setup import make_learner
