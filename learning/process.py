@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -227,7 +227,7 @@ class LearnerProcess:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
 
-    def _wait(self, there: Any, poll_s: float = POLL_S) -> None:
+    def _wait(self, there: Callable[[], bool], poll_s: float = POLL_S) -> None:
         """Until `there()`; time counts only while this process runs, not while it is suspended."""
         progress, still_s = self.ring.progress, 0.0
         while not there():

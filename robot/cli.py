@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from robot.command_line import OneLineErrors, help_without_command
-from robot.verbs import board, learn, runs, settings
+from robot.verbs import board, estop, learn, runs, settings
 
 app = typer.Typer(
     cls=OneLineErrors,
@@ -25,6 +25,7 @@ app.command("eval")(runs.evaluate)
 app.command()(runs.report)
 app.command()(runs.export)
 app.command()(board.emulate)
+app.command()(estop.estop)
 app.add_typer(config_app, name="config")
 config_app.command("show")(settings.config_show)
 
