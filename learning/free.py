@@ -22,7 +22,6 @@ from typing import Any
 from learning.client import LearnerStatus
 from learning.process import LearnerLost, LearnerProcess, ProcessSettings
 from learning.remote import RemoteLearner
-from learning.ring import Kind
 
 SLOTS = 3
 MAX_RESTARTS, RESTART_WINDOW_S = 3, 600.0  # docs/processes.md
@@ -64,14 +63,8 @@ class FreeLearner(RemoteLearner):
         self._progress, self._progress_s = 0, clock()
         self._started_s = self._fresh_s = clock()
         self._loading = self._starting = False
-        super().__init__(LearnerProcess(self._settings), tasks)
-
-    def update(self, n_updates: int) -> int:
-        """Ask for gradient steps; none is done yet."""
-        self._asked += n_updates
-        self._process.ring.write(Kind.UPDATE, count=self._asked)
-        self._process.tell()
-        return 0
+        super().__init__([LearnerProcess(self._settings)], tasks)
+        self._part = self._parts[0]
 
     def forget(self) -> None:
         """Forget all transitions; those that follow until `refresh` are waited for, not dropped."""
@@ -89,8 +82,8 @@ class FreeLearner(RemoteLearner):
             return  # whoever asks would notice
         try:
             if self._alive():
-                latest = self._process.snapshots.latest
-                if latest > self._number and self.take(latest):
+                latest = self._part.process.snapshots.latest
+                if latest > self._part.number and self._part.take(latest):
                     self._fresh_s = self._clock()
         except (LearnerLost, FloatingPointError) as error:
             self._start_again(error)
@@ -102,7 +95,7 @@ class FreeLearner(RemoteLearner):
 
     def status(self) -> LearnerStatus:
         """How it keeps up."""
-        notes = self._notes
+        notes = self._part.notes
         return LearnerStatus(
             wanted_steps=self._asked,
             gradient_steps=self.gradient_steps,
@@ -123,8 +116,8 @@ class FreeLearner(RemoteLearner):
         One that is lost now is not started again: the run is ending.
         """
         with contextlib.suppress(LearnerLost, FloatingPointError):
-            answer, _ = self._ask("sync")
-            self.take(int(answer["number"]))
+            ((answer, _),) = self._ask("sync")
+            self._part.take(int(answer["number"]))
 
     def load_state_dict(self, state: Any) -> None:
         """Go on from `state_dict`; see `RemoteLearner.load_state_dict`."""
@@ -139,15 +132,15 @@ class FreeLearner(RemoteLearner):
             process.close(wait_s=0.0)
         self._ended.clear()
 
-    def _make_room(self) -> None:
+    def _make_room(self, process: LearnerProcess) -> None:
         if self._loading:
-            self._process.wait_for_room(1)
+            process.wait_for_room(1)
 
     # -- looking after it --------------------------------------------------------------------------
 
     def _alive(self) -> bool:
         """Whether it runs and is ready."""
-        process, now_s = self._process, self._clock()
+        process, now_s = self._part.process, self._clock()
         if self._starting:
             if not process.poll_ready():
                 if now_s - self._started_s > self._settings.start_s:
@@ -172,8 +165,9 @@ class FreeLearner(RemoteLearner):
         now_s = self._clock()
         while self._restarts and now_s - self._restarts[0] > RESTART_WINDOW_S:
             self._restarts.popleft()
-        self._process.abandon()
-        self._ended.append(self._process)
+        lost = self._part.process
+        lost.abandon()
+        self._ended.append(lost)
         if self._restore is None or len(self._restarts) >= MAX_RESTARTS:
             raise LearnerLost(f"{error}; after {len(self._restarts)} restarts") from error
         self._notices.append(
@@ -182,14 +176,17 @@ class FreeLearner(RemoteLearner):
         self._restarts.append(now_s)
         self._restart_count += 1
         self._starting, self._started_s = True, now_s
-        self._number = 0
+        self._part.number = 0
         more = {**self._restore, "episodes_from": self._saved_at}
         settings = replace(self._settings, setup={**self._settings.setup, "restore": more})
-        self._process = LearnerProcess(settings, self._process.ring_memory)
+        self._part.process = LearnerProcess(settings, lost.ring_memory)
 
-    def _ask(self, question: str, blob: bytes = b"", **more: Any) -> tuple[dict[str, Any], bytes]:
+    def _ask(
+        self, question: str, blob: bytes = b"", **more: Any
+    ) -> list[tuple[dict[str, Any], bytes]]:
         with self._asking:
-            self._process.wait_ready()
+            process = self._part.process
+            process.wait_ready()
             if question == "state":
-                self._saved_at = self._process.ring.written
-            return self._process.ask(question, blob, **more)
+                self._saved_at = process.ring.written
+            return [process.ask(question, blob, **more)]

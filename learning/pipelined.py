@@ -21,58 +21,62 @@ from typing import Any
 
 from learning.client import LearnerStatus
 from learning.process import LearnerProcess, ProcessSettings
-from learning.remote import RemoteLearner
-from learning.ring import Kind
+from learning.remote import Part, RemoteLearner
 
 
 class PipelinedLearner(RemoteLearner):
-    """`learning.client.LearnerClient` in another process, with a fixed lag.
+    """`learning.client.LearnerClient` in other processes, with a fixed lag.
+
+    How many they are changes nothing but the time it takes: each does the arithmetic of its tasks.
 
     Args:
-        settings: how the process is run; slots and publish_every follow from the lag.
-        tasks: their names.
+        settings: how each process is run, and with it which tasks are its own; slots and
+            publish_every follow from the lag.
+        tasks: names of all.
         lag: steps that the weights in use are behind, at least 1.
 
     Raises:
-        LearnerLost: it could not be started.
+        LearnerLost: one could not be started.
         OSError: the system does not give what it needs.
     """
 
-    def __init__(self, settings: ProcessSettings, tasks: Sequence[str], lag: int) -> None:
+    def __init__(self, settings: Sequence[ProcessSettings], tasks: Sequence[str], lag: int) -> None:
         if lag < 1:
             raise ValueError(f"a pipeline has a lag of at least 1, got {lag}")
         self._lag, self._every = lag, max(1, lag // 4)
         slots = lag // self._every + 3
-        process = LearnerProcess(replace(settings, slots=slots, publish_every=self._every))
-        super().__init__(process, tasks)
-        self._calls = 0  # of update, since both were at the same point
-        self._coming: deque[tuple[int, int]] = deque()  # calls, number of the snapshot after them
+        processes = [
+            LearnerProcess(replace(each, slots=slots, publish_every=self._every))
+            for each in settings
+        ]
+        super().__init__(processes, tasks)
+        self._calls = 0  # of update, since all were at the same point
+        self._coming: deque[int] = deque()  # calls before each one that is not in use yet
 
     def update(self, n_updates: int) -> int:
         """Ask for gradient steps; none is done yet."""
-        self._make_room()
-        self._asked += n_updates
-        self._process.ring.write(Kind.UPDATE, count=self._asked)
-        self._process.tell()
+        super().update(n_updates)
         self._calls += 1
         if self._calls % self._every == 0:
-            newest = self._coming[-1][1] if self._coming else self._number
-            self._coming.append((self._calls, newest + 1))
+            self._coming.append(self._calls)
         return 0
 
     def refresh(self) -> None:
         """Use the weights that belong to the next step; waits for them.
 
         Raises:
-            LearnerLost: the learner died or hangs.
+            LearnerLost: a learner died or hangs.
             FloatingPointError: it diverged.
         """
-        number = self._number
-        while self._coming and self._coming[0][0] <= self._calls - self._lag:
-            number = self._coming.popleft()[1]
-        if number != self._number:
-            self._process.wait_for_snapshot(number)
-            self._use(number)
+        newer = 0
+        while self._coming and self._coming[0] <= self._calls - self._lag:
+            self._coming.popleft()
+            newer += 1
+        if newer:
+            for part in self._parts:
+                number = part.number + newer
+                part.process.wait_for_snapshot(number)
+                _use(part, number)
 
     def status(self) -> LearnerStatus | None:
         """None: it is where it is said to be."""
@@ -82,18 +86,22 @@ class PipelinedLearner(RemoteLearner):
         """None: what happens to it ends the run."""
         return []
 
-    def _make_room(self) -> None:
-        self._process.wait_for_room(1)
+    def _make_room(self, process: LearnerProcess) -> None:
+        process.wait_for_room(1)
 
-    def _ask(self, question: str, blob: bytes = b"", **more: Any) -> tuple[dict[str, Any], bytes]:
-        """Ask, and start counting anew at the answer, with the weights of then."""
-        answer, out = super()._ask(question, blob, **more)
+    def _ask(
+        self, question: str, blob: bytes = b"", **more: Any
+    ) -> list[tuple[dict[str, Any], bytes]]:
+        """Ask, and start counting anew at the answers, with the weights of then."""
+        answers = super()._ask(question, blob, **more)
         self._calls = 0
         self._coming.clear()
-        self._asked = int(answer["asked"])
-        self._use(int(answer["number"]))
-        return answer, out
+        for part, (answer, _) in zip(self._parts, answers, strict=True):
+            self._asked = int(answer["asked"])
+            _use(part, int(answer["number"]))
+        return answers
 
-    def _use(self, number: int) -> None:
-        if not self.take(number):
-            raise RuntimeError(f"snapshot {number} is damaged in memory: check this computer's RAM")
+
+def _use(part: Part, number: int) -> None:
+    if not part.take(number):
+        raise RuntimeError(f"snapshot {number} is damaged in memory: check this computer's RAM")

@@ -215,6 +215,10 @@ class LearnerProcess:
                 os.close(descriptor)
         self._told = self._done = self._snapshot_descriptor = -1
 
+    def hang_up(self) -> None:
+        """Let it end by itself."""
+        self._channel.close()
+
     def abandon(self) -> None:
         """End it now and hang up; `close` waits until it is gone."""
         self._channel.close()

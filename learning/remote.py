@@ -14,60 +14,76 @@ from learning.process import LearnerProcess
 from learning.ring import Kind
 
 
-class Policies:
-    """All tasks' policies on one vector of weights.
+class Part:
+    """The tasks of one learner process.
 
     Args:
-        ready: what the learner process said when it was: where each network is.
-        weights: (n,) float32 that they act on, as the caller changes it.
+        process: it.
+        ready: what it said when it was: which tasks, and where their networks are.
+
+    Attributes:
+        process: it; another one takes its place when it is started again.
+        weights: (n,) float32 that the policies act on.
+        policies: by task.
+        number: of the snapshot in use; 0 for none of this process yet.
+        notes: what was published with it.
     """
 
-    def __init__(self, ready: Mapping[str, Any], weights: NDArray[np.float32]) -> None:
+    def __init__(self, process: LearnerProcess, ready: Mapping[str, Any]) -> None:
+        self.process = process
+        self.weights = np.zeros(int(ready["weights"]), np.float32)
         low, high = ready["log_std_range"]
-        self.of = {
-            task: NumpyPolicy(_layers(weights, at), (low, high), at["told"])
+        self.notes: dict[str, Any] = {}
+        self.number = 0
+        self.take(int(ready["ready"]))
+        self.policies = {
+            task: NumpyPolicy(_layers(self.weights, at), (low, high), at["told"])
             for task, at in ready["tasks"].items()
         }
+
+    def take(self, number: int) -> bool:
+        """Use a snapshot; whether it was whole.
+
+        Raises:
+            FloatingPointError: the learner diverged.
+        """
+        notes = self.process.snapshots.take(number, self.weights)
+        if notes is not None:
+            self.notes, self.number = notes, number
+        return notes is not None
 
 
 class RemoteLearner:
     """The parts of `learning.client.LearnerClient` that do not depend on who waits for whom.
 
     Args:
-        process: it; waited for until it is ready.
+        processes: each with some of the tasks; waited for until all are ready.
         tasks: their names.
 
-    Attributes:
-        weights: (n,) float32 that the policies act on.
-
     Raises:
-        LearnerLost: it could not be started.
+        LearnerLost: one could not be started.
     """
 
-    def __init__(self, process: LearnerProcess, tasks: Sequence[str]) -> None:
+    def __init__(self, processes: Sequence[LearnerProcess], tasks: Sequence[str]) -> None:
         self._tasks = tuple(tasks)
-        self._process = process
         try:
-            ready = process.wait_ready()
+            self._parts = [Part(process, process.wait_ready()) for process in processes]
         except BaseException:
-            process.close(wait_s=0.0)
+            for process in processes:
+                process.close(wait_s=0.0)
             raise
-        self.weights = np.zeros(int(ready["weights"]), np.float32)
-        self._notes: dict[str, Any] = {}
-        self._number = 0  # of the snapshot in use
-        self._policies = Policies(ready, self.weights)
+        self._owner = {task: part for part in self._parts for task in part.policies}
         self._added = self._asked = 0
-        self.take(int(ready["ready"]))
 
     @property
-    def pid(self) -> int:
-        """Process id of the learner."""
-        return self._process.pid
+    def pids(self) -> list[int]:
+        """Process ids of the learner."""
+        return [part.process.pid for part in self._parts]
 
     @property
     def gradient_steps(self) -> int:
-        """Updates in the weights in use."""
-        return int(self._notes["gradient_steps"])
+        """Updates in the weights in use, over all tasks."""
+        return int(self._parts[0].notes["gradient_steps"])
 
     def add(
         self,
@@ -80,35 +96,41 @@ class RemoteLearner:
         task: str,
     ) -> None:
         """Hand one transition over; see `learning.learner.Learner.add`."""
-        self._make_room()
-        self._process.ring.write(
-            Kind.ADD,
-            self._index(task),
-            self._added + 1,
-            done,
-            (observation, action, next_observation, rewards),
-            costs,
-        )
-        self._added += 1
+        transition = (observation, action, next_observation, rewards)
+        index, count = self._index(task), self._added + 1
+        for part in self._parts:
+            self._make_room(part.process)
+            part.process.ring.write(Kind.ADD, index, count, done, transition, costs)
+        self._added = count
+
+    def update(self, n_updates: int) -> int:
+        """Ask for gradient steps; none is done yet."""
+        self._asked += n_updates
+        for part in self._parts:
+            self._make_room(part.process)
+            part.process.ring.write(Kind.UPDATE, count=self._asked)
+            part.process.tell()
+        return 0
 
     def end_episode(self, task: str, mean_costs: ArrayLike) -> None:
         """Move the task's multipliers."""
-        self._make_room()
-        self._process.ring.write(Kind.END_EPISODE, self._index(task), costs=mean_costs)
-        self._process.tell()
+        index = self._index(task)
+        for part in self._parts:
+            self._make_room(part.process)
+            part.process.ring.write(Kind.END_EPISODE, index, costs=mean_costs)
+            part.process.tell()
 
     def policy(self, task: str) -> NumpyPolicy:
         """The task's policy on the weights in use."""
-        return self._policies.of[self._tasks[self._index(task)]]
+        return self._owner[self._tasks[self._index(task)]].policies[task]
 
     def multipliers(self, task: str) -> NDArray[np.float64]:
         """(K,) as of the weights in use."""
-        return np.array(self._notes["tasks"][task]["lambda"], np.float64)
+        return np.array(self._owner[task].notes["tasks"][task]["lambda"], np.float64)
 
     def metrics(self) -> Mapping[str, Mapping[str, float | list[float]]]:
         """Per task, as of the weights in use."""
-        metrics: Mapping[str, Mapping[str, float | list[float]]] = self._notes["tasks"]
-        return metrics
+        return {task: self._owner[task].notes["tasks"][task] for task in self._tasks}
 
     def drain(self) -> None:
         """Wait until all that was asked for is done, and use its weights."""
@@ -121,15 +143,18 @@ class RemoteLearner:
 
     def finite(self) -> bool:
         """Whether every number that acts or learns is finite."""
-        answer, _ = self._ask("finite")
-        return bool(answer["finite"])
+        return all(answer["finite"] for answer, _ in self._ask("finite"))
 
     def state_dict(self) -> dict[str, Any]:
         """All that evolves but the replay, after all that was asked for."""
         from safetensors.numpy import load
 
-        answer, blob = self._ask("state")
-        return {"tensors": load(blob), "scalars": answer["scalars"]}
+        answers = self._ask("state")
+        scalars = [answer["scalars"] for answer, _ in answers]
+        if any(other != scalars[0] for other in scalars):
+            raise RuntimeError("the learner processes disagree: check this computer's RAM")
+        tensors = {name: array for _, blob in answers for name, array in load(blob).items()}
+        return {"tensors": tensors, "scalars": scalars[0]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict`.
@@ -139,34 +164,28 @@ class RemoteLearner:
         """
         from safetensors.numpy import save
 
-        blob = save(
-            {k: np.ascontiguousarray(v).reshape(v.shape) for k, v in state["tensors"].items()}
-        )
-        answer, _ = self._ask("load", blob, scalars=state["scalars"])
-        if "refused" in answer:
-            raise ValueError(answer["refused"])
+        tensors = state["tensors"].items()
+        blob = save({k: np.ascontiguousarray(v).reshape(v.shape) for k, v in tensors})
+        for answer, _ in self._ask("load", blob, scalars=state["scalars"]):
+            if "refused" in answer:
+                raise ValueError(answer["refused"])
 
     def close(self) -> None:
-        """End the process; safe to call twice."""
-        self._process.close()
-        self._process.ring_memory.close()
+        """End the processes; safe to call twice."""
+        for part in self._parts:
+            part.process.hang_up()
+        for part in self._parts:
+            part.process.close()
+            part.process.ring_memory.close()
 
-    def take(self, number: int) -> bool:
-        """Use a snapshot; whether it was whole.
-
-        Raises:
-            FloatingPointError: the learner diverged.
-        """
-        notes = self._process.snapshots.take(number, self.weights)
-        if notes is not None:
-            self._notes, self._number = notes, number
-        return notes is not None
-
-    def _make_room(self) -> None:
+    def _make_room(self, process: LearnerProcess) -> None:
         """Called before a message is written."""
 
-    def _ask(self, question: str, blob: bytes = b"", **more: Any) -> tuple[dict[str, Any], bytes]:
-        return self._process.ask(question, blob, **more)
+    def _ask(
+        self, question: str, blob: bytes = b"", **more: Any
+    ) -> list[tuple[dict[str, Any], bytes]]:
+        """Ask all processes; their answers and bytes, in their order."""
+        return [part.process.ask(question, blob, **more) for part in self._parts]
 
     def _index(self, task: str) -> int:
         try:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learning.channel import Channel, ChannelClosed
-from learning.learner import Learner
+from learning.learner import SHARED, Learner
 from learning.ring import Kind, Message, Ring, Sizes
 from learning.shared_memory import SharedMemory
 from learning.snapshots import Snapshots, snapshot_bytes
@@ -203,12 +203,13 @@ class Worker:
         ):
             raise FloatingPointError("the learner diverged: a weight is not finite")
         self._published_s = time.monotonic()
+        metrics = self._learner.metrics()
         notes = {
             "gradient_steps": self._learner.gradient_steps,
             "added": self._added,
             "lost": self._dropped,
             "time_s": self._published_s,
-            "tasks": self._learner.metrics(),
+            "tasks": {task: metrics[task] for task in self._learner.mine},
         }
         self._snapshots.publish(self._networks, notes)
         os.eventfd_write(self._wiring.done, 1)
@@ -228,7 +229,8 @@ class Worker:
         if name == "state":
             state = learner.state_dict()
             answer["scalars"] = state["scalars"]
-            out = save({k: _saveable(v) for k, v in state["tensors"].items()})
+            mine = tuple(f"{name}." for name in (*learner.mine, SHARED))
+            out = save({k: _saveable(v) for k, v in state["tensors"].items() if k.startswith(mine)})
         elif name == "load":
             try:
                 learner.load_state_dict({"tensors": load(blob), "scalars": question["scalars"]})
@@ -248,12 +250,12 @@ class Worker:
 
 
 def _networks(learner: Learner) -> tuple[list[NDArray[np.float32]], dict[str, Any]]:
-    """The live arrays of all actors, and per task which of them are its own."""
+    """The live arrays of its actors, and per task which of them are its own."""
     arrays: list[NDArray[np.float32]] = []
     starts: dict[int, int] = {}
     where: dict[str, Any] = {}
     size = 0
-    for task in learner.tasks:
+    for task in learner.mine:
         policy = learner.policy(task)
         key = int(policy.layers[0][0].ctypes.data)
         if key not in starts:  # one network may serve all tasks

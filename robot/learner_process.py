@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +52,23 @@ def start_learner(config: Config, run: Path) -> LearnerClient:
         return FreeLearner(settings, config.tasks, {"run": str(run.resolve())})
     from learning.pipelined import PipelinedLearner
 
-    return PipelinedLearner(settings, config.tasks, config.learning.lag_steps)
+    return PipelinedLearner(
+        share_out(settings, config.tasks, os.cpu_count() or 1),
+        config.tasks,
+        config.learning.lag_steps,
+    )
+
+
+def share_out(
+    settings: ProcessSettings, tasks: Sequence[str], processes: int
+) -> list[ProcessSettings]:
+    """The tasks shared between at most so many processes, as evenly as can be."""
+    n = min(processes, len(tasks))
+    return [replace(settings, setup={**settings.setup, "mine": tasks[i::n]}) for i in range(n)]
 
 
 def process_settings(config: Config) -> ProcessSettings:
-    """How this run's learner process is run."""
+    """How this run's learner process is run, with all tasks in one."""
     size = observation_layout(config).size
     sizes = Sizes(size, N_ACTIONS, len(config.tasks), n_constraints(config))
     return ProcessSettings(
@@ -73,6 +88,7 @@ def make(setup: dict[str, Any]) -> Start:
 
     config = Config.model_validate(setup["config"])
     learner = make_learner(config)
+    learner.share(setup.get("mine", config.tasks))
     if "restore" not in setup:
         return Start(learner)
     transitions = restore(learner, config, Path(setup["restore"]["run"]))

@@ -82,10 +82,10 @@ def test_it_does_what_it_owes_and_says_how_far_it_is(learner):
 
 def test_nobody_waits_for_one_that_stands_still_and_what_is_lost_is_counted(learner, clock):
     rows = learner._settings.rows
-    os.kill(learner.pid, signal.SIGSTOP)
+    os.kill(learner.pids[0], signal.SIGSTOP)
     episode([learner], np.random.default_rng(1), rows, at_step=learner.refresh)  # 2 messages a step
     assert learner.status().behind_steps == rows
-    os.kill(learner.pid, signal.SIGCONT)
+    os.kill(learner.pids[0], signal.SIGCONT)
     settle(learner, lambda: learner.status().behind_steps == 0)
     assert learner.status().dropped == pytest.approx(rows / 2, abs=2)
 
@@ -94,12 +94,12 @@ def test_nobody_waits_for_one_that_stands_still_and_what_is_lost_is_counted(lear
 def test_one_that_dies_or_hangs_is_started_again(learner, clock, how):
     episode([learner], np.random.default_rng(2), 30)
     settle(learner, lambda: learner.gradient_steps == 60)
-    weights, pid = learner.weights.copy(), learner.pid
+    weights, pid = learner._part.weights.copy(), learner.pids[0]
     os.kill(pid, how)
     episode([learner], np.random.default_rng(3), 10)
     clock.now_s += learner._settings.hang_s + 1.0
-    settle(learner, lambda: learner.pid != pid)
-    np.testing.assert_array_equal(learner.weights, weights)  # the last good policy acts
+    settle(learner, lambda: learner.pids[0] != pid)
+    np.testing.assert_array_equal(learner._part.weights, weights)  # the last good policy acts
     (alarm,) = learner.notices()
     assert "ALARM" in alarm
     assert str(pid) in alarm or "did nothing" in alarm
@@ -113,16 +113,16 @@ def test_one_that_dies_or_hangs_is_started_again(learner, clock, how):
 
 def test_too_many_restarts_are_an_error(learner, clock):
     for _ in range(MAX_RESTARTS):
-        pid = learner.pid
+        pid = learner.pids[0]
         os.kill(pid, signal.SIGKILL)
-        settle(learner, lambda pid=pid: learner.pid != pid)
-    os.kill(learner.pid, signal.SIGKILL)
+        settle(learner, lambda pid=pid: learner.pids[0] != pid)
+    os.kill(learner.pids[0], signal.SIGKILL)
     with pytest.raises(LearnerLost, match=f"after {MAX_RESTARTS} restarts"):
         settle(learner, lambda: False)
 
 
 def test_too_long_without_newer_weights_is_an_error(learner, clock):
-    os.kill(learner.pid, signal.SIGSTOP)
+    os.kill(learner.pids[0], signal.SIGSTOP)
     clock.now_s += MAX_STALE_S + 1.0
     learner.refresh()  # nothing to learn: no error
     learner._settings = type(learner._settings)(**{**vars(learner._settings), "hang_s": 1e9})
@@ -130,7 +130,7 @@ def test_too_long_without_newer_weights_is_an_error(learner, clock):
     clock.now_s += MAX_STALE_S + 1.0
     with pytest.raises(LearnerLost, match="no newer weights"):
         learner.refresh()
-    os.kill(learner.pid, signal.SIGCONT)
+    os.kill(learner.pids[0], signal.SIGCONT)
 
 
 class RealTime:
@@ -159,14 +159,14 @@ class KillOnce:
             return False
         learner, steps = self.loop._learner, self.loop._tally.steps
         if not self.killed and learner.gradient_steps > 150:
-            self.killed = learner.pid
-            os.kill(learner.pid, signal.SIGKILL)
+            self.killed = learner.pids[0]
+            os.kill(learner.pids[0], signal.SIGKILL)
             self.walked = steps
-        if not self.killed or learner.pid == self.killed:
+        if not self.killed or learner.pids[0] == self.killed:
             return False
         status = learner.status()
         self.walked_on = steps - self.walked
-        return learner._number > 0 and status.wanted_steps - status.gradient_steps < 20
+        return learner._part.number > 0 and status.wanted_steps - status.gradient_steps < 20
 
 
 @pytest.mark.timeout(180)

@@ -17,7 +17,7 @@ from test_resume import SMALL, assert_same_run, config_of, newest, run
 from learning.pipelined import PipelinedLearner
 from learning.process import LearnerLost
 from robot.journal import read_journal
-from robot.learner_process import process_settings
+from robot.learner_process import process_settings, share_out
 from robot.learning_setup import make_learner
 from robot.run import RunFolder
 
@@ -27,8 +27,9 @@ PIPELINED = ("learning.process=pipelined", "learning.lag_steps=2", "run.minutes=
 LAG = 9
 
 
-def start(config, lag=LAG, **changes):
-    return PipelinedLearner(replace(process_settings(config), **changes), config.tasks, lag)
+def start(config, lag=LAG, processes=1, **changes):
+    settings = share_out(process_settings(config), config.tasks, processes)
+    return PipelinedLearner([replace(one, **changes) for one in settings], config.tasks, lag)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def remote(config):
-    learner = start(config)
+    learner = start(config, processes=2)
     yield learner
     learner.close()
 
@@ -79,7 +80,10 @@ def weights_of(learner, task):
 
 
 def test_it_is_the_inline_learner_a_fixed_lag_behind(config, remote):
-    """Same messages, same state; and at each step the weights of exactly the step that was said."""
+    """Same messages, same state; and at each step the weights of exactly the step that was said.
+
+    Two processes with a task each are together the one learner, to the last bit.
+    """
     inline = make_learner(config)
     remote.load_state_dict(inline.state_dict())
     remote.forget()
@@ -119,6 +123,16 @@ def test_a_state_goes_there_and_back_and_a_wrong_one_changes_nothing(config, rem
     assert_same_state(other, remote)
 
 
+def test_tasks_are_shared_out_evenly():
+    config = config_of("tasks=[forward, backward, left, right]")
+    for processes, sizes in ((1, [4]), (2, [2, 2]), (3, [2, 1, 1]), (9, [1, 1, 1, 1])):
+        mine = [
+            s.setup["mine"] for s in share_out(process_settings(config), config.tasks, processes)
+        ]
+        assert [len(tasks) for tasks in mine] == sizes
+        assert sorted(task for tasks in mine for task in tasks) == sorted(config.tasks)
+
+
 def test_more_than_the_ring_holds_arrives_all_the_same(config):
     inline, remote = make_learner(config), start(config, rows=8)
     try:
@@ -147,18 +161,18 @@ class _NanOnce:
 
 def test_a_killed_learner_is_noticed_and_named(config):
     learner = start(config)
-    os.kill(learner.pid, signal.SIGKILL)
-    with pytest.raises(LearnerLost, match=f"pid {learner.pid}.*SIGKILL"):
+    os.kill(learner.pids[0], signal.SIGKILL)
+    with pytest.raises(LearnerLost, match=f"pid {learner.pids[0]}.*SIGKILL"):
         episode([learner], np.random.default_rng(3), 60, at_step=learner.refresh)
     learner.close()
 
 
 def test_a_hung_learner_is_noticed_and_ended(config):
     learner = start(config, hang_s=0.6)
-    os.kill(learner.pid, signal.SIGSTOP)
+    os.kill(learner.pids[0], signal.SIGSTOP)
     with pytest.raises(LearnerLost, match=r"did nothing for 0\.6 s"):
         episode([learner], np.random.default_rng(4), 60, at_step=learner.refresh)
-    assert not alive(learner.pid)
+    assert not alive(learner.pids[0])
     learner.close()
 
 
@@ -223,8 +237,9 @@ def learn_command(folder):
     return [sys.executable, "-m", "robot.cli", "learn", "--json", "--run-dir", folder, *sets]
 
 
-def learner_of(pid):
-    """Process id of the learner that a run started; None before it has."""
+def learners_of(pid):
+    """Process ids of the learners that a run started."""
+    found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             parent = int(path.read_text().rpartition(")")[2].split()[1])
@@ -232,8 +247,8 @@ def learner_of(pid):
         except (FileNotFoundError, ProcessLookupError):
             continue
         if parent == pid and "robot.learner_process" in command:
-            return int(path.parent.name)
-    return None
+            found.append(int(path.parent.name))
+    return found
 
 
 @pytest.fixture
@@ -250,10 +265,10 @@ def running(tmp_path):
     )
     try:
         wait_until(lambda: len(list((tmp_path / "run" / "checkpoints").glob("[0-9]*"))) >= 2)
-        learner = learner_of(process.pid)
-        assert learner is not None
-        yield process, learner, tmp_path / "run"
-        wait_until(lambda: not alive(learner), 10.0)
+        learners = learners_of(process.pid)
+        assert learners
+        yield process, learners, tmp_path / "run"
+        wait_until(lambda: not any(map(alive, learners)), 10.0)
         assert set(os.listdir("/dev/shm")) <= names
     finally:
         process.kill()
@@ -272,13 +287,13 @@ def test_ctrl_c_for_everybody_saves_and_ends_everybody(running):
 
 
 def test_a_killed_run_leaves_nothing_behind(running):
-    process, learner, _ = running
-    os.kill(learner, signal.SIGSTOP)  # not even one that hangs
+    process, learners, _ = running
+    os.kill(learners[0], signal.SIGSTOP)  # not even one that hangs
     process.kill()
 
 
 def test_a_killed_learner_ends_the_run_and_nothing_is_lost(running):
-    process, learner, folder = running
+    process, (*_, learner), folder = running
     os.kill(learner, signal.SIGKILL)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 1, output + errors
