@@ -4,8 +4,8 @@
 Every turn learns for so many robot seconds with the learner in the loop's own process, then with
 learner processes beside it (one per task, at most one per core), at each lag. The ratio is that of
 control steps per wall second, pipelined over inline, the median over turns. Beside it stands what
-the two sides cost in CPU time, and the ratio that this allows on these cores when they are free; the
-load of the machine is printed, for a busy one has no core to give.
+the two sides cost in CPU time, and the ratio that this allows on these cores when they are free;
+the load of the machine is printed, for a busy one has no core to give.
 
 Run: python benchmarks/pipeline.py [--quick] [--json]; takes 4 minutes, with --quick 40 s.
 """
@@ -25,6 +25,7 @@ from types import SimpleNamespace
 
 from robot.config import resolve_config
 from robot.config_schema import Config
+from robot.learner_process import available_cores
 from robot.loop import LearningLoop
 from robot.rig import make_twin
 from robot.run import RunFolder
@@ -95,7 +96,7 @@ def rate(t: Turn) -> float:
 
 def ideal(control_s: float, learner_s: float, tasks: int) -> float:
     """What all cores, free and never waiting, could gain; a task's updates can't be split."""
-    cores = os.cpu_count() or 1
+    cores = available_cores()
     total_s = control_s + learner_s
     return total_s / max(total_s / cores, control_s, learner_s / min(cores, tasks), 1e-9)
 
@@ -153,11 +154,11 @@ def main() -> None:
         "update_cpu_ms": statistics.median(updates_ms),
         "updates_per_step": configs["inline"].learning.updates_per_step,
         "turns": n,
-        "cores": os.cpu_count(),
+        "cores": available_cores(),
         "load_1min": load,
         "runs": {k: [asdict(t) for t in v] for k, v in {**turns, "inline": inline}.items()},
     }
-    print(f"{os.cpu_count()} cores, load {load:.1f} (of which 2 are this measurement's own)")
+    print(f"{available_cores()} cores, load {load:.1f} (of which 2 are this measurement's own)")
     print(
         f"inline {summary['inline_steps_per_s']:.0f} steps/s, an update takes "
         f"{summary['update_cpu_ms']:.2f} CPU ms"

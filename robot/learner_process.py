@@ -53,10 +53,17 @@ def start_learner(config: Config, run: Path) -> LearnerClient:
     from learning.pipelined import PipelinedLearner
 
     return PipelinedLearner(
-        share_out(settings, config.tasks, os.cpu_count() or 1),
+        share_out(settings, config.tasks, available_cores()),
         config.tasks,
         config.learning.lag_steps,
     )
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def share_out(

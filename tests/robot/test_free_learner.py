@@ -16,7 +16,7 @@ from learning.free import MAX_RESTARTS, MAX_STALE_S, FreeLearner
 from learning.process import LearnerLost
 from robot.config import resolve_config
 from robot.journal import read_journal
-from robot.learner_process import process_settings, start_learner
+from robot.learner_process import process_settings
 from robot.learning_setup import make_learner
 from robot.loop import LearningLoop
 from robot.rig import Rig, make_twin
@@ -35,6 +35,14 @@ class Clock:
         return self.now_s
 
 
+def start(folder, clock):
+    config = config_of(FREE)
+    with RunFolder.create(folder / "run", config):
+        pass
+    restore = {"run": str(folder / "run")}
+    return FreeLearner(process_settings(config), config.tasks, restore, clock)
+
+
 @pytest.fixture
 def clock():
     return Clock()
@@ -42,12 +50,7 @@ def clock():
 
 @pytest.fixture
 def learner(clock, tmp_path):
-    config = config_of(FREE)
-    with RunFolder.create(tmp_path / "run", config):
-        pass
-    made = FreeLearner(
-        process_settings(config), config.tasks, {"run": str(tmp_path / "run")}, clock
-    )
+    made = start(tmp_path, clock)
     yield made
     made.close()
 
@@ -62,25 +65,21 @@ def settle(learner, done):
     wait_until(step)
 
 
-def test_it_does_what_it_owes_and_says_how_far_it_is(learner):
+def test_it_does_what_it_owes_and_what_it_loses_is_counted(learner):
     inline = make_learner(config_of())
     episode([inline, learner], np.random.default_rng(0), 50)
     assert learner.status().wanted_steps == 100
     settle(learner, lambda: learner.status().behind_steps == 0)
-    owed = 100 - inline.gradient_steps  # asked for before there was a batch: done now
+    assert inline.gradient_steps < 100  # what was asked for before there was a batch is done now
     settle(learner, lambda: learner.gradient_steps == 100)
-    assert owed > 0
     status = learner.status()
     assert (status.dropped, status.restarts) == (0, 0)
     learner.drain()
     # The multipliers do not depend on who waits for whom.
     np.testing.assert_array_equal(learner.multipliers("forward"), inline.multipliers("forward"))
-    state = learner.state_dict()
-    assert state["scalars"]["gradient_steps"] == 100
+    assert learner.state_dict()["scalars"]["gradient_steps"] == 100
     assert learner.finite()
-
-
-def test_nobody_waits_for_one_that_stands_still_and_what_is_lost_is_counted(learner, clock):
+    # Nobody waits for one that stands still.
     rows = learner._settings.rows
     os.kill(learner.pids[0], signal.SIGSTOP)
     episode([learner], np.random.default_rng(1), rows, at_step=learner.refresh)  # 2 messages a step
@@ -90,32 +89,35 @@ def test_nobody_waits_for_one_that_stands_still_and_what_is_lost_is_counted(lear
     assert learner.status().dropped == pytest.approx(rows / 2, abs=2)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_one_that_dies_or_hangs_is_started_again(learner, clock, how):
-    episode([learner], np.random.default_rng(2), 30)
-    settle(learner, lambda: learner.gradient_steps == 60)
-    weights, pid = learner._part.weights.copy(), learner.pids[0]
+def lose(learner, clock, how):
+    """Kill or freeze its process, and wait until another one is started."""
+    (pid,) = learner.pids
     os.kill(pid, how)
     episode([learner], np.random.default_rng(3), 10)
-    clock.now_s += learner._settings.hang_s + 1.0
-    settle(learner, lambda: learner.pids[0] != pid)
-    np.testing.assert_array_equal(learner._part.weights, weights)  # the last good policy acts
-    (alarm,) = learner.notices()
-    assert "ALARM" in alarm
-    assert str(pid) in alarm or "did nothing" in alarm
-    episode([learner], np.random.default_rng(4), 10)  # its experience waits for the new one
-    settle(learner, lambda: learner.gradient_steps == 100)
-    status = learner.status()
-    assert (status.restarts, status.dropped, status.behind_steps) == (1, 0, 0)
-    assert "is back" in learner.notices()[0]
-    assert not alive(pid)
+    if how is signal.SIGSTOP:
+        clock.now_s += learner._settings.hang_s + 1.0
+    settle(learner, lambda: learner.pids != [pid])
+    return pid
 
 
-def test_too_many_restarts_are_an_error(learner, clock):
-    for _ in range(MAX_RESTARTS):
-        pid = learner.pids[0]
-        os.kill(pid, signal.SIGKILL)
-        settle(learner, lambda pid=pid: learner.pids[0] != pid)
+def test_one_that_dies_or_hangs_is_started_again_but_not_for_ever(learner, clock):
+    episode([learner], np.random.default_rng(2), 30)
+    settle(learner, lambda: learner.gradient_steps == 60)
+    for restarts, how in ((1, signal.SIGKILL), (2, signal.SIGSTOP)):
+        weights = learner._part.weights.copy()
+        pid = lose(learner, clock, how)
+        np.testing.assert_array_equal(learner._part.weights, weights)  # the last good policy acts
+        (alarm,) = learner.notices()
+        assert "ALARM" in alarm
+        assert ("SIGKILL" if how is signal.SIGKILL else "did nothing") in alarm
+        episode([learner], np.random.default_rng(4), 10)  # its experience waits for the new one
+        settle(learner, lambda n=restarts: learner.gradient_steps == 60 + 40 * n)
+        status = learner.status()
+        assert (status.restarts, status.dropped, status.behind_steps) == (restarts, 0, 0)
+        assert "is back" in learner.notices()[0]
+        assert not alive(pid)
+    for _ in range(MAX_RESTARTS - 2):
+        lose(learner, clock, signal.SIGKILL)
     os.kill(learner.pids[0], signal.SIGKILL)
     with pytest.raises(LearnerLost, match=f"after {MAX_RESTARTS} restarts"):
         settle(learner, lambda: False)
@@ -179,6 +181,7 @@ def test_the_robot_walks_on_while_the_learner_is_started_again(tmp_path):
     with RunFolder.create(tmp_path / "run", config) as folder:
         rig = Rig(twin.robot, twin.pose, RealTime(twin.clock))
         stop.loop = LearningLoop(config, folder, view, stop, rig)
+        assert isinstance(stop.loop._learner, FreeLearner)
         summary = stop.loop.run()
     assert summary["status"] == "interrupted"
     assert stop.walked_on > 20
@@ -190,27 +193,21 @@ def test_the_robot_walks_on_while_the_learner_is_started_again(tmp_path):
     events = [json.loads(line) for line in (folder / "events.jsonl").open()]
     assert sum(event["event"] == "learner" for event in events) >= 2
     assert sum(event["event"] == "checkpoint" for event in events) >= 2
-    # What was saved last is everything: the journal's steps, and the updates for nearly all.
+    # What was saved last is everything: the journal's steps, and all updates until then.
     newest = (folder / "latest").read_text().strip()
     _, scalars = load(folder / "checkpoints" / newest)
     records = read_journal(folder / "journal").records
     assert scalars["loop"]["records"] == len(records)
-    assert scalars["learner"]["gradient_steps"] == summary["gradient_steps"]
+    saved = scalars["learner"]["gradient_steps"]
+    assert saved >= summary["gradient_steps"]
     # And it can be gone on with.
     with RunFolder.resume(folder, minutes=summary["robot_minutes"]["total"] + 0.05) as resumed:
         again = LearningLoop(
             resumed.config, resumed, Silent(), KillNever(), make_twin(config, 0), resume=True
         )
-        assert again._learner.gradient_steps == summary["gradient_steps"]
+        assert again._learner.gradient_steps >= saved
         assert again.run()["status"] == "done"
 
 
 class KillNever:
     requested = False
-
-
-def test_the_configuration_chooses(tmp_path):
-    learner = start_learner(config_of(FREE), tmp_path)
-    assert isinstance(learner, FreeLearner)
-    learner.close()
-    learner.close()

@@ -159,14 +159,6 @@ class _NanOnce:
         return 0.5
 
 
-def test_a_killed_learner_is_noticed_and_named(config):
-    learner = start(config)
-    os.kill(learner.pids[0], signal.SIGKILL)
-    with pytest.raises(LearnerLost, match=f"pid {learner.pids[0]}.*SIGKILL"):
-        episode([learner], np.random.default_rng(3), 60, at_step=learner.refresh)
-    learner.close()
-
-
 def test_a_hung_learner_is_noticed_and_ended(config):
     learner = start(config, hang_s=0.6)
     os.kill(learner.pids[0], signal.SIGSTOP)
@@ -194,20 +186,23 @@ def test_a_learner_that_diverges_says_so(config):
 def test_a_process_that_can_not_start_says_so(config):
     with pytest.raises(LearnerLost, match="exit code 3"):
         start(config, command=(sys.executable, "-c", "raise SystemExit(3)"))
-    with pytest.raises(LearnerLost, match="failed: ValidationError"):
-        start(config, setup={"config": {"tasks": ["forward"], "observation": 1}})
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
+    """A run with one learner process for both tasks."""
     folder = tmp_path_factory.mktemp("pipelined") / "whole"
-    run(folder, config_of(*PIPELINED))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sched_getaffinity", lambda pid: {0})
+        run(folder, config_of(*PIPELINED))
     return folder
 
 
-def test_killed_and_resumed_is_the_same_run(whole, tmp_path):
-    """And so is one of the same seed that nobody killed: the resumed one repeats most of it."""
+def test_killed_and_resumed_is_the_same_run(whole, tmp_path, monkeypatch):
+    """Also when other cores are there then; the same seed gives the same bytes all along."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
     run(tmp_path / "run", config_of(*PIPELINED), kill_at_step=230)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
     run(tmp_path / "run", config_of(*PIPELINED), resume=True)
     assert_same_run(whole, tmp_path / "run")
     assert newest(whole)[1]["learner"]["gradient_steps"] > 100
