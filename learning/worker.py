@@ -207,6 +207,7 @@ class Worker:
         notes = {
             "gradient_steps": self._learner.gradient_steps,
             "added": self._added,
+            "stored": len(self._learner.replay),
             "lost": self._dropped,
             "time_s": self._published_s,
             "tasks": {task: metrics[task] for task in self._learner.mine},
