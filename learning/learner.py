@@ -117,6 +117,26 @@ class Learner:
         self._multipliers = [make_multipliers(config.constraint, n_constraints) for _ in tasks]
         self._turn = 0
         self.gradient_steps = 0
+        self._mine = tuple(range(len(tasks)))
+
+    def share(self, mine: Sequence[str]) -> None:
+        """Learn these tasks only, and leave the others to other learners.
+
+        Several learners of the same configuration that are told the same, and share the tasks
+        between them, are together what one learner is, bit for bit: each draws all random numbers
+        that are not a task's own, and does the arithmetic of its tasks.
+
+        Raises:
+            ValueError: One network serves all tasks, so they can't be shared out.
+        """
+        if self.config.shared_network and set(mine) != set(self.tasks):
+            raise ValueError("tasks of one shared network can't be shared between learners")
+        self._mine = tuple(self._index(task) for task in mine)
+
+    @property
+    def mine(self) -> tuple[str, ...]:
+        """The tasks that are learned here."""
+        return tuple(self.tasks[index] for index in self._mine)
 
     def add(
         self,
@@ -154,12 +174,35 @@ class Learner:
             task = self._next_task(size)
             if task is None:
                 return i
+            self.gradient_steps += 1
+            if task not in self._mine:
+                self.replay.draw(self._rng, size, task, only_own=not self.config.relabel)
+                continue
             batch = self.replay.sample(self._rng, size, task, only_own=not self.config.relabel)
             if self.config.shared_network:
                 batch = _with_task(batch, self._told[task])
             self._sac(task).update(batch, self._multipliers[task].values)
-            self.gradient_steps += 1
         return n_updates
+
+    def forget(self) -> None:
+        """Forget all transitions; what was learned from them stays."""
+        self.replay.clear()
+
+    def refresh(self) -> None:
+        """Nothing: the policies act on the live weights."""
+
+    def drain(self) -> None:
+        """Nothing: what it is told is done when the call returns."""
+
+    def status(self) -> None:
+        """Nothing: it is never behind."""
+
+    def notices(self) -> list[str]:
+        """Nothing happens to it."""
+        return []
+
+    def close(self) -> None:
+        """Nothing: it holds no more than memory."""
 
     def end_episode(self, task: str, mean_costs: ArrayLike) -> None:
         """Move the task's multipliers; those of the others stay bit-identical.

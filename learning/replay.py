@@ -173,10 +173,7 @@ class Replay:
         Raises:
             ValueError: Nothing is stored to draw from.
         """
-        available = int(self._own_size[task]) if only_own else self._size
-        if available == 0:
-            raise ValueError(f"no transition to sample for task {task}: add some first")
-        age = rng.integers(0, available, batch_size)
+        age = self.draw(rng, batch_size, task, only_own)
         if only_own:
             slots = self._own[task].take(age + self._own_start[task], mode="wrap").astype(np.intp)
         else:
@@ -202,6 +199,19 @@ class Replay:
             next_observation=buffer[:, n],
             not_done=buffer[:, d.start],
         )
+
+    def draw(
+        self, rng: np.random.Generator, batch_size: int, task: int, only_own: bool
+    ) -> NDArray[np.int64]:
+        """What `sample` draws: (batch_size,) ages; alone, it passes over a batch.
+
+        Raises:
+            ValueError: Nothing is stored to draw from.
+        """
+        available = int(self._own_size[task]) if only_own else self._size
+        if available == 0:
+            raise ValueError(f"no transition to sample for task {task}: add some first")
+        return rng.integers(0, available, batch_size)
 
     def state_dict(self) -> dict[str, NDArray[np.generic]]:
         """The stored transitions, oldest first: `rows` (size, columns), `task` (size,)."""

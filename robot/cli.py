@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from robot.command_line import OneLineErrors, help_without_command
-from robot.verbs import ablate, board, learn, runs, settings, teleop, watch
+from robot.verbs import ablate, board, estop, learn, runs, settings, teleop, watch
 
 app = typer.Typer(
     cls=OneLineErrors,
@@ -28,6 +28,7 @@ app.command()(watch.replay)
 app.command()(teleop.teleop)
 app.command()(board.emulate)
 app.command()(ablate.ablate)
+app.command()(estop.estop)
 app.add_typer(config_app, name="config")
 config_app.command("show")(settings.config_show)
 

@@ -151,11 +151,13 @@ def failures() -> Iterator[None]:
     """What went wrong on the way, in one line; a defect of ours keeps its traceback."""
     from hardware.robot import RobotError
     from learning.checkpoint import CheckpointInvalid
+    from learning.process import LearnerLost
     from robot.journal import JournalError
 
+    known = (RobotError, JournalError, CheckpointInvalid, LearnerLost, FloatingPointError)
     try:
         yield
-    except (RobotError, JournalError, CheckpointInvalid, FloatingPointError) as error:
+    except known as error:
         fail(str(error) or type(error).__name__, EXIT_FAILED)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

@@ -193,6 +193,8 @@ class LearningConfig(Section):
     torch_threads: Annotated[int, Field(ge=1, le=256)] = 1
     backend: Literal["fast", "plain"] = "fast"
     precision: Literal["float32", "bfloat16"] = "float32"
+    process: Literal["inline", "pipelined", "free"] = "inline"
+    lag_steps: Annotated[int, Field(ge=1, le=1000)] = 8
 
     @model_validator(mode="after")
     def _a_batch_fits(self) -> LearningConfig:

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
-from learning.learner import Learner
+from learning.client import LearnerClient
 from learning.policy import NumpyPolicy, policies_bytes
+from learning.process import LearnerLost
 from robot.checkpoints import Checkpoint, Checkpoints
 from robot.config_schema import Config
 from robot.experience import refill
@@ -17,6 +20,23 @@ from robot.journal import JournalError, has_records, read_journal
 from robot.learning_setup import cost_scale, policy_metadata
 from robot.run import RunFolder
 from robot.view import View
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What came of saving.
+
+    Attributes:
+        records: length of the journal.
+        robot_s: robot time.
+        folder: name of the checkpoint; empty if there is none.
+        error: why.
+    """
+
+    records: int
+    robot_s: float
+    folder: str = ""
+    error: Exception | None = None
 
 
 class Keeper:
@@ -34,7 +54,7 @@ class Keeper:
         self,
         run: RunFolder,
         config: Config,
-        learner: Learner,
+        learner: LearnerClient,
         policies: Mapping[str, NumpyPolicy],
         view: View,
     ) -> None:
@@ -43,13 +63,20 @@ class Keeper:
         self._checkpoints = Checkpoints(run)
         self._best_score = -math.inf
         self._saved_at = -1  # records when it was saved last
+        self._executor = ThreadPoolExecutor(1, "checkpoint")
+        self._job: Future[_Outcome] | None = None
 
     def is_new(self) -> bool:
         """Whether the run was killed before it had anything: neither a checkpoint nor a record."""
         return not self._checkpoints.exist() and not has_records(self._run.journal)
 
     def save(
-        self, records: int, state: Mapping[str, Any], score: float, flush: Callable[[], None]
+        self,
+        records: int,
+        state: Mapping[str, Any],
+        score: float,
+        flush: Callable[[], None],
+        wait: bool = True,
     ) -> None:
         """Save everything; tells of a disk that doesn't take it, and lives with the last one.
 
@@ -58,32 +85,79 @@ class Keeper:
             state: the loop's.
             score: of the policies; the best one is kept longer.
             flush: puts the journal on the disk; a checkpoint means nothing without it.
+            wait: else a thread does it, because a robot waits for nobody; if the one before is
+                still at it, nothing is saved this time. `settle` tells what came of it.
 
         Raises:
             FloatingPointError: the learner has diverged; nothing was saved.
         """
-        if self._saved_at == records:
-            return  # nothing has happened since
+        if not self.settle(wait) or self._saved_at == records:
+            return  # it is still being saved, or nothing has happened since
+        best = score > self._best_score
+        self._best_score = max(self._best_score, score)
+        scalars = {"loop": dict(state), "best_score": self._best()}
+        # In the background the policies of now: their weights move on meanwhile.
+        policy = None if wait else self._policy()
+        self._job = self._executor.submit(self._write, records, scalars, policy, flush, best)
+        self.settle(wait)
+
+    def settle(self, wait: bool = True) -> bool:
+        """Tell what came of the last save; whether none is under way.
+
+        Raises:
+            FloatingPointError: see `save`.
+            LearnerLost: the learner is gone, and is not one that starts again.
+        """
+        if self._job is None:
+            return True
+        if not wait and not self._job.done():
+            return False
+        job, self._job = self._job, None
+        try:
+            outcome = job.result()
+        except LearnerLost as error:
+            if self._config.learning.process != "free":
+                raise
+            self._view.message(f"ALARM: no checkpoint could be saved: {error}; the last one stays")
+            return True
+        if outcome.error is not None:
+            self._view.message(
+                f"ALARM: no checkpoint could be saved: {outcome.error}; free the disk"
+            )
+            return True
+        self._saved_at = outcome.records
+        self._run.event("checkpoint", robot_s=outcome.robot_s, folder=outcome.folder)
+        return True
+
+    def _write(
+        self,
+        records: int,
+        scalars: dict[str, Any],
+        policy: bytes | None,
+        flush: Callable[[], None],
+        best: bool,
+    ) -> _Outcome:
         if not self._learner.finite():
             raise FloatingPointError(
                 f"the learner diverged after {self._learner.gradient_steps} updates: a weight is "
                 "not finite; nothing was saved over the last checkpoint. Lower "
                 "learning.learning_rate"
             )
-        best = score > self._best_score
-        self._best_score = max(self._best_score, score)
         learner = self._learner.state_dict()
-        scalars = {"learner": learner["scalars"], "loop": dict(state), "best_score": self._best()}
+        robot_s = float(scalars["loop"]["robot_s"])
+        scalars = {"learner": learner["scalars"], **scalars}
         try:
             flush()
-            policy = policies_bytes(self._policies, policy_metadata(self._config))
+            policy = policy or self._policy()
             files = {"policy.safetensors": policy}
             folder = self._checkpoints.save(records, learner["tensors"], scalars, files, best)
             write_bytes(self._run.path / "policy.safetensors", policy)
-            self._saved_at = records
-            self._run.event("checkpoint", robot_s=state["robot_s"], folder=folder.name)
         except (OSError, JournalError) as error:
-            self._view.message(f"ALARM: no checkpoint could be saved: {error}; free the disk")
+            return _Outcome(records, robot_s, error=error)
+        return _Outcome(records, robot_s, folder.name)
+
+    def _policy(self) -> bytes:
+        return policies_bytes(self._policies, policy_metadata(self._config))
 
     def resume(self, load_state: Callable[[Mapping[str, Any]], None]) -> int:
         """Go on from the newest checkpoint that can be used.
@@ -113,7 +187,7 @@ class Keeper:
                     f"ALARM: {count - len(records)} records of the journal are damaged; the replay "
                     "goes on without the steps that need them"
                 )
-            self._learner.replay.clear()
+            self._learner.forget()
             refill(self._learner.add, records, self._config, cost_scale(self._config))
 
         checkpoint = self._checkpoints.load(use, lambda text: self._view.message(f"ALARM: {text}"))

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from learning.constraint import ConstraintConfig
-from learning.learner import Learner, LearnerConfig
-from learning.sac import SacConfig
 from robot.config_schema import Config
 from robot.observation import ObservationLayout
 from robot.symmetry import symmetries
+
+if TYPE_CHECKING:
+    from learning.learner import Learner
 
 N_ACTIONS = 8
 
@@ -30,13 +30,23 @@ def cost_scale(config: Config) -> float:
     return 1.0 / config.constraint.budget
 
 
+def n_constraints(config: Config) -> int:
+    """2 for the vector form, 1 for the paper's margin."""
+    return 2 if config.constraint.form == "vector" else 1
+
+
 def make_learner(config: Config) -> Learner:
     """A fresh learner for the configured tasks and constraints; seeded by `run.seed`."""
+    # Whoever only drives the robot does without torch (design section 6).
     import torch
+
+    from learning.constraint import ConstraintConfig
+    from learning.learner import Learner, LearnerConfig
+    from learning.sac import SacConfig
 
     torch.set_num_threads(config.learning.torch_threads)
     learning, constraint = config.learning, config.constraint
-    n_constraints = 2 if constraint.form == "vector" else 1
+    k = n_constraints(config)
     sac = SacConfig(
         hidden_sizes=learning.hidden_sizes,
         batch_size=learning.batch_size,
@@ -54,9 +64,9 @@ def make_learner(config: Config) -> Learner:
         kind=constraint.kind,
         # The paper's margin is held at zero, the two angles under a small budget each; all in units
         # of that budget.
-        budgets=(1.0, 1.0) if n_constraints == 2 else (0.0,),
-        initial=(constraint.lambda_initial,) * n_constraints,
-        fixed=(constraint.lambda_fixed,) * n_constraints,
+        budgets=(1.0, 1.0) if k == 2 else (0.0,),
+        initial=(constraint.lambda_initial,) * k,
+        fixed=(constraint.lambda_fixed,) * k,
         lambda_max=constraint.lambda_max,
         proportional=constraint.kp,
         integral=constraint.ki,
@@ -76,7 +86,7 @@ def make_learner(config: Config) -> Learner:
         config.tasks,
         observation_layout(config).size,
         N_ACTIONS,
-        n_constraints,
+        k,
         config.run.seed,
         symmetries(learning.symmetry, observation_layout(config), config.tasks),
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,12 +25,8 @@ from robot.config_schema import Config
 from robot.disk_watch import DiskWatch
 from robot.episode import Episodes, Step
 from robot.keeper import Keeper
-from robot.learning_setup import (
-    N_ACTIONS,
-    cost_scale,
-    make_learner,
-    observation_layout,
-)
+from robot.learner_process import start_learner
+from robot.learning_setup import N_ACTIONS, cost_scale, observation_layout
 from robot.observation import Observer
 from robot.recorder import Recorder
 from robot.reset import Resetter, carry, check_carriable
@@ -103,7 +100,7 @@ class LearningLoop:
         check_tasks(config.tasks, config.ablation.scheduler)
         check_carriable(config, rig)
         self._config, self._run, self._view, self._stop, self._rig = config, run, view, stop, rig
-        self._learner = make_learner(config)
+        self._learner = start_learner(config, run.path)
         self._cost_scale = cost_scale(config)
         self._policies: dict[str, NumpyPolicy] = {
             name: self._learner.policy(name) for name in config.tasks
@@ -126,9 +123,13 @@ class LearningLoop:
         self._noise, self._noise_step = np.zeros((0, N_ACTIONS)), 0
         self._keeper = Keeper(run, config, self._learner, self._policies, view)
         self._resumed = resume and not self._keeper.is_new()
-        records = self._keeper.resume(self.load_state_dict) if self._resumed else 0
-        period_s = rig.clock.period_s
-        self._recorder = Recorder(run.journal, config.tasks, self._tally, period_s, records)
+        try:
+            records = self._keeper.resume(self.load_state_dict) if self._resumed else 0
+            period_s = rig.clock.period_s
+            self._recorder = Recorder(run.journal, config.tasks, self._tally, period_s, records)
+        except BaseException:
+            self._learner.close()
+            raise
         self._disk = DiskWatch(
             run, self._recorder, view, lambda: rig.robot.stop(Stop.SETTLE), self._stopped
         )
@@ -155,6 +156,7 @@ class LearningLoop:
                 summary = self._finish(status)
             finally:
                 self._rig.robot.close()
+                self._learner.close()
         return summary
 
     # -- the loop --------------------------------------------------------------------------------
@@ -225,6 +227,7 @@ class LearningLoop:
         self._noise_step += 1
         if self._tally.steps < self._config.learning.random_steps:
             return np.asarray(np.tanh(noise), dtype=np.float64)
+        self._learner.refresh()
         return self._policies[self._task].act(observation, deterministic=False, noise=noise)
 
     def _on_step(self, step: Step) -> None:
@@ -300,7 +303,13 @@ class LearningLoop:
                 moving_s=self._tally.moving_s,
                 standing_up_s=self._tally.standing_up_s,
                 waiting_s=self._tally.waiting_s,
+                **self._learner_status(),
             )
+
+    def _learner_status(self) -> dict[str, Any]:
+        """How a learner that nobody waits for keeps up."""
+        status = self._learner.status()
+        return {} if status is None else {"learner": asdict(status)}
 
     def state_dict(self) -> dict[str, Any]:
         """All that evolves, between two episodes; what an episode starts anew is not in it."""
@@ -334,15 +343,23 @@ class LearningLoop:
         self._next_checkpoint_s = float(state["next_checkpoint_s"])
         self._wall_start = time.monotonic() - float(state["wall_s"])
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, last: bool = False) -> None:
         state = self.state_dict()
-        self._keeper.save(self._recorder.records, state, self._tally.score, self._recorder.flush)
+        self._keeper.save(
+            self._recorder.records,
+            state,
+            self._tally.score,
+            self._recorder.flush,
+            wait=last or self._config.learning.process != "free",
+        )
         if state["robot"] is not None:
             # Bullet's caches can't be saved. So that a resumed run can equal this one, this one
             # too goes on from what was saved.
             self._rig.robot.load_state_dict(state["robot"])  # type: ignore[attr-defined]
 
     def _finish(self, status: str) -> dict[str, Any]:
+        if status not in ("failed", "cut"):
+            self._learner.drain()
         summary: dict[str, Any] = {
             "status": status,
             "terrain": self._config.terrain.name,
@@ -350,10 +367,11 @@ class LearningLoop:
             "gradient_steps": self._learner.gradient_steps,
             "wall_seconds": self._wall_s,
             **self._tally.summary(),
+            **self._learner_status(),
         }
         try:
             if status not in ("failed", "cut"):  # then the last checkpoint is the one to go on from
-                self._checkpoint()
+                self._checkpoint(last=True)
         finally:
             self._run.event("learn_end", status=status, robot_s=self._robot_s)
             self._recorder.close()
@@ -368,6 +386,9 @@ class LearningLoop:
         if now_s < self._next_view_s and not force:
             return
         self._next_view_s = now_s + VIEW_EVERY_S
+        for text in self._learner.notices():
+            self._view.message(text)
+            self._run.event("learner", robot_s=self._robot_s, text=text)
         tally, pose = self._tally, self._rig.pose.latest()
         alphas = self._learner.metrics()
         self._view.update(
@@ -403,5 +424,6 @@ class LearningLoop:
                 stand_ups_tried=tally.stand_ups_tried,
                 stand_ups_failed=tally.stand_ups_failed,
                 human_resets=tally.human_resets,
+                learner=self._learner.status(),
             )
         )

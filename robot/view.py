@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from learning.client import LearnerStatus
+
 
 @dataclass(frozen=True)
 class TaskSnapshot:
@@ -73,6 +75,7 @@ class Snapshot:
         stand_ups_failed: attempts after which it did not stand.
         human_resets: touches by a person.
         centre_radius_m: of the workspace's centre; 0 draws none.
+        learner: how a learner that nobody waits for keeps up; None for the others.
     """
 
     robot_minutes_total: float
@@ -95,6 +98,7 @@ class Snapshot:
     stand_ups_failed: int = 0
     human_resets: int = 0
     centre_radius_m: float = 0.0
+    learner: LearnerStatus | None = None
 
 
 class View(Protocol):

@@ -174,5 +174,8 @@ def _counts(snapshot: Snapshot) -> RenderableType:
         f"{snapshot.robot_minutes_waiting:.2f} min",
     )
     grid.add_row("human resets", str(snapshot.human_resets), "steps", str(snapshot.steps))
-    grid.add_row("", "", "updates", str(snapshot.gradient_steps))
+    keeps_up = ("", "")
+    if snapshot.learner is not None:
+        keeps_up = ("weights behind", f"{snapshot.learner.behind_s:.1f} s")
+    grid.add_row(*keeps_up, "updates", str(snapshot.gradient_steps))
     return grid

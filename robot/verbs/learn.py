@@ -93,6 +93,7 @@ def _open_to_resume(path: Path, minutes: float | None) -> Any:
 
 
 def _learn(folder: Any, stop: StopRequest, resume: bool, as_json: bool) -> dict[str, Any]:
+    from learning.process import LearnerLost
     from robot.view import make_view
 
     with failures(), folder:
@@ -104,6 +105,9 @@ def _learn(folder: Any, stop: StopRequest, resume: bool, as_json: bool) -> dict[
             return run_loop(folder.config, folder, view, stop, resume=resume)
         except KeyboardInterrupt:
             raise _Cut(folder.path) from None
+        except LearnerLost as error:
+            resume_with = f"robot learn --resume {shlex.quote(str(folder.path))}"
+            raise LearnerLost(f"{error}; resume with: {resume_with}") from error
         finally:
             view.close()
 

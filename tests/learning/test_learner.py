@@ -325,3 +325,23 @@ def test_a_weight_that_breaks_is_noticed():
     assert learner.finite()
     learner.policy("backward").layers[0][0][0, 0] = np.nan
     assert not learner.finite()
+
+
+@pytest.mark.parametrize("relabel", [True, False])
+def test_learners_that_share_the_tasks_are_together_the_whole_one(relabel):
+    whole, *parts = (make(3, relabel=relabel) for _ in range(3))
+    for part, task in zip(parts, TASKS, strict=True):
+        part.share([task])
+        assert part.mine == (task,)
+    for learner in (whole, *parts):
+        feed(learner, 100)
+        learner.update(7)
+        learner.end_episode("forward", [0.3, 0.1])
+        learner.update(4)
+    expected = bytes_of(whole)
+    for part, task in zip(parts, TASKS, strict=True):
+        found = bytes_of(part)
+        own = {k for k in expected if k.startswith(f"{task}.")} | {"scalars"}
+        assert {k: found[k] for k in own} == {k: expected[k] for k in own}
+    with pytest.raises(ValueError, match="shared network"):
+        make(shared=True).share(["forward"])

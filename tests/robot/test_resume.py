@@ -83,6 +83,7 @@ def run(folder, config, kill_at_step=None, resume=False):
     loop._recorder.flush()  # what the disk happened to have; tests cut it off
     open_folder.close()
     rig.robot.close()
+    loop._learner.close()
     return view
 
 

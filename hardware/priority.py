@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""What the system can do for a process that must be on time: ask for it, and say what it gave."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import sys
+from dataclasses import dataclass
+
+CONTROL_PRIORITY = 50
+SUPERVISOR_PRIORITY = 60
+"""Above control: it must run when control spins."""
+_MCL_CURRENT, _MCL_FUTURE = 1, 2
+
+
+@dataclass(frozen=True)
+class Granted:
+    """What the system gave.
+
+    Attributes:
+        scheduler: SCHED_FIFO with the priority asked for.
+        memory: pages stay in memory.
+        refused: why not, one line each; what to do is in them.
+    """
+
+    scheduler: bool
+    memory: bool
+    refused: tuple[str, ...]
+
+
+def prioritise(priority: int, lock_future: bool = False) -> Granted:
+    """Real-time priority for this thread, memory that stays, and no collector pauses.
+
+    Threads and processes that are started later are ordinary ones again. The garbage collector is
+    off afterwards: what the caller does every period must make no reference cycles.
+
+    Args:
+        priority: of SCHED_FIFO, 1 to 99.
+        lock_future: also lock memory that is allocated later; only for a process that stays small.
+    """
+    gc.collect()
+    gc.freeze()  # a full collection took 126 ms with torch loaded, and 0.0 ms after a freeze
+    gc.disable()
+    refused: list[str] = []
+    scheduler = _fifo(priority, refused)
+    memory = _lock(lock_future, refused)
+    return Granted(scheduler, memory, tuple(refused))
+
+
+def _fifo(priority: int, refused: list[str]) -> bool:
+    if not hasattr(os, "sched_setscheduler"):
+        refused.append("no real-time priority: this system has none")
+        return False
+    try:
+        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
+    except OSError as error:
+        refused.append(
+            f"no real-time priority ({error.strerror or error}): give your group rtprio {priority} "
+            "in /etc/security/limits.d and log in again"
+        )
+        return False
+    return True
+
+
+def _lock(future: bool, refused: list[str]) -> bool:
+    if not sys.platform.startswith("linux"):
+        refused.append("memory is not locked: this system has no mlockall")
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mlockall(_MCL_CURRENT | (_MCL_FUTURE if future else 0)) != 0:
+        why = os.strerror(ctypes.get_errno()).lower()
+        refused.append(
+            f"memory is not locked ({why}): give your group memlock unlimited in "
+            "/etc/security/limits.d and log in again"
+        )
+        return False
+    return True

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: MIT
+"""What a fault means: how hard to stop, and what it takes to move again. Pure; time is passed in.
+
+    report(code) / gone(code) / clear(code) --> level: the most severe of all that is not cleared
+
+A fault is cleared by itself once its condition has been gone for a while (AUTO), the same within a
+budget and with growing pauses (AUTO_BUDGET), by a person (OPERATOR), or not in this process
+(NEVER). A budget that is spent needs a person. Clearing is never moving: whoever wants to move
+again arms again, with all checks. The rows are those of docs/safety.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+
+GONE_S = 2.0
+"""A condition must be gone for so long; one that flickers is still there."""
+BUDGET_10_MIN, BUDGET_24_H = 3, 20
+_TEN_MINUTES_S, _DAY_S = 600.0, 86_400.0
+PAUSE_FIRST_S, PAUSE_LONGEST_S = 2.0, 60.0
+
+
+class Level(IntEnum):
+    """How hard to stop; the larger number wins."""
+
+    NONE = 0
+    PAUSE = 1
+    """Hold still, torque on; go on when it is over."""
+    SETTLE = 2
+    """Sit down damped, then no torque (IEC 60204-1 category 1)."""
+    CUT = 3
+    """No torque now (category 0)."""
+
+
+class Clears(Enum):
+    """What it takes to clear a fault."""
+
+    AUTO = "auto"
+    AUTO_BUDGET = "auto within a budget"
+    OPERATOR = "operator"
+    NEVER = "never"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of the fault matrix.
+
+    Attributes:
+        level: how hard to stop.
+        clears: what it takes.
+        text: what it is, for people.
+    """
+
+    level: Level
+    clears: Clears
+    text: str
+
+
+FAULTS: Mapping[str, Rule] = {
+    "estop": Rule(Level.CUT, Clears.OPERATOR, "emergency stop; clear with: robot estop --clear"),
+    "control_silent": Rule(
+        Level.CUT, Clears.AUTO_BUDGET, "the control process stood still; the supervisor cut"
+    ),
+    "board_reboot": Rule(Level.CUT, Clears.AUTO_BUDGET, "the board started anew"),
+    "wrong_robot": Rule(Level.CUT, Clears.OPERATOR, "another robot, or another zero table"),
+    "unsafe_limits": Rule(Level.CUT, Clears.NEVER, "limits that are looser than the board's"),
+    "supervisor_lost": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "the supervisor process is gone"),
+    "link_lost": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "the board does not answer"),
+    "link_damaged": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "too many damaged frames"),
+    "state_stale": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "no new state for three periods"),
+    "implausible": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "readings that can't be true"),
+    "late": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "the control loop missed three periods"),
+    "bad_action": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "an action that is not finite"),
+    "board_timeout": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "the board missed commands"),
+    "overheat": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "a motor was switched off: too hot"),
+    "imu": Rule(Level.SETTLE, Clears.OPERATOR, "the IMU failed"),
+    "battery": Rule(Level.SETTLE, Clears.OPERATOR, "the battery is empty"),
+    "motor": Rule(Level.SETTLE, Clears.OPERATOR, "a motor does not do what it is told"),
+    "cannot_stand": Rule(Level.SETTLE, Clears.OPERATOR, "it does not get on its feet"),
+    "learner_lost": Rule(Level.PAUSE, Clears.AUTO_BUDGET, "the learner is gone"),
+    "pose_lost": Rule(Level.PAUSE, Clears.AUTO, "nobody knows where the robot is"),
+    "disk": Rule(Level.PAUSE, Clears.AUTO, "the disk takes nothing"),
+}
+"""The fault matrix."""
+
+_UNKNOWN = Rule(Level.CUT, Clears.OPERATOR, "a fault that nobody knows")
+
+
+@dataclass
+class _Fault:
+    """One fault that is not cleared, or was."""
+
+    there: bool = False
+    gone_since_s: float = -math.inf
+    cleared: bool = True
+    needs_person: bool = False
+    times_s: list[float] = field(default_factory=list)
+
+
+class Supervisor:
+    """All faults of one robot.
+
+    Args:
+        rules: by code; a code without one cuts and needs a person.
+    """
+
+    def __init__(self, rules: Mapping[str, Rule] = FAULTS) -> None:
+        self._rules = rules
+        self._faults: dict[str, _Fault] = {}
+
+    def rule(self, code: str) -> Rule:
+        """What a code means."""
+        return self._rules.get(code, _UNKNOWN)
+
+    def report(self, code: str, now_s: float) -> None:
+        """Its condition is there; repeating it while it is there changes nothing.
+
+        Raises:
+            ValueError: the time is not finite.
+        """
+        self._advance(now_s)
+        fault = self._faults.setdefault(code, _Fault())
+        if fault.there:
+            return
+        fault.there = True
+        if not fault.cleared:
+            return  # it flickers: still the same fault
+        fault.cleared = False
+        fault.times_s = [t for t in fault.times_s if now_s - t < _DAY_S] + [now_s]
+        clears = self.rule(code).clears
+        recent = self._recent(fault, now_s)
+        spent = recent > BUDGET_10_MIN or len(fault.times_s) > BUDGET_24_H
+        fault.needs_person = clears is Clears.OPERATOR or (clears is Clears.AUTO_BUDGET and spent)
+
+    def gone(self, code: str, now_s: float) -> None:
+        """Its condition is gone; whether it is cleared is another matter."""
+        self._advance(now_s)
+        fault = self._faults.get(code)
+        if fault is not None and fault.there:
+            fault.there, fault.gone_since_s = False, now_s
+
+    def clear(self, code: str, now_s: float) -> str:
+        """A person clears it.
+
+        Returns:
+            Why not; empty if it is cleared.
+        """
+        self._advance(now_s)
+        fault = self._faults.get(code)
+        if fault is None or fault.cleared:
+            return ""
+        if fault.there:
+            return f"{code}: it is still there ({self.rule(code).text})"
+        if self.rule(code).clears is Clears.NEVER:
+            return f"{code}: only a new start clears it ({self.rule(code).text})"
+        fault.cleared, fault.times_s = True, []
+        return ""
+
+    def level(self, now_s: float) -> Level:
+        """How hard to stop now."""
+        return max((self.rule(code).level for code in self.active(now_s)), default=Level.NONE)
+
+    def active(self, now_s: float) -> tuple[str, ...]:
+        """Codes of all faults that are not cleared, most severe first."""
+        self._advance(now_s)
+        codes = [code for code, fault in self._faults.items() if not fault.cleared]
+        return tuple(sorted(codes, key=lambda code: (-self.rule(code).level, code)))
+
+    def needs_person(self, now_s: float) -> tuple[str, ...]:
+        """Of those, the ones that time alone does not clear."""
+        never = Clears.NEVER
+        return tuple(
+            code
+            for code in self.active(now_s)
+            if self._faults[code].needs_person or self.rule(code).clears is never
+        )
+
+    def clears_in_s(self, now_s: float) -> float:
+        """Until nothing stands against arming; infinite while a condition is there or for a person.
+
+        Raises:
+            ValueError: the time is not finite.
+        """
+        waits = [self._wait_s(code, now_s) for code in self.active(now_s)]
+        return max(waits, default=0.0)
+
+    def _advance(self, now_s: float) -> None:
+        if not math.isfinite(now_s):
+            raise ValueError(f"the time is {now_s}")
+        for code, fault in self._faults.items():
+            if not fault.cleared and self._wait_s(code, now_s) <= 0.0:
+                fault.cleared = True
+
+    def _wait_s(self, code: str, now_s: float) -> float:
+        fault, clears = self._faults[code], self.rule(code).clears
+        if fault.there or fault.needs_person or clears is Clears.NEVER:
+            return math.inf
+        pause_s = GONE_S
+        if clears is Clears.AUTO_BUDGET:
+            times = max(1, self._recent(fault, now_s))
+            pause_s = min(PAUSE_FIRST_S * 2.0 ** (times - 1), PAUSE_LONGEST_S)
+        return max(pause_s, GONE_S) - (now_s - fault.gone_since_s)
+
+    @staticmethod
+    def _recent(fault: _Fault, now_s: float) -> int:
+        return sum(now_s - t < _TEN_MINUTES_S for t in fault.times_s)
