@@ -58,6 +58,11 @@ def _compile(compiler: str, source: Path, flags: Sequence[str], path: Path) -> N
     draft.replace(path)  # whole, also when two processes compile at once
 
 
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 as such; it is slow where it has to pretend."""
+    return bool({"avx512_bf16", "amx_bf16"} & set(_processor().split()))
+
+
 def _processor() -> str:
     """What `-march=native` depends on."""
     info = Path("/proc/cpuinfo")

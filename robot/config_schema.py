@@ -192,7 +192,7 @@ class LearningConfig(Section):
     actor_every: Annotated[int, Field(ge=1, le=100)] = 1
     torch_threads: Annotated[int, Field(ge=1, le=256)] = 1
     backend: Literal["fast", "plain"] = "fast"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     process: Literal["inline", "pipelined", "free"] = "inline"
     lag_steps: Annotated[int, Field(ge=1, le=1000)] = 8
 

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from native.compiled import has_bfloat16
 from robot.config_schema import Config
 from robot.observation import ObservationLayout
 from robot.symmetry import symmetries
@@ -33,6 +34,14 @@ def cost_scale(config: Config) -> float:
 def n_constraints(config: Config) -> int:
     """2 for the vector form, 1 for the paper's margin."""
     return 2 if config.constraint.form == "vector" else 1
+
+
+def precision(config: Config) -> Literal["float32", "bfloat16"]:
+    """Of the learner's products; "auto" is bfloat16 where the processor is made for it."""
+    wanted = config.learning.precision
+    if wanted != "auto":
+        return wanted
+    return "bfloat16" if has_bfloat16() else "float32"
 
 
 def make_learner(config: Config) -> Learner:
@@ -81,7 +90,7 @@ def make_learner(config: Config) -> Learner:
             learning.relabel,
             learning.shared_network,
             backend=learning.backend,
-            precision=learning.precision,
+            precision=precision(config),
         ),
         config.tasks,
         observation_layout(config).size,

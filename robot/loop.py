@@ -26,7 +26,7 @@ from robot.disk_watch import DiskWatch
 from robot.episode import Episodes, Step
 from robot.keeper import Keeper
 from robot.learner_process import start_learner
-from robot.learning_setup import N_ACTIONS, cost_scale, observation_layout
+from robot.learning_setup import N_ACTIONS, cost_scale, observation_layout, precision
 from robot.observation import Observer
 from robot.recorder import Recorder
 from robot.reset import Resetter, carry, check_carriable
@@ -140,7 +140,12 @@ class LearningLoop:
         Raises:
             KeyboardInterrupt: somebody insisted while it was stopping; nothing more was saved.
         """
-        self._run.event("learn_start", tasks=list(self._config.tasks), seed=self._config.run.seed)
+        self._run.event(
+            "learn_start",
+            tasks=list(self._config.tasks),
+            seed=self._config.run.seed,
+            precision=precision(self._config),
+        )
         if self._learner.slow_because:
             self._run.event("slow_backend", reason=self._learner.slow_because)
             self._view.message(f"learning slowly, by autograd: {self._learner.slow_because}")

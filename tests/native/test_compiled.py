@@ -5,7 +5,8 @@ import ctypes
 
 import pytest
 
-from native.compiled import NotCompiled, load_library
+import native.compiled
+from native.compiled import NotCompiled, has_bfloat16, load_library
 
 
 @pytest.fixture
@@ -75,3 +76,11 @@ def test_a_damaged_library(cache, source, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(other.parent))
     with pytest.raises(NotCompiled, match=kept.name):
         answer(source)
+
+
+@pytest.mark.parametrize(
+    ("flags", "known"), [("fpu avx512f avx512_bf16", True), ("fpu avx2 avx512_bf16x", False)]
+)
+def test_what_the_processor_can(flags, known, monkeypatch):
+    monkeypatch.setattr(native.compiled, "_processor", lambda: f"flags : {flags}")
+    assert has_bfloat16() is known
