@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from learning.policy import NumpyPolicy
-from robot.config import Config, with_terrain
+from robot.config import Config, ConfigError, with_terrain
 from robot.episode import Step
 from robot.film import FilmStrip, RollOutFilm, Watcher
 from robot.gait_record import save_gait
@@ -78,13 +78,17 @@ def evaluate(
     Raises:
         RunError: no run there.
         PolicyInvalid: no policy, or one for another body or observation.
-        ConfigError: unknown terrain.
+        ConfigError: an unknown terrain, or one twice.
     """
     plan = plan or Plan()
     folder = RunFolder.open(run)
     learned = folder.config
     policies = checked_policies(folder.path / "policy.safetensors", learned)
     configs = [with_terrain(learned, terrain) for terrain in plan.terrains] or [learned]
+    names = [config.terrain.name for config in configs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"--terrain: {name!r} is there twice; give each its own name")
     work = _Work(folder.path, plan, policies, progress, len(configs) * len(learned.tasks))
     tables = {config.terrain.name: work.table(config) for config in configs}
     result = {

@@ -140,7 +140,8 @@ def circular_mean(parts: FloatArray) -> tuple[float, float]:
     """Mean of phases (m,), m > 0, in [0, 1), and their mean resultant length (Mardia 1972)."""
     vector = np.exp(2j * math.pi * parts).mean()
     mean = float(np.angle(vector) / (2.0 * math.pi)) % 1.0
-    return mean, float(abs(vector))
+    # A tiny negative number modulo 1 rounds to 1.
+    return mean if mean < 1.0 else 0.0, float(abs(vector))
 
 
 def phase_difference(a: FloatArray, b: FloatArray) -> FloatArray:

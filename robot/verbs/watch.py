@@ -27,8 +27,6 @@ from robot.command_line import (
     require_twin,
 )
 
-VideoFlag = Annotated[bool, typer.Option("--video", help="Film into RUN/report/<task>.mp4.")]
-
 # Columns of the table; the JSON has everything.
 _SHOWN = (
     "speed_m_s",
@@ -54,7 +52,9 @@ def evaluate(
         float,
         typer.Option(min=0.0, max=50.0, metavar="N_S", help="Push the trunk every 1.5 to 3 s."),
     ] = 0.0,
-    video: VideoFlag = False,
+    video: Annotated[
+        bool, typer.Option("--video", help="Film into RUN/report/<task>.mp4.")
+    ] = False,
 ) -> None:
     """Measure the learned gaits: deterministic roll-outs of every task in the twin."""
     with bad_input():

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from hardware.robot import RobotError
 from learning.policy import PolicyInvalid
-from robot.config import config_to_yaml
+from robot.config import ConfigError, config_to_yaml
 from robot.evaluate import Plan, evaluate, summary
 from robot.gait_record import GaitRecord, GaitRecordInvalid, load_gait, save_gait
 from robot.report_gait import gait_rows
@@ -148,6 +148,11 @@ def test_the_whole_answer(learned, config):
         ]
         is None
     )
+
+
+def test_a_terrain_that_is_named_twice_is_refused(learned):
+    with pytest.raises(ConfigError, match="'flat' is there twice"):
+        evaluate(learned, Plan(["flat", "flat"], episodes=1, seconds=0.5))
 
 
 def test_a_fall_counts_and_its_speed_is_over_the_whole_time(config, policies):

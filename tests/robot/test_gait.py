@@ -116,6 +116,12 @@ def test_means_go_round_the_circle(centre, half):
     assert 0.0 <= mean < 1.0
 
 
+def test_a_mean_just_below_zero_is_zero():
+    mean, _ = circular_mean(np.array([0.0, 1.0 - 1e-17, -1e-18]))
+    assert 0.0 <= mean < 1.0
+    assert circular_mean(np.array([-1e-18]))[0] == 0.0
+
+
 def test_a_leg_s_phase_counts_in_the_reference_s_stride():
     parts = relative_phases(np.array([0, 100, 300]), np.array([-5, 25, 150, 290, 300]))
     np.testing.assert_allclose(parts, [0.25, 0.25, 0.95])
