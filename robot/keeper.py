@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from learning.client import LearnerClient
@@ -96,10 +97,12 @@ class Keeper:
         best = score > self._best_score
         self._best_score = max(self._best_score, score)
         scalars = {"loop": dict(state), "best_score": self._best()}
+        if wait:
+            self._tell(partial(self._write, records, scalars, None, flush, best))
+            return
         # In the background the policies of now: their weights move on meanwhile.
-        policy = None if wait else self._policy()
+        policy = self._policy()
         self._job = self._executor.submit(self._write, records, scalars, policy, flush, best)
-        self.settle(wait)
 
     def settle(self, wait: bool = True) -> bool:
         """Tell what came of the last save; whether none is under way.
@@ -113,21 +116,23 @@ class Keeper:
         if not wait and not self._job.done():
             return False
         job, self._job = self._job, None
+        self._tell(job.result)
+        return True
+
+    def _tell(self, outcome_of: Callable[[], _Outcome]) -> None:
         try:
-            outcome = job.result()
+            outcome = outcome_of()
         except LearnerLost as error:
             if self._config.learning.process != "free":
                 raise
             self._view.message(f"ALARM: no checkpoint could be saved: {error}; the last one stays")
-            return True
+            return
         if outcome.error is not None:
-            self._view.message(
-                f"ALARM: no checkpoint could be saved: {outcome.error}; free the disk"
-            )
-            return True
+            why = f"{outcome.error}; free the disk"
+            self._view.message(f"ALARM: no checkpoint could be saved: {why}")
+            return
         self._saved_at = outcome.records
         self._run.event("checkpoint", robot_s=outcome.robot_s, folder=outcome.folder)
-        return True
 
     def _write(
         self,

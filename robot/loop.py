@@ -363,9 +363,22 @@ class LearningLoop:
             self._rig.robot.load_state_dict(state["robot"])  # type: ignore[attr-defined]
 
     def _finish(self, status: str) -> dict[str, Any]:
-        if status not in ("failed", "cut"):
-            self._learner.drain()
-        summary: dict[str, Any] = {
+        try:
+            if status not in ("failed", "cut"):  # then the last checkpoint is the one to go on from
+                ended, status = status, "failed"
+                self._learner.drain()
+                self._checkpoint(last=True)
+                status = ended
+        finally:
+            self._run.event("learn_end", status=status, robot_s=self._robot_s)
+            self._recorder.close()
+            summary = self._summary(status)
+            self._run.write_summary(summary)
+            self._show(force=True)
+        return summary
+
+    def _summary(self, status: str) -> dict[str, Any]:
+        return {
             "status": status,
             "terrain": self._config.terrain.name,
             "seed": self._config.run.seed,
@@ -374,15 +387,6 @@ class LearningLoop:
             **self._tally.summary(),
             **self._learner_status(),
         }
-        try:
-            if status not in ("failed", "cut"):  # then the last checkpoint is the one to go on from
-                self._checkpoint(last=True)
-        finally:
-            self._run.event("learn_end", status=status, robot_s=self._robot_s)
-            self._recorder.close()
-            self._run.write_summary(summary)
-            self._show(force=True)
-        return summary
 
     # -- what is shown ---------------------------------------------------------------------------
 

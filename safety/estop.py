@@ -60,16 +60,15 @@ def press(reason: str, folder: Path | None = None) -> Path:
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     data = json.dumps(asdict(Latch(reason, os.getpid(), now))).encode()
     draft = path.with_name(f".{NAME}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        try:
-            os.write(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        os.write(descriptor, data)
+        # Supervisors see it from here on; the disk may take its time.
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)  # fails if it is latched already
+        os.fsync(descriptor)
     finally:
+        os.close(descriptor)
         with contextlib.suppress(FileNotFoundError):
             draft.unlink()
     _sync_folder(path.parent)

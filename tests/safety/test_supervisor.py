@@ -73,6 +73,17 @@ def test_no_answer_before_its_time_is_up(events):
         assert not supervisor.active(now_s)
 
 
+def test_the_longest_wait_counts():
+    supervisor = Supervisor()
+    for code, gone_s in (("link_lost", 0.0), ("late", 1.5), ("disk", 0.5)):
+        supervisor.report(code, 0.0)
+        supervisor.gone(code, gone_s)
+    assert supervisor.clears_in_s(1.5) == 2.0
+    supervisor.report("battery", 1.5)
+    supervisor.gone("battery", 1.5)
+    assert supervisor.clears_in_s(1.5) == math.inf
+
+
 def test_a_condition_that_flickers_is_one_fault():
     supervisor = Supervisor()
     for i in range(50):
