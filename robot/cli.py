@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from robot.command_line import OneLineErrors, help_without_command
-from robot.verbs import board, learn, runs, settings
+from robot.verbs import board, hardware, learn, runs, settings
 
 app = typer.Typer(
     cls=OneLineErrors,
@@ -24,6 +24,9 @@ app.command()(learn.learn)
 app.command("eval")(runs.evaluate)
 app.command()(runs.report)
 app.command()(runs.export)
+app.command()(hardware.doctor)
+app.command()(hardware.calibrate)
+app.command("stand-up")(hardware.stand_up)
 app.command()(board.emulate)
 app.add_typer(config_app, name="config")
 config_app.command("show")(settings.config_show)

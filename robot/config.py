@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from robot.config_schema import (
     OPPOSITE,
     ActionFilterConfig,
+    BoardConfig,
     Config,
     ConstraintConfig,
     ControlConfig,
@@ -42,6 +43,7 @@ from robot.yaml_loader import YamlError, load_yaml
 __all__ = [
     "OPPOSITE",
     "ActionFilterConfig",
+    "BoardConfig",
     "Config",
     "ConfigError",
     "ConstraintConfig",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -43,13 +44,19 @@ class Keeper:
         self._checkpoints = Checkpoints(run)
         self._best_score = -math.inf
         self._saved_at = -1  # records when it was saved last
+        self._writing: _Writing | None = None
 
     def is_new(self) -> bool:
         """Whether the run was killed before it had anything: neither a checkpoint nor a record."""
         return not self._checkpoints.exist() and not has_records(self._run.journal)
 
     def save(
-        self, records: int, state: Mapping[str, Any], score: float, flush: Callable[[], None]
+        self,
+        records: int,
+        state: Mapping[str, Any],
+        score: float,
+        flush: Callable[[], None],
+        beside: bool = False,
     ) -> None:
         """Save everything; tells of a disk that doesn't take it, and lives with the last one.
 
@@ -58,10 +65,13 @@ class Keeper:
             state: the loop's.
             score: of the policies; the best one is kept longer.
             flush: puts the journal on the disk; a checkpoint means nothing without it.
+            beside: copy now and write in a thread, for a robot that can't wait for a disk; what
+                came of it is told by the next call or by `wait`.
 
         Raises:
             FloatingPointError: the learner has diverged; nothing was saved.
         """
+        self.wait()
         if self._saved_at == records:
             return  # nothing has happened since
         if not self._learner.finite():
@@ -74,16 +84,36 @@ class Keeper:
         self._best_score = max(self._best_score, score)
         learner = self._learner.state_dict()
         scalars = {"learner": learner["scalars"], "loop": dict(state), "best_score": self._best()}
-        try:
+        policy = policies_bytes(self._policies, policy_metadata(self._config))
+
+        def write() -> str:
             flush()
-            policy = policies_bytes(self._policies, policy_metadata(self._config))
             files = {"policy.safetensors": policy}
             folder = self._checkpoints.save(records, learner["tensors"], scalars, files, best)
             write_bytes(self._run.path / "policy.safetensors", policy)
-            self._saved_at = records
-            self._run.event("checkpoint", robot_s=state["robot_s"], folder=folder.name)
-        except (OSError, JournalError) as error:
-            self._view.message(f"ALARM: no checkpoint could be saved: {error}; free the disk")
+            return folder.name
+
+        self._writing = _Writing(write, records, float(state["robot_s"]))
+        if beside:
+            self._writing.start()
+        else:
+            self._writing.run()
+            self.wait()
+
+    def wait(self) -> None:
+        """Until the last checkpoint is on the disk; tells what came of it."""
+        writing, self._writing = self._writing, None
+        if writing is None:
+            return
+        if writing.is_alive():
+            writing.join()
+        if writing.error is not None:
+            self._view.message(
+                f"ALARM: no checkpoint could be saved: {writing.error}; free the disk"
+            )
+        else:
+            self._saved_at = writing.records
+            self._run.event("checkpoint", robot_s=writing.robot_s, folder=writing.folder)
 
     def resume(self, load_state: Callable[[Mapping[str, Any]], None]) -> int:
         """Go on from the newest checkpoint that can be used.
@@ -132,3 +162,21 @@ class Keeper:
 
     def _best(self) -> float | None:
         return None if math.isinf(self._best_score) else self._best_score
+
+
+class _Writing(threading.Thread):
+    """One checkpoint on its way to the disk; in a thread if started, else where it is run."""
+
+    def __init__(self, write: Callable[[], str], records: int, robot_s: float) -> None:
+        super().__init__(name="checkpoint")
+        self.records, self.robot_s = records, robot_s
+        self.folder = ""
+        self.error: BaseException | None = None
+        self._write = write
+
+    def run(self) -> None:
+        """Write it, and keep what came of it."""
+        try:
+            self.folder = self._write()
+        except (OSError, JournalError) as error:
+            self.error = error
