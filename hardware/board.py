@@ -268,12 +268,15 @@ class SerialRobot:
         return self._session.ping()
 
     def wait_for_state(self, timeout_s: float = 0.25) -> bool:
-        """Until a new state has come; whether it did.
+        """Until a state has come that is news; whether it did.
+
+        What waited in the port's queue meanwhile is old, and has a gap behind it.
 
         Raises:
             LinkLost: the port is gone.
         """
-        return self._session.wait_for(lambda status: True, timeout_s)
+        self._session.pump()
+        return self._session.wait_for(lambda status: True, timeout_s, fresh=2)
 
     def clear_faults(self) -> BoardFault:
         """Disarm and clear what can be cleared; see `BoardSession.clear_faults`."""
@@ -307,8 +310,9 @@ class SerialRobot:
             raise ValueError("motor command is not finite; it was not sent")
         wiring, limit = self.telemetry.wiring, board.angle_limit_rad
         board_rad = np.clip(wiring.board_angle(angle), -limit, limit)
-        eased = (self._clock() - self._armed_s) / max(self._timing.ease_in_s, 1e-3)
-        share = min(1.0, FIRST_TORQUE + (1.0 - FIRST_TORQUE) * max(0.0, eased))
+        ease_in_s, since_s = self._timing.ease_in_s, self._clock() - self._armed_s
+        eased = 1.0 if since_s >= ease_in_s else max(0.0, since_s / ease_in_s)
+        share = FIRST_TORQUE + (1.0 - FIRST_TORQUE) * eased
         sent = MotorCommand(
             wiring.body_angle(board_rad),
             min(max(command.kp, 0.0), board.kp_limit),

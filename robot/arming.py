@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hardware.board import SerialRobot
@@ -76,6 +77,8 @@ class Arming:
         say: told what a person should know.
         estop: why an emergency stop holds, empty if none; asked at every look.
         fenced: whether a pose is needed; not for a robot that stays where it is.
+        memory: a file that remembers which start of the board was armed last. A robot that has
+            not been switched off since then may lie as it fell.
 
     Attributes:
         proof_s: how long the board's time-out took at the last proof.
@@ -93,6 +96,7 @@ class Arming:
         say: Callable[[str], None] = lambda text: None,
         estop: Callable[[], str] = lambda: "",
         fenced: bool = True,
+        memory: Path | None = None,
     ) -> None:
         self.proof_s = 0.0
         self.arms = 0
@@ -102,7 +106,8 @@ class Arming:
         self._known_zero_table, self._clock, self._estop = known_zero_table, clock, estop
         self._fault_s: deque[float] = deque()
         self._lost = False
-        self._fresh = True  # nothing is known of how the robot lies
+        self._memory = memory
+        self._fresh = not self._remembered()  # nothing is known of how the robot lies
         board = config.board
         self._limits = ArmingLimits(
             battery_min_v=board.battery_min_v, temperature_max_c=board.temperature_max_c
@@ -166,8 +171,7 @@ class Arming:
 
     def _clear(self) -> Fault:
         """Clear what passes by itself; what stays. An emergency stop is released by people only."""
-        for _ in range(2):  # what waited in the port's queue is old, and has a gap behind it
-            self._robot.wait_for_state()
+        self._robot.wait_for_state()
         status = self._robot.telemetry.status
         before = BoardFault.NONE if status is None else status.faults
         if before & BoardFault.ESTOP or not before:
@@ -226,10 +230,21 @@ class Arming:
             self._clock.sleep(AGAIN_S)
         return False
 
+    def _remembered(self) -> bool:
+        if self._memory is None or not self._memory.is_file():
+            return False
+        return self._memory.read_text(encoding="utf-8") == self._start()
+
+    def _start(self) -> str:
+        identity = self._robot.identity
+        return f"boot {identity.boot}, zero table {identity.zero_table}\n"
+
     def _arm(self) -> None:
         self.proof_s = self._robot.prove_timeout()
         self._robot.arm()
         self._fresh = False
+        if self._memory is not None:
+            self._memory.write_text(self._start(), encoding="utf-8")
         self.arms += 1
         self._clock.restart()
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from hardware.board import BoardTiming, SerialRobot
 from hardware.handshake import BoardIdentity
 from robot.arming import Arming
-from robot.calibration import Calibration, load_calibration
+from robot.calibration import Calibration, calibration_path, load_calibration
 from robot.clock import WallClock
 from robot.config_schema import Config
 from robot.pose_setup import make_pose
 from robot.rig import Rig
-from safety.lease import Lease
+from safety.lease import Lease, runtime_folder
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ def make_board(
         guard = make_pose(pose or config.board.pose, board.robot)
         clock = WallClock(config.control.rate_hz)
         table = None if board.calibration is None else board.calibration.zero_table
-        arming = Arming(board.robot, guard, config, table, clock, say, fenced=fenced)
+        memory = runtime_folder() / f"armed-{calibration_path(board.identity.robot_id).stem}"
+        arming = Arming(board.robot, guard, config, table, clock, say, fenced=fenced, memory=memory)
         arming.first_look()
     except BaseException:
         board.robot.close()

@@ -12,7 +12,7 @@ import numpy as np
 
 from hardware.body import motor_to_leg
 from hardware.protocol import BoardFault
-from hardware.robot import RobotState
+from hardware.robot import LinkLost, RobotState
 from hardware.rotation import roll_pitch_yaw
 from robot.arming import Arming
 from robot.board_rig import OpenBoard, open_board
@@ -74,7 +74,7 @@ def examine(
             "board": vars_of(board),
             "faults": str(BoardFault.NONE if status is None else status.faults),
             "pose": {"source": config.board.pose, **_pose_of(pose)},
-            **_sensors(board.robot.read()),
+            **_sensors(board),
             "timing": timing,
             "findings": [{"code": f.code, "text": f.text} for f in findings],
             "ready": not findings,
@@ -100,7 +100,10 @@ def _pose_of(pose: Any) -> dict[str, Any]:
     return {"ok": pose.ok, **(place if math.isfinite(pose.time_s) else {})}
 
 
-def _sensors(state: RobotState) -> dict[str, Any]:
+def _sensors(board: OpenBoard) -> dict[str, Any]:
+    state = board.robot.telemetry.state
+    if state is None:
+        raise LinkLost(f"{board.robot.port}: no telemetry; check cable and power")
     roll, pitch, _ = roll_pitch_yaw(state.attitude_xyzw)
     swing, extension = motor_to_leg(state.motor_angle_rad)
     return {

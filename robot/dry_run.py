@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hardware.robot import MotorCommand
+from hardware.board import SerialRobot
+from hardware.robot import LinkLost, MotorCommand
 from learning.policy import NumpyPolicy
 from robot.arming import Arming, NotReady
 from robot.arming import told as told_findings
@@ -81,8 +82,7 @@ def dry_run(config: Config, port: str, stop: StopRequest) -> dict[str, Any]:
             findings = refusal.findings
         mute = _Mute(board.robot)
         acting = Lateness()
-        board.robot.wait_for_state()
-        _drive(config, policy, Rig(mute, guard, clock), acting, stop)
+        missed = _drive(config, policy, Rig(mute, guard, clock), board.robot, acting, stop)
         return {
             "ready": not findings,
             "port": port,
@@ -94,30 +94,43 @@ def dry_run(config: Config, port: str, stop: StopRequest) -> dict[str, Any]:
             "lateness": clock.lateness.summary(),
             "state_to_command": acting.summary(),
             "skipped_periods": clock.skipped,
+            "periods_without_telemetry": missed,
         }
     finally:
         board.robot.close()
 
 
 def _drive(
-    config: Config, policy: NumpyPolicy, rig: Rig, acting: Lateness, stop: StopRequest
-) -> None:
-    """The loop of an episode, with nobody to obey it."""
+    config: Config,
+    policy: NumpyPolicy,
+    rig: Rig,
+    robot: SerialRobot,
+    acting: Lateness,
+    stop: StopRequest,
+) -> int:
+    """The loop of an episode, with nobody to obey it; periods without telemetry."""
     clock = rig.clock
     assert isinstance(clock, WallClock)
     actuator, observer = Actuator(rig, config), Observer(observation_layout(config), rig.robot.body)
-    state = rig.robot.read()
+    robot.wait_for_state()  # imports have taken their time
+    state = robot.telemetry.state or rig.robot.read()
     filtered = actuator.start(state)
     observation = observer.reset(state, filtered)
+    missed = 0
     end_s = time.monotonic() + SECONDS
     clock.restart()
     while time.monotonic() < end_s and not stop.requested:
         clock.tick()
         begin_s = time.monotonic()
-        state = rig.robot.read()
+        try:
+            state = rig.robot.read()
+        except LinkLost:
+            missed += 1  # a run would stop the robot here, and arm it again
+            continue
         observation = observer.observe(state, filtered)
         filtered, _ = actuator.act(policy.act(observation, deterministic=True), state)
         acting.add(time.monotonic() - begin_s)
+    return missed
 
 
 def told(result: dict[str, Any]) -> str:
@@ -131,7 +144,8 @@ def told(result: dict[str, Any]) -> str:
         lines.append(f"the board stops by itself: {result['board_timeout_ms']:.0f} ms of silence")
     lines += [
         f"{result['commands_not_sent']} commands made and not sent",
-        f"lateness {_three(late)}; {result['skipped_periods']} periods skipped",
+        f"lateness {_three(late)}; {result['skipped_periods']} periods skipped, "
+        f"{result['periods_without_telemetry']} without telemetry",
         f"state to command {_three(acting)}",
     ]
     return "\n".join(lines)

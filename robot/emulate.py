@@ -22,6 +22,7 @@ from sim.twin import START_HEIGHT_M, PyBulletRobot
 
 # How a person has put the robot down: roll in rad; in the jig it hangs.
 STARTS = {"belly": 0.0, "side": 0.5 * np.pi, "back": np.pi, "jig": 0.0}
+LIES_STILL_S = 2.0
 UNCALIBRATED_RAD = 0.4  # largest error of an encoder that nobody has zeroed
 
 
@@ -79,6 +80,8 @@ def emulate(
     """
     with contextlib.ExitStack() as stack:
         board = make_emulated_board(config, what, stack)
+        for _ in range(round(LIES_STILL_S * config.sim.physics_rate_hz)):
+            board.step()  # somebody has put it down before the cable is plugged in
         say(f"board on {what.link or board.port} ({config.terrain.name}); Ctrl-C ends it")
         board.run(lambda: stop.requested, what.real_time_factor)
 

@@ -200,11 +200,11 @@ class LearningLoop:
         if self._rig.arming is None:
             return True
         phase, self._phase = self._phase, "waiting"
-        since_s = time.monotonic()
+        since_s = self._rig.clock.now_s()
 
         def stopped() -> bool:
             nonlocal since_s
-            now_s = time.monotonic()
+            now_s = self._rig.clock.now_s()
             self._tally.waiting_s += now_s - since_s
             since_s = now_s
             self._show()

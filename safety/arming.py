@@ -179,7 +179,13 @@ def _latches(s: ArmingSnapshot) -> list[Finding]:
     if s.faults & Fault.OVERHEAT:
         out.append(Finding("OVERHEAT", "a motor is switched off: let it cool", passes=True))
     if s.faults & Fault.TIMEOUT:
-        out.append(Finding("FAULT_TIMEOUT", "the board's time-out does not clear", passes=True))
+        out.append(
+            Finding(
+                "FAULT_TIMEOUT",
+                "the board's time-out does not clear: switch it off and on",
+                passes=True,
+            )
+        )
     if s.faults & Fault.UNDERVOLTAGE:
         out.append(Finding("BROWN_OUT", "the board says its battery is empty: charge it"))
     if s.supervisor_alive is False:
@@ -237,18 +243,22 @@ def _pose(s: ArmingSnapshot, limits: ArmingLimits) -> list[Finding]:
                 passes=True,
             )
         ]
+    out = []
     if not s.pose_age_s <= limits.pose_max_age_s:
-        return [
+        out.append(
             Finding(
                 "POSE_OLD",
                 f"the newest pose is {s.pose_age_s * 1e3:.0f} ms old, "
                 f"{limits.pose_max_age_s * 1e3:.0f} allowed: look at the pose source",
                 passes=True,
             )
-        ]
-    if not (s.pose.ok and all(map(math.isfinite, (s.pose.x_m, s.pose.y_m, s.pose.yaw_rad)))):
-        return [Finding("POSE_BAD", "the pose source does not know the place", passes=True)]
-    return []
+        )
+    elif not (s.pose.ok and all(map(math.isfinite, (s.pose.x_m, s.pose.y_m, s.pose.yaw_rad)))):
+        # An old pose is not ok either: that is told already.
+        out.append(
+            Finding("POSE_BAD", "the pose source is lost: help it to find the robot", passes=True)
+        )
+    return out
 
 
 def _readings(states: Sequence[RobotState], body: Body, limits: ArmingLimits) -> list[Finding]:

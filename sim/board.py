@@ -103,6 +103,7 @@ class EmulatedBoard:
         self._out: deque[tuple[float, bytes]] = deque()  # when it may go, what
         self._budget_bytes = 0.0
         self._next_state_s = 0.0
+        self._zero_s: float | None = None  # the wall clock's at the board's start; None: simulated
         self._moving = False
         self._mode = Mode.OFF
         self._watch = Decoder()
@@ -147,8 +148,12 @@ class EmulatedBoard:
     def run(self, stopped: Callable[[], bool], real_time_factor: float = 1.0) -> None:
         """Step at the wall clock's pace until somebody says stop.
 
-        Late steps are made up for, up to a tenth of a second; a host sees a slower robot beyond.
+        Late steps are made up for, up to a tenth of a second; a host sees a slower robot beyond. At
+        a robot's pace the firmware's clock is the wall's, so that its time-outs are true whatever
+        the physics takes.
         """
+        if real_time_factor == 1.0:
+            self._zero_s = self._clock() - self._twin.time_s
         step_s = 1.0 / (self._twin.settings.physics_rate_hz * real_time_factor)
         due_s = self._clock()
         while not stopped():
@@ -305,7 +310,8 @@ class EmulatedBoard:
         self._event("unplugged")
 
     def _time_us(self) -> int:
-        return round(self._twin.time_s * 1e6)
+        now_s = self._twin.time_s if self._zero_s is None else self._clock() - self._zero_s
+        return round(now_s * 1e6)
 
     def _event(self, kind: str, **fields: object) -> None:
         if self._log is not None:

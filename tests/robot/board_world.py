@@ -6,7 +6,6 @@ between is real: the firmware, the pseudo-terminal, the link, the pose socket.
 """
 
 import contextlib
-import io
 import json
 from types import SimpleNamespace
 
@@ -27,7 +26,7 @@ STEP_S = 0.002
 class World:
     """A board on the floor, and a host that can reach it."""
 
-    def __init__(self, folder, *faults, sets=(), pose=PoseSettings(), **what):
+    def __init__(self, folder, *faults, sets=(), pose=None, **what):
         self.folder = folder
         self.config = resolve_config(overrides=sets).config
         self._stack = contextlib.ExitStack()
@@ -40,7 +39,7 @@ class World:
                 link=self.link_path,
                 log=self._log,
                 poses=pose_path,
-                pose_settings=pose,
+                pose_settings=pose or PoseSettings(),
                 **what,
             ),
             self._stack,
