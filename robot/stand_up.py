@@ -8,8 +8,8 @@ from collections.abc import Callable
 from hardware.robot import Stop
 from robot.board_rig import make_board
 from robot.config_schema import Config
-from robot.reset import Resetter
-from robot.rig import Actuator, Rig
+from robot.reset import Resetter, StandUpOutcome
+from robot.rig import ROBOT_FAULTS, Actuator, Rig
 
 
 def stand_up(
@@ -53,7 +53,8 @@ def _stand(
     assert arming is not None
     resetter = Resetter(config, rig, actuator, stopped=stopped, ready=lambda: arming.ready(stopped))
     begin_s = rig.clock.now_s()
-    outcome = resetter.stand_up()
+    while (outcome := _caught(rig, resetter, say)) is None:
+        pass
     if not outcome.ok:
         say("stopped" if stopped() else f"it does not stand after {outcome.attempts} attempts")
         return False
@@ -67,3 +68,14 @@ def _stand(
         rig.clock.tick()
     say("it sits down")
     return True
+
+
+def _caught(rig: Rig, resetter: Resetter, say: Callable[[str], None]) -> StandUpOutcome | None:
+    """One stand-up; None if the robot had to be caught and may try again."""
+    try:
+        return resetter.stand_up()
+    except ROBOT_FAULTS as error:
+        rig.robot.stop(Stop.SETTLE)
+        say(f"the robot stops: {error}")
+        assert rig.arming is not None
+        return None if rig.arming.fault(error) else StandUpOutcome(False, 0)
