@@ -25,7 +25,7 @@ $(VENV)/.learn: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.learn
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[sim,report,export,dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[sim,report,export,camera,mocap,dev]"
 	@touch $@
 
 RUN ?= runs/first-walk

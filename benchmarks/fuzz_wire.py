@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Coverage-guided fuzzing of the wire (atheris): `make fuzz`, or any libFuzzer option.
 
-The input is a script: frames of any kind with any payload and a CRC that fits (a fuzzer that leaves
-the CRC to chance tests nothing behind it), now and then raw bytes, cut into chunks anywhere. It goes
-to the host's decoder and telemetry, and to the board's C code. What has to hold: nothing raises;
-chunks make no difference; no state is believed that is not finite; the board drives no motor unless
-it is armed, and never beyond full duty.
+The input is a script: frames of any kind with any payload and a CRC that fits (a fuzzer that
+leaves the CRC to chance tests nothing behind it), now and then raw bytes, cut into chunks anywhere.
+It goes to the host's decoder and telemetry, and to the board's C code. What has to hold: nothing
+raises; chunks make no difference; no state is believed that is not finite; the board drives no
+motor unless it is armed, and never beyond full duty.
 
 Runs until stopped; python benchmarks/fuzz_wire.py -max_total_time=60 ends after a minute.
 """

@@ -30,6 +30,7 @@ from safety.arming import ArmingLimits, ArmingSnapshot, Finding, check
 LOOK_S = 1.0  # at most; 50 frames take half of it
 AGAIN_S = 0.3
 WINDOW_S = 600.0  # of the budget of arming again
+TRIP_C = 80.0  # where a Minitaur's motors are in danger (hardware facts)
 STAND_UP_KP, STAND_UP_KD = 1.2, 0.02  # largest gains that the scripts ask for
 
 
@@ -51,9 +52,10 @@ def told(findings: list[Finding]) -> str:
 
 
 def gentler(limits: ArmingLimits) -> ArmingLimits:
-    """For a robot that was armed before and lies where it fell: any attitude, not quite still."""
+    """For a robot that was armed before: warm, as it fell, not quite still."""
     return replace(
         limits,
+        temperature_max_c=max(limits.temperature_max_c, TRIP_C),
         min_frames=15,
         tilt_max_rad=None,
         extension_rad=None,

@@ -14,6 +14,7 @@ from collections.abc import Callable
 MAX_OWED = 2000  # more would be learned from long after the robot has moved on
 SLACK = 1.1  # of the expected length, so that most of them end in time
 FORGET = 0.2
+DOUBT = 0.97
 
 
 class IdleLearning:
@@ -43,7 +44,11 @@ class IdleLearning:
 
     def work(self, seconds: float) -> bool:
         """One gradient step, if it is owed and fits into so many seconds; whether it was done."""
-        if not self.owed or seconds < SLACK * self._usual_s:
+        if not self.owed:
+            return False
+        if seconds < SLACK * self._usual_s:
+            # One slow step (the first one is) must not be the last: believe in it less and less.
+            self._usual_s *= DOUBT
             return False
         begin_s = self._clock()
         if not self._update(1):

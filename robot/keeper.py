@@ -56,7 +56,7 @@ class Keeper:
         state: Mapping[str, Any],
         score: float,
         flush: Callable[[], None],
-        beside: bool = False,
+        wait: bool = True,
     ) -> None:
         """Save everything; tells of a disk that doesn't take it, and lives with the last one.
 
@@ -65,13 +65,13 @@ class Keeper:
             state: the loop's.
             score: of the policies; the best one is kept longer.
             flush: puts the journal on the disk; a checkpoint means nothing without it.
-            beside: copy now and write in a thread, for a robot that can't wait for a disk; what
-                came of it is told by the next call or by `wait`.
+            wait: else copy now and write in a thread, for a robot that can't wait for a disk;
+                what came of it is told by the next call or by `settle`.
 
         Raises:
             FloatingPointError: the learner has diverged; nothing was saved.
         """
-        self.wait()
+        self.settle()
         if self._saved_at == records:
             return  # nothing has happened since
         if not self._learner.finite():
@@ -94,13 +94,13 @@ class Keeper:
             return folder.name
 
         self._writing = _Writing(write, records, float(state["robot_s"]))
-        if beside:
-            self._writing.start()
-        else:
+        if wait:
             self._writing.run()
-            self.wait()
+            self.settle()
+        else:
+            self._writing.start()
 
-    def wait(self) -> None:
+    def settle(self) -> None:
         """Until the last checkpoint is on the disk; tells what came of it."""
         writing, self._writing = self._writing, None
         if writing is None:

@@ -362,7 +362,7 @@ class LearningLoop:
         self._next_checkpoint_s = float(state["next_checkpoint_s"])
         self._wall_start = time.monotonic() - float(state["wall_s"])
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, last: bool = False) -> None:
         state = self.state_dict()
         # A robot that stands on its feet can't wait for a disk.
         self._keeper.save(
@@ -370,7 +370,7 @@ class LearningLoop:
             state,
             self._tally.score,
             self._recorder.flush,
-            beside=self._rig.real_time,
+            wait=last or not self._rig.real_time,
         )
         if state["robot"] is not None:
             # Bullet's caches can't be saved. So that a resumed run can equal this one, this one
@@ -393,8 +393,8 @@ class LearningLoop:
             }
         try:
             if status not in ("failed", "cut"):  # then the last checkpoint is the one to go on from
-                self._checkpoint()
-            self._keeper.wait()
+                self._checkpoint(last=True)
+            self._keeper.settle()
         finally:
             self._run.event("learn_end", status=status, robot_s=self._robot_s)
             self._recorder.close()

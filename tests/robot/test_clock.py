@@ -103,6 +103,20 @@ def test_what_does_not_fit_waits(time):
     assert (learning.done, learning.asked) == (11, 15)
 
 
+def test_one_slow_step_is_not_the_last(time):
+    slow = [0.5]
+
+    def update(count):
+        time.now_s += slow.pop() if slow else 0.005
+        return count
+
+    learning = IdleLearning(update, time)
+    learning.owe(500)
+    for _ in range(600):
+        learning.work(0.018)
+    assert learning.done > 400
+
+
 def test_debts_are_bounded_and_an_empty_replay_owes_nothing(time):
     learning = IdleLearning(lambda count: 0, time)
     learning.owe(10 * MAX_OWED)
