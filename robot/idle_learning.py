@@ -11,6 +11,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import numpy as np
+
+from robot.config_schema import Config
+from robot.learning_setup import N_ACTIONS, make_learner, observation_layout
+
 MAX_OWED = 2000  # more would be learned from long after the robot has moved on
 SLACK = 1.1  # of the expected length, so that most of them end in time
 FORGET = 0.2
@@ -64,3 +69,18 @@ class IdleLearning:
     def share(self) -> float:
         """Part of the wanted updates that was done."""
         return self.done / self.asked if self.asked else 1.0
+
+
+def warm_up(config: Config) -> None:
+    """Do some gradient steps on nothing: torch's first ones take half a second.
+
+    A robot that stands on its feet would be stopped by its board meanwhile.
+    """
+    learner = make_learner(config)
+    nothing = np.zeros(observation_layout(config).size)
+    costs = np.zeros(learner.n_constraints)
+    for task in config.tasks:
+        for _ in range(config.learning.batch_size):
+            rewards = np.zeros(len(config.tasks))
+            learner.add(nothing, np.zeros(N_ACTIONS), rewards, costs, nothing, False, task)
+    learner.update(4 * len(config.tasks))

@@ -24,7 +24,7 @@ from robot.clock import WallClock
 from robot.config_schema import Config
 from robot.disk_watch import DiskWatch
 from robot.episode import Episodes, Step
-from robot.idle_learning import IdleLearning
+from robot.idle_learning import IdleLearning, warm_up
 from robot.keeper import Keeper
 from robot.learning_setup import (
     N_ACTIONS,
@@ -124,6 +124,7 @@ class LearningLoop:
         self._idle = IdleLearning(self._learner.update)
         if isinstance(rig.clock, WallClock):
             rig.clock.idle = self._idle.work
+            warm_up(config)
         self._task: str = config.tasks[0]
         self._phase = "stand up"
         self._noise, self._noise_step = np.zeros((0, N_ACTIONS)), 0
