@@ -127,6 +127,11 @@ class Arming:
         findings = check(self.snapshot(), self._robot.body, self._now())
         return [f for f in findings if self._fenced or not f.code.startswith("POSE")]
 
+    def look_twice(self) -> list[Finding]:
+        """As `examine`, and again for what may have passed: a robot that was just put down."""
+        findings = self.examine()
+        return self.examine() if any(finding.passes for finding in findings) else findings
+
     def snapshot(self) -> ArmingSnapshot:
         """What the checks look at; clears the faults that may be cleared.
 
@@ -189,9 +194,7 @@ class Arming:
             NotReady: with all reasons.
             RobotError: it does not answer, or its board does not keep the protocol.
         """
-        findings = self.examine()
-        if any(finding.passes for finding in findings):
-            findings = self.examine()  # a pose source that has just started, a robot just put down
+        findings = self.look_twice()
         if findings:
             raise NotReady(self._robot.port, findings)
         self.proof_s = self._robot.prove_timeout()
@@ -207,7 +210,7 @@ class Arming:
         """
         if self._robot.armed:
             return True
-        heard = ""
+        heard: set[str] = set()
         while not stopped():
             findings: list[Finding] = []
             try:
@@ -226,9 +229,10 @@ class Arming:
             if findings and not all(finding.passes for finding in findings):
                 self.say(f"a person is needed: {problem}")
                 return False
-            if problem != heard:
+            kinds = {finding.code for finding in findings} or {problem}
+            if not kinds <= heard:  # their numbers change all the time
                 self.say(f"waiting: {problem}")
-                heard = problem
+                heard |= kinds
             self._clock.sleep(AGAIN_S)
         return False
 
@@ -243,10 +247,10 @@ class Arming:
 
     def _arm(self) -> None:
         self.proof_s = self._robot.prove_timeout()
-        self._robot.arm()
-        self._fresh = False
         if self._memory is not None:
             self._memory.write_text(self._start(), encoding="utf-8")
+        self._robot.arm()
+        self._fresh = False
         self.arms += 1
         self._clock.restart()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from hardware.board import BoardTiming, SerialRobot
 from hardware.handshake import BoardIdentity
@@ -51,6 +52,11 @@ def open_board(config: Config, port: str, who: str) -> OpenBoard:
     return OpenBoard(robot, identity, calibration)
 
 
+def memory_of(robot_id: str) -> Path:
+    """Where it is remembered which start of a robot's board was armed last; see `Arming`."""
+    return runtime_folder() / f"armed-{calibration_path(robot_id).stem}"
+
+
 def make_board(
     config: Config,
     port: str,
@@ -78,7 +84,7 @@ def make_board(
         guard = make_pose(pose or config.board.pose, board.robot)
         clock = WallClock(config.control.rate_hz)
         table = None if board.calibration is None else board.calibration.zero_table
-        memory = runtime_folder() / f"armed-{calibration_path(board.identity.robot_id).stem}"
+        memory = memory_of(board.identity.robot_id)
         arming = Arming(board.robot, guard, config, table, clock, say, fenced=fenced, memory=memory)
         arming.first_look()
     except BaseException:

@@ -15,7 +15,7 @@ from hardware.protocol import BoardFault
 from hardware.robot import LinkLost, RobotState
 from hardware.rotation import roll_pitch_yaw
 from robot.arming import Arming
-from robot.board_rig import OpenBoard, open_board
+from robot.board_rig import OpenBoard, memory_of, open_board
 from robot.calibration import calibration_path
 from robot.clock import WallClock
 from robot.config_schema import Config
@@ -62,9 +62,10 @@ def examine(
         guard = make_pose(config.board.pose, board.robot)
         table = None if board.calibration is None else board.calibration.zero_table
         clock = WallClock(config.control.rate_hz)
-        arming = Arming(board.robot, guard, config, table, clock)
+        memory = memory_of(board.identity.robot_id)
+        arming = Arming(board.robot, guard, config, table, clock, memory=memory)
         timing = _timing(board, guard.latest, seconds, stopped)
-        findings = arming.examine()
+        findings = arming.look_twice()
         status = board.robot.telemetry.status
         pose = guard.latest()
         there = describe(port)

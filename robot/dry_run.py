@@ -18,7 +18,7 @@ from hardware.robot import LinkLost, MotorCommand
 from learning.policy import NumpyPolicy
 from robot.arming import Arming, NotReady
 from robot.arming import told as told_findings
-from robot.board_rig import open_board
+from robot.board_rig import memory_of, open_board
 from robot.clock import WallClock
 from robot.config_schema import Config
 from robot.learning_setup import make_learner, observation_layout
@@ -74,7 +74,8 @@ def dry_run(config: Config, port: str, stop: StopRequest) -> dict[str, Any]:
         guard = make_pose(config.board.pose, board.robot)
         clock = WallClock(config.control.rate_hz)
         table = None if board.calibration is None else board.calibration.zero_table
-        arming = Arming(board.robot, guard, config, table, clock)
+        memory = memory_of(board.identity.robot_id)
+        arming = Arming(board.robot, guard, config, table, clock, memory=memory)
         findings: list[Any] = []
         try:
             arming.first_look()

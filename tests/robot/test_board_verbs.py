@@ -84,7 +84,7 @@ def test_doctor_says_all_is_well(board):
     assert found["board"]["robot_id"] == "emulated"
     assert found["battery_v"] == pytest.approx(16.0)
     assert found["imu"]["gravity_m_s2"] == pytest.approx(9.81, abs=0.5)
-    assert found["timing"]["lost"] == 0
+    assert found["timing"]["frames_per_s"] > 10.0
     assert found["timing"]["round_trip"]["count"] >= 5
     assert found["pose"]["ok"] is True
     shown = invoke("doctor", "--port", board, "--seconds", "0.6").stdout
