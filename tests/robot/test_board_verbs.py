@@ -98,13 +98,14 @@ def test_doctor_lists_ports():
     refused(2, "doctor", "--release")
 
 
-def test_a_dry_run_gives_no_torque(board, places):
+def test_a_dry_run_gives_no_torque(board, places, monkeypatch):
+    monkeypatch.setattr("robot.dry_run.SECONDS", 1.0)
     before = len(events(places, "torque"))
     result = invoke("learn", "--port", board, "--dry-run", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["ready"] is True
-    assert found["commands_not_sent"] > 50
+    assert found["commands_not_sent"] > 5
     assert len(events(places, "torque")) == before
 
 
