@@ -200,6 +200,6 @@ def _histogram(rows: list[tuple[float, float, int]]) -> list[str]:
     most = max((count for _, _, count in rows), default=0)
     return [
         f"  gap {1e3 * low:8.2f} to {1e3 * high:8.2f} ms {count:6d} "
-        + "#" * round(40 * count / most)
+        f"{'#' * round(40 * count / most)}".rstrip()
         for low, high, count in rows
     ]
