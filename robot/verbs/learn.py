@@ -148,7 +148,7 @@ def _learn(folder: Any, stop: StopRequest, resume: bool, as_json: bool, rig: Any
 
             return run_loop(folder.config, folder, view, stop, resume=resume, **on_board)
         except KeyboardInterrupt:
-            raise _Cut(folder.path) from None
+            raise _Cut(folder.path, None if rig is None else rig.robot.port) from None
         finally:
             view.close()
 
@@ -156,8 +156,13 @@ def _learn(folder: Any, stop: StopRequest, resume: bool, as_json: bool, rig: Any
 class _Cut(SystemExit):
     """Stopped at once, by the second signal."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, port: str | None = None) -> None:
         super().__init__(EXIT_INTERRUPTED)
+        if port is not None:
+            name = shlex.quote(port)
+            typer.echo(
+                f"the board's stop is latched: robot doctor --port {name} --release", err=True
+            )
         typer.echo(f"cut; resume with: robot learn --resume {shlex.quote(str(path))}", err=True)
 
 
