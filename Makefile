@@ -4,13 +4,16 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help learn test lint types check canary kill-test clean
+FUZZ_S ?= 60
+
+.PHONY: help learn test lint types check canary kill-test fuzz clean
 
 help:
 	@echo "make learn   set up, then learn to walk forward and backward in the twin, then report"
 	@echo "make test    set up, then run the tests"
 	@echo "make check   lint, types and import arrows"
 	@echo "make kill-test   kill a run 200 times and resume it (about 15 minutes)"
+	@echo "make fuzz    coverage-guided fuzzing of the wire, FUZZ_S seconds (60)"
 
 $(VENV)/.learn: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' || \
@@ -22,7 +25,7 @@ $(VENV)/.learn: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.learn
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[sim,report,export,teleop,dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[sim,report,export,teleop,camera,mocap,dev]"
 	@touch $@
 
 RUN ?= runs/first-walk
@@ -49,6 +52,10 @@ canary: $(VENV)/.learn
 
 kill-test: $(VENV)/.dev
 	$(BIN)/python benchmarks/durability.py --kills 200
+
+fuzz: $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[fuzz]"
+	$(BIN)/python benchmarks/fuzz_wire.py -max_total_time=$(FUZZ_S)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

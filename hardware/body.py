@@ -31,6 +31,10 @@ CRANK_M = 0.112
 SHANK_M = 0.199
 TOE_M = 0.2315
 
+# Torque of a current, a DC motor of the Minitaur (bullet3 pybullet_envs, minitaur motor.py).
+CURRENT_TABLE_A: FloatArray = np.array([0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0])
+TORQUE_TABLE_NM: FloatArray = np.array([0.0, 1.0, 1.9, 2.45, 3.0, 3.25, 3.5])
+
 
 def leg_to_motor(swing_rad: FloatArray, extension_rad: FloatArray) -> FloatArray:
     """Leg space to motor angles: m1 = extension - s swing, m2 = extension + s swing.

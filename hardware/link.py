@@ -43,11 +43,13 @@ class SerialLink:
     Attributes:
         low_latency: whether the driver was told not to wait for more bytes (FTDI: 1 ms, not 16).
         dropped: frames that a newer one replaced before they were sent.
+        received_bytes: all that arrived, frames or not.
     """
 
     def __init__(self, port: str, baud: int = 921_600) -> None:
         self.port = port
         self.dropped = 0
+        self.received_bytes = 0
         self._decoder = Decoder()
         self._sending = b""  # the rest of a frame that is partly on the wire
         self._waiting: bytes | None = None  # the newest one behind it
@@ -82,6 +84,7 @@ class SerialLink:
                 raise self._lost(error) from None
             if not data:
                 raise self._lost(None)
+            self.received_bytes += len(data)
             yield from self._decoder.feed(data)
 
     def send(self, frame: bytes, urgent: bool = False) -> None:

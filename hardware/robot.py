@@ -33,6 +33,14 @@ class Implausible(RobotError):  # noqa: N818 - a reading, not a programming erro
     """A reading that no real robot gives: not finite, or far outside its range."""
 
 
+class RobotStopped(RobotError):  # noqa: N818 - says what happened
+    """The robot has let its motors go by itself, or was never armed; the message says why."""
+
+
+class PoseLost(RobotError):  # noqa: N818 - says what happened
+    """Nobody knows any more where the robot stands."""
+
+
 class Fault(enum.IntFlag):
     """Fault bits of a robot, as its board reports them."""
 
@@ -41,6 +49,7 @@ class Fault(enum.IntFlag):
     UNDERVOLTAGE = 2
     TIMEOUT = 4
     IMU = 8
+    ESTOP = 16
 
 
 class Stop(enum.Enum):

@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from robot.command_line import OneLineErrors, help_without_command
-from robot.verbs import ablate, board, estop, learn, runs, settings, teleop, watch
+from robot.verbs import (
+    ablate,
+    board,
+    estop,
+    hardware,
+    learn,
+    runs,
+    settings,
+    teleop,
+    watch,
+)
 
 app = typer.Typer(
     cls=OneLineErrors,
@@ -26,6 +36,9 @@ app.command()(runs.report)
 app.command()(runs.export)
 app.command()(watch.replay)
 app.command()(teleop.teleop)
+app.command()(hardware.doctor)
+app.command()(hardware.calibrate)
+app.command("stand-up")(hardware.stand_up)
 app.command()(board.emulate)
 app.command()(ablate.ablate)
 app.command()(estop.estop)

@@ -7,14 +7,22 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from robot.timing import Lateness
+
 if TYPE_CHECKING:
     from sim.twin import PyBulletRobot
 
 
 class Clock(Protocol):
-    """Control periods."""
+    """Control periods.
+
+    Attributes:
+        period_s: nominal length.
+        elapsed_s: how long the last one really was, skipped periods included.
+    """
 
     period_s: float
+    elapsed_s: float
 
     def now_s(self) -> float:
         """Monotonic seconds of the robot's world."""
@@ -30,7 +38,7 @@ class TwinClock:
 
     def __init__(self, twin: PyBulletRobot, rate_hz: float) -> None:
         self._twin = twin
-        self.period_s = 1.0 / rate_hz
+        self.period_s = self.elapsed_s = 1.0 / rate_hz
 
     def now_s(self) -> float:
         """Simulated seconds."""
@@ -39,6 +47,61 @@ class TwinClock:
     def tick(self) -> None:
         """Advance the twin."""
         self._twin.advance(self.period_s)
+
+
+class WallClock:
+    """Real time: absolute deadlines, so that lateness never adds up.
+
+    A period that was missed altogether is skipped, never made up for by a burst.
+
+    Args:
+        rate_hz: periods per second.
+        clock: monotonic seconds.
+        sleep: waits.
+
+    Attributes:
+        lateness: of every tick.
+        skipped: periods that were missed altogether.
+    """
+
+    def __init__(
+        self,
+        rate_hz: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.period_s = self.elapsed_s = 1.0 / rate_hz
+        self.lateness = Lateness()
+        self.skipped = 0
+        self._clock, self._sleep = clock, sleep
+        self._deadline_s = clock()
+
+    def now_s(self) -> float:
+        """Monotonic seconds."""
+        return self._clock()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, outside the periods."""
+        self._sleep(seconds)
+
+    def restart(self) -> None:
+        """Begin anew now, after a pause that was meant."""
+        self._deadline_s = self._clock()
+
+    def tick(self) -> None:
+        """Sleep until the next deadline."""
+        before_s = self._deadline_s
+        self._deadline_s += self.period_s
+        left_s = self._deadline_s - self._clock()
+        if left_s > 0.0:
+            self._sleep(left_s)
+        late_s = self._clock() - self._deadline_s
+        self.lateness.add(late_s)
+        if late_s >= self.period_s:  # keep the phase
+            skipped = int(late_s / self.period_s)
+            self.skipped += skipped
+            self._deadline_s += skipped * self.period_s
+        self.elapsed_s = self._deadline_s - before_s
 
 
 class PacedClock:
@@ -59,7 +122,7 @@ class PacedClock:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._inner, self._wall, self._sleep = inner, wall, sleep
-        self.period_s = inner.period_s
+        self.period_s = self.elapsed_s = inner.period_s
         self._deadline_s = wall()
 
     def now_s(self) -> float:

@@ -67,6 +67,13 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any key, as learning.batch_size=128."),
 ]
+PortOption = Annotated[
+    str | None, typer.Option(metavar="PORT", help="A board's serial port; robot doctor lists them.")
+]
+PoseOption = Annotated[
+    str | None,
+    typer.Option(metavar="SOURCE", help="auto, unix:PATH, odometry, ... (docs/first-hour.md)."),
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON, no live view.")]
 
@@ -112,12 +119,15 @@ def resolve(
     seed: int | None,
     config: Path | None,
     overrides: list[str] | None,
+    port: str | None = None,
+    pose: str | None = None,
 ) -> Any:
     """The configuration that these options give; see `robot.config.resolve_config`."""
     from robot.config import resolve_config
 
     names = None if tasks is None else [name.strip() for name in tasks.split(",")]
     flags = {"terrain": terrain, "tasks": names, "run.minutes": minutes, "run.seed": seed}
+    flags |= {"board.port": port, "board.pose": pose}
     return resolve_config(config, flags=flags, overrides=overrides or ())
 
 
@@ -162,6 +172,26 @@ def failures() -> Iterator[None]:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         fail(f"{where}{(error.strerror or str(error)).lower()}", EXIT_FAILED)
+
+
+@contextlib.contextmanager
+def board_refusals() -> Iterator[None]:
+    """What speaks against using a board now, in one line: bad input, or not safe."""
+    from hardware.handshake import BoardRefused
+    from hardware.link import PortRefused
+    from hardware.pose import PoseSourceRefused
+    from robot.arming import NotReady
+    from robot.calibration import CalibrationInvalid
+    from safety.lease import LeaseTaken
+
+    to_mend = (PortRefused, BoardRefused, PoseSourceRefused, CalibrationInvalid, LeaseTaken)
+    with failures():
+        try:
+            yield
+        except to_mend as error:
+            fail(str(error))
+        except NotReady as error:
+            fail(str(error), EXIT_SAFETY)
 
 
 def require_twin() -> None:

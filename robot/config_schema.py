@@ -227,6 +227,18 @@ class AblationConfig(Section):
         return not self.scheduler or self.reset == "teleport"
 
 
+class BoardConfig(Section):
+    """A robot on a serial port; no port means the twin."""
+
+    port: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    pose: Annotated[str, Field(min_length=1, max_length=4096)] = "auto"
+    silence_s: Annotated[float, Field(ge=0.02, le=0.5)] = 0.1
+    ease_in_s: Annotated[float, Field(ge=0.0, le=10.0)] = 1.0
+    battery_min_v: Annotated[float, Field(ge=6.0, le=60.0)] = 14.0
+    temperature_max_c: Annotated[float, Field(ge=20.0, le=80.0)] = 60.0
+    rearms_per_10_min: Annotated[int, Field(ge=0, le=1000)] = 20
+
+
 class RunConfig(Section):
     """One run: how long, which seed, how often it is saved."""
 
@@ -252,6 +264,7 @@ class Config(Section):
     workspace: WorkspaceConfig = WorkspaceConfig()
     learning: LearningConfig = LearningConfig()
     stand_up: StandUpConfig = StandUpConfig()
+    board: BoardConfig = BoardConfig()
     run: RunConfig = RunConfig()
     ablation: AblationConfig = AblationConfig()
 

@@ -162,7 +162,7 @@ class Episodes:
         )
 
     def _begin(self, max_steps: int, fenced: bool) -> _Progress:
-        state, start = self._rig.robot.read(), self._rig.pose.latest()
+        state, start = self._rig.robot.read(), self._rig.place()
         filtered = self._actuator.start(state)
         observation = self._observer.reset(state, filtered)
         past = deque([filtered, filtered], maxlen=2)
@@ -173,7 +173,7 @@ class Episodes:
         filtered, sent = self._actuator.act(action, now.state)
         self._rig.clock.tick()
         before, observation = now.pose, now.observation
-        now.state, now.pose = self._rig.robot.read(), self._rig.pose.latest()
+        now.state, now.pose = self._rig.robot.read(), self._rig.place()
         now.observation = self._observer.observe(now.state, filtered)
         now.steps += 1
         roll, pitch, _ = roll_pitch_yaw(now.state.attitude_xyzw)
@@ -209,7 +209,7 @@ class Episodes:
             (before.x_m, before.y_m, before.yaw_rad),
             (after.x_m, after.y_m, after.yaw_rad),
             frame_yaw_rad,
-            self._rig.clock.period_s,
+            self._rig.seconds(before, after),
         )
 
     @property

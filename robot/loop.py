@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from hardware.robot import Pose2D, RobotState, Stop
+from hardware.robot import Pose2D, RobotError, RobotState, Stop
 from learning.noise import coloured_noise
 from learning.policy import NumpyPolicy
 from robot.config_schema import Config
@@ -30,7 +30,7 @@ from robot.learning_setup import N_ACTIONS, cost_scale, observation_layout, prec
 from robot.observation import Observer
 from robot.recorder import Recorder
 from robot.reset import Resetter, carry, check_carriable
-from robot.rig import Actuator, Restorable, Rig, make_twin
+from robot.rig import ROBOT_FAULTS, Actuator, Restorable, Rig, make_twin
 from robot.run import RunFolder
 from robot.scheduler import check_tasks, least_practised, next_task
 from robot.tally import EpisodeResult, Tally
@@ -77,6 +77,9 @@ def learn(
         CheckpointInvalid: there is nothing to resume from.
     """
     rig = rig or make_twin(config, config.run.seed)
+    if rig.real_time:  # a robot waits for nobody
+        free = config.learning.model_copy(update={"process": "free"})
+        config = config.model_copy(update={"learning": free})
     try:
         loop = LearningLoop(config, run, view, stop, rig, resume)
     except BaseException:
@@ -113,11 +116,13 @@ class LearningLoop:
         self._episodes = Episodes(
             config, config.tasks, rig, actuator, observer, lambda: self._stop.requested
         )
-        self._resetter = Resetter(config, rig, actuator, self._on_reset, self._stopped)
+        self._resetter = Resetter(config, rig, actuator, self._on_reset, self._stopped, self._ready)
         self._workspace = Workspace.of(config.workspace)
         self._wall_start = time.monotonic()
         self._next_view_s = self._next_metric_s = 0.0
         self._next_checkpoint_s = config.run.checkpoint_every_s
+        if rig.arming is not None:
+            rig.arming.say = view.message
         self._task: str = config.tasks[0]
         self._phase = "stand up"
         self._noise, self._noise_step = np.zeros((0, N_ACTIONS)), 0
@@ -173,9 +178,13 @@ class LearningLoop:
             if not self._disk.go_on() or self._stop.requested:
                 self._view.message("stopping: the robot settles and the run is saved")
                 return "interrupted"
-            if not self._stand_up():
-                return "interrupted" if self._stop.requested else "needs_help"
-            self._episode()
+            try:
+                if not self._stand_up():
+                    return "interrupted" if self._stop.requested else "needs_help"
+                self._episode()
+            except ROBOT_FAULTS as error:
+                if not self._caught(error):
+                    return "needs_help"
             if self._robot_s >= self._next_checkpoint_s:
                 self._next_checkpoint_s = self._robot_s + self._config.run.checkpoint_every_s
                 self._checkpoint()
@@ -198,9 +207,38 @@ class LearningLoop:
         )
         return outcome.ok
 
+    def _ready(self) -> bool:
+        """A real robot is armed before it stands up; the time it takes counts as waiting."""
+        if self._rig.arming is None:
+            return True
+        phase, self._phase = self._phase, "waiting"
+        since_s = self._rig.clock.now_s()
+
+        def stopped() -> bool:
+            nonlocal since_s
+            now_s = self._rig.clock.now_s()
+            self._tally.waiting_s += now_s - since_s
+            since_s = now_s
+            self._show()
+            return self._stop.requested
+
+        ready = self._rig.arming.ready(stopped)
+        stopped()
+        self._phase = phase
+        return ready
+
+    def _caught(self, error: RobotError) -> bool:
+        """A real robot's fault: stop, tell, and say whether to go on. The step is not stored."""
+        if self._rig.arming is None:
+            raise error
+        self._rig.robot.stop(Stop.SETTLE)
+        self._run.event("fault", what=type(error).__name__, text=str(error), robot_s=self._robot_s)
+        self._view.message(f"the robot stops: {error}")
+        return self._rig.arming.fault(error)
+
     def _episode(self) -> None:
         self._phase = "episode"
-        pose = self._rig.pose.latest()
+        pose = self._rig.place()
         stayed = self._tally.inside and self._workspace.contains(pose)
         self._tally.see(self._workspace.contains(pose), standing_up=True)
         self._task = self._choose_task(pose, stayed)
@@ -211,7 +249,7 @@ class LearningLoop:
         )
         result = self._episodes.run(self._task, self._explore, self._on_step)
         self._tally.add(result)
-        inside = self._workspace.contains(self._rig.pose.latest())
+        inside = self._workspace.contains(self._rig.place())
         self._tally.see(inside, standing_up=False)
         self._learner.end_episode(self._task, np.multiply(result.mean_costs, self._cost_scale))
         self._log_episode(result)
@@ -236,7 +274,7 @@ class LearningLoop:
         return self._policies[self._task].act(observation, deterministic=False, noise=noise)
 
     def _on_step(self, step: Step) -> None:
-        self._tally.moving_s += self._rig.clock.period_s
+        self._tally.moving_s += self._rig.clock.elapsed_s
         self._tally.tasks[step.task].steps += 1
         if step.ended != "stop":
             self._learner.add(
@@ -256,9 +294,9 @@ class LearningLoop:
     def _on_reset(self, kind: str, state: RobotState, sent_rad: FloatArray) -> None:
         """One control period that was not part of an episode."""
         if kind == "stand_up":
-            self._tally.standing_up_s += self._rig.clock.period_s
+            self._tally.standing_up_s += self._rig.clock.elapsed_s
         else:
-            self._tally.waiting_s += self._rig.clock.period_s
+            self._tally.waiting_s += self._rig.clock.elapsed_s
         self._recorder.reset(kind, state, self._rig.pose.latest(), sent_rad)
         self._show()
 
@@ -350,6 +388,7 @@ class LearningLoop:
 
     def _checkpoint(self, last: bool = False) -> None:
         state = self.state_dict()
+        # A robot that stands on its feet can't wait for a disk.
         self._keeper.save(
             self._recorder.records,
             state,
@@ -386,6 +425,7 @@ class LearningLoop:
             "wall_seconds": self._wall_s,
             **self._tally.summary(),
             **self._learner_status(),
+            **({} if self._rig.arming is None else {"board": self._rig.arming.summary()}),
         }
 
     # -- what is shown ---------------------------------------------------------------------------

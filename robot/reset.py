@@ -49,6 +49,7 @@ class Resetter:
         on_period: told every control period: `stand_up` or `waiting`, the state after it, and the
             (8,) motor angles that were sent.
         stopped: asked every control period.
+        ready: asked before any command; False if there may be none.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class Resetter:
         actuator: Actuator,
         on_period: Callable[[str, RobotState, FloatArray], None] = lambda kind, state, sent: None,
         stopped: Callable[[], bool] = lambda: False,
+        ready: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._ready = ready
         self._config, self._rig, self._actuator = config, rig, actuator
         self._on_period, self._stopped = on_period, stopped
         self._rng = np.random.default_rng([config.run.seed, 2])
@@ -82,6 +85,8 @@ class Resetter:
             return StandUpOutcome(True, 0)
         attempts = 0
         for pause in range(MAX_PAUSES):
+            if not self._ready():
+                return StandUpOutcome(False, attempts)
             ok, tried = self._attempts()
             attempts += tried
             if ok or self._stopped():

@@ -3,20 +3,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from hardware.robot import MotorCommand, Pose2D, PoseSource, Robot, RobotState
+from hardware.robot import (
+    Implausible,
+    LinkLost,
+    MotorCommand,
+    Pose2D,
+    PoseLost,
+    PoseSource,
+    Robot,
+    RobotError,
+    RobotState,
+    RobotStopped,
+)
 from robot.clock import Clock, TwinClock
 from robot.config_schema import Config
 from safety.action_filter import ActionFilter
 from safety.limits import CommandLimiter
 
 FloatArray = npt.NDArray[np.float64]
+
+# What a real robot may do at any time; it is caught, made ready again, and goes on.
+ROBOT_FAULTS = (LinkLost, Implausible, RobotStopped, PoseLost)
 
 
 @runtime_checkable
@@ -41,13 +55,64 @@ class Carriable(Protocol):
         ...
 
 
+class Arming(Protocol):
+    """Gets a real robot ready to be commanded; see `robot.arming`.
+
+    Attributes:
+        say: told what a person should know.
+    """
+
+    say: Callable[[str], None]
+
+    def ready(self, stopped: Callable[[], bool]) -> bool:
+        """Wait until it is armed; False when somebody said stop, or a person is needed."""
+        ...
+
+    def fault(self, error: RobotError) -> bool:
+        """Note that it had to be caught; whether it may be armed again by itself."""
+        ...
+
+    def summary(self) -> dict[str, Any]:
+        """How it did, for summary.json."""
+        ...
+
+
 @dataclass(frozen=True)
 class Rig:
-    """What the loop needs of the world; the same for the twin and for a board."""
+    """What the loop needs of the world; the same for the twin and for a board.
+
+    Attributes:
+        robot: is driven.
+        pose: where it stands.
+        clock: lets time pass.
+        arming: makes it ready; None for a twin, which always is.
+    """
 
     robot: Robot
     pose: PoseSource
     clock: Clock
+    arming: Arming | None = None
+
+    @property
+    def real_time(self) -> bool:
+        """Whether time passes by itself."""
+        return self.arming is not None
+
+    def place(self) -> Pose2D:
+        """Where the robot stands.
+
+        Raises:
+            PoseLost: nobody knows.
+        """
+        pose = self.pose.latest()
+        if not pose.ok:
+            raise PoseLost("the pose is lost; the robot waits for its pose source")
+        return pose
+
+    def seconds(self, before: Pose2D, after: Pose2D) -> float:
+        """Time between two poses, for velocities: in real time they come when they come."""
+        passed_s = after.time_s - before.time_s
+        return passed_s if self.real_time and passed_s > 0.0 else self.clock.period_s
 
 
 def make_twin(config: Config, seed: int, window: bool = False) -> Rig:
@@ -75,6 +140,23 @@ def make_twin(config: Config, seed: int, window: bool = False) -> Rig:
         carried=config.ablation.carries,
     )
     return Rig(twin, twin, TwinClock(twin, config.control.rate_hz))
+
+
+def make_board(
+    config: Config,
+    port: str,
+    pose: str | None = None,
+    who: str = "robot learn",
+    say: Callable[[str], None] = lambda text: None,
+) -> Rig:
+    """The robot on a serial port, in real time; see `robot.board_rig.make_board`.
+
+    Raises:
+        RobotError: it can't be used now; the message has all reasons.
+    """
+    from robot.board_rig import make_board as make
+
+    return make(config, port, pose, who, say)
 
 
 class Actuator:

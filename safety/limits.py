@@ -14,7 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hardware.body import N_MOTORS, Body, leg_to_motor, motor_to_leg
+from hardware.body import (
+    CURRENT_TABLE_A,
+    N_MOTORS,
+    TORQUE_TABLE_NM,
+    Body,
+    leg_to_motor,
+    motor_to_leg,
+)
 from hardware.robot import RobotError, RobotState
 
 FloatArray = npt.NDArray[np.float64]
@@ -23,8 +30,6 @@ FloatArray = npt.NDArray[np.float64]
 SUPPLY_V = 16.0
 TORQUE_CONSTANT_NM_A = 0.0954  # also the back-EMF constant, V s/rad
 RESISTANCE_OHM = 0.186
-CURRENT_TABLE_A: FloatArray = np.array([0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0])
-TORQUE_TABLE_NM: FloatArray = np.array([0.0, 1.0, 1.9, 2.45, 3.0, 3.25, 3.5])
 
 # Anything larger is cut to this before arithmetic, so that no finite input can overflow.
 LARGEST_ANGLE_RAD = 1e6

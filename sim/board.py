@@ -9,27 +9,33 @@ matters to a test of time bounds goes to an event log in monotonic time.
 from __future__ import annotations
 
 import json
+import math
 import os
 import pty
 import time
 import tty
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TextIO
 
 import numpy as np
 
+from hardware.body import N_MOTORS
 from hardware.protocol import Decoder, Mode, fields_of
 from sim.board_core import BoardCore, BoardSensors
 from sim.board_faults import Fault, active_kinds
+from sim.board_pose import PosePublisher
+from sim.jig import Jig
 from sim.minitaur import Sample
+from sim.motor import current_of
 from sim.twin import PyBulletRobot
 
 READ_BYTES = 4096
 DELAY_S = 0.05
 GARBLED_SHARE = 0.02
 DEAD_MOTOR = 3
+CARRIED_M = 2.0
 EMPTY_V = 9.0
 BITS_PER_BYTE = 10  # 8N1
 MAX_BEHIND_S = 0.1
@@ -43,11 +49,19 @@ class BoardSettings:
         baud: bits per second on the wire.
         state_rate_hz: STATE frames per second.
         link: where a symbolic link to the port is kept, so that it survives an unplugging.
+        robot_id: who it says it is, at most 15 letters.
+        zero_table: id of the zero table that it says it uses.
+        battery_v: what its battery says.
+        encoder_offset_rad: (8,) what its encoders show where the angle is 0.
     """
 
     baud: int = 921_600
     state_rate_hz: float = 100.0
     link: str | None = None
+    robot_id: str = "emulated"
+    zero_table: int = 1
+    battery_v: float = 16.0
+    encoder_offset_rad: tuple[float, ...] = (0.0,) * N_MOTORS
 
 
 class EmulatedBoard:
@@ -59,7 +73,9 @@ class EmulatedBoard:
         faults: what goes wrong, and when.
         log: events go here, a JSON object a line.
         seed: of what is garbled, and of the challenges.
-        clock: monotonic seconds, for the log.
+        clock: monotonic seconds, for the log and the poses.
+        poses: told where it stands; nobody when None.
+        jig: holds it; None on the floor.
 
     Attributes:
         port: the device file to open; changes when the cable is put back.
@@ -73,17 +89,21 @@ class EmulatedBoard:
         log: TextIO | None = None,
         seed: int = 0,
         clock: Callable[[], float] = time.monotonic,
+        poses: PosePublisher | None = None,
+        jig: Jig | None = None,
     ) -> None:
         self.settings = settings or BoardSettings()
+        self._poses, self._jig, self._boot = poses, jig, round(clock() * 1e3)
         self.port = ""
         self._twin, self._faults, self._log, self._clock = twin, tuple(faults), log, clock
         self._rng = np.random.default_rng(seed)
-        self._core = BoardCore(random=int(self._rng.integers(1, 2**32)))
+        self._core = self._start()
         self._sensors = BoardSensors(imu_ok=1)
         self._now: frozenset[str] = frozenset()
         self._out: deque[tuple[float, bytes]] = deque()  # when it may go, what
         self._budget_bytes = 0.0
         self._next_state_s = 0.0
+        self._zero_s: float | None = None  # the wall clock's at the board's start; None: simulated
         self._moving = False
         self._mode = Mode.OFF
         self._watch = Decoder()
@@ -102,6 +122,8 @@ class EmulatedBoard:
         self._look_for_faults(time_s)
         if "freeze" not in self._now:
             self._hear()
+        if self._jig is not None:
+            self._jig.hold()
         self._twin.advance(1.0 / self._twin.settings.physics_rate_hz)
         if "freeze" in self._now:
             return
@@ -111,15 +133,32 @@ class EmulatedBoard:
             self._core.report(self._sensors, self._time_us())
         self._speak(time_s)
 
+    def tell_pose(self) -> None:
+        """Publish where it stands, when it is time."""
+        if self._poses is None:
+            return
+        now_s = self._clock()
+        if self._poses.due(self._twin.time_s) and "blind" not in self._now:
+            pose = self._twin.latest()
+            if "carried" in self._now:
+                pose = replace(pose, x_m=pose.x_m + CARRIED_M)
+            self._poses.take(pose, now_s)
+        self._poses.send(now_s)
+
     def run(self, stopped: Callable[[], bool], real_time_factor: float = 1.0) -> None:
         """Step at the wall clock's pace until somebody says stop.
 
-        Late steps are made up for, up to a tenth of a second; a host sees a slower robot beyond.
+        Late steps are made up for, up to a tenth of a second; a host sees a slower robot beyond. At
+        a robot's pace the firmware's clock is the wall's, so that its time-outs are true whatever
+        the physics takes.
         """
+        if real_time_factor == 1.0:
+            self._zero_s = self._clock() - self._twin.time_s
         step_s = 1.0 / (self._twin.settings.physics_rate_hz * real_time_factor)
         due_s = self._clock()
         while not stopped():
             self.step()
+            self.tell_pose()
             due_s = max(due_s + step_s, self._clock() - MAX_BEHIND_S)
             wait_s = due_s - self._clock()
             if wait_s > 0.0:
@@ -128,7 +167,19 @@ class EmulatedBoard:
     def close(self) -> None:
         """Pull the cable and end the physics."""
         self._unplug()
+        if self._poses is not None:
+            self._poses.close()
         self._twin.close()
+
+    def _start(self) -> BoardCore:
+        """The firmware, freshly started."""
+        self._boot += 1
+        return BoardCore(
+            random=int(self._rng.integers(1, 2**32)),
+            robot_id=self.settings.robot_id.encode(),
+            zero_table=self.settings.zero_table,
+            boot=self._boot & 0xFFFFFFFF,
+        )
 
     # -- the motors --------------------------------------------------------------------------------
 
@@ -137,10 +188,10 @@ class EmulatedBoard:
             self._note_torque(False)
             return [0.0] * len(sample.angle_rad), 0.0
         s = self._sensors
-        s.angle_rad[:] = sample.angle_rad
+        s.angle_rad[:] = self._shown(sample.angle_rad)
         s.velocity_rad_s[:] = sample.velocity_rad_s
         s.torque_nm[:] = sample.torque_nm
-        s.battery_v = EMPTY_V if "brown-out" in self._now else self._twin.settings.battery_v
+        s.battery_v = EMPTY_V if "brown-out" in self._now else self.settings.battery_v
         s.imu_ok = "bad-imu" not in self._now
         drive = self._core.tick(s, self._time_us())
         duty = drive.duty.tolist()
@@ -157,13 +208,20 @@ class EmulatedBoard:
     def _measure(self) -> None:
         """What a STATE frame says: the twin's sensors, with noise and latency."""
         state, s = self._twin.read(), self._sensors
-        s.angle_rad[:] = state.motor_angle_rad.tolist()
+        s.angle_rad[:] = self._shown(state.motor_angle_rad.tolist())
+        s.current_a[:] = [
+            math.copysign(current_of(abs(nm)), nm) for nm in self._twin.shaft_torque_nm.tolist()
+        ]
         s.velocity_rad_s[:] = state.motor_velocity_rad_s.tolist()
         s.torque_nm[:] = state.motor_torque_nm.tolist()
         s.temperature_c[:] = state.motor_temperature_c.tolist()
         s.attitude_xyzw[:] = state.attitude_xyzw.tolist()
         s.angular_velocity_rad_s[:] = state.angular_velocity_rad_s.tolist()
         s.acceleration_m_s2[:] = state.acceleration_m_s2.tolist()
+
+    def _shown(self, angle_rad: Sequence[float]) -> list[float]:
+        offsets = self.settings.encoder_offset_rad
+        return [angle + offset for angle, offset in zip(angle_rad, offsets, strict=True)]
 
     # -- the wire ----------------------------------------------------------------------------------
 
@@ -228,6 +286,8 @@ class EmulatedBoard:
             self._unplug()
         if "unplug" in self._now and "unplug" not in now:
             self._plug_in()
+        if "reboot" in now and "reboot" not in self._now:
+            self._core = self._start()
         self._now = now
 
     def _plug_in(self) -> None:
@@ -250,7 +310,8 @@ class EmulatedBoard:
         self._event("unplugged")
 
     def _time_us(self) -> int:
-        return round(self._twin.time_s * 1e6)
+        now_s = self._twin.time_s if self._zero_s is None else self._clock() - self._zero_s
+        return round(now_s * 1e6)
 
     def _event(self, kind: str, **fields: object) -> None:
         if self._log is not None:

@@ -16,6 +16,9 @@ KINDS = {
     "brown-out": "the battery is empty",
     "dead-motor": "motor 3 is not driven",
     "bad-imu": "the IMU is lost",
+    "reboot": "its processor starts anew",
+    "blind": "its pose source says nothing",
+    "carried": "its pose source says that it stands 2 m further",
 }
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The verbs for a board: emulate."""
+"""The verb that stands for a board: emulate."""
 
 from __future__ import annotations
 
@@ -38,20 +38,66 @@ def emulate(
     log: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Events, a JSON object a line.")
     ] = None,
+    pose: Annotated[
+        str, typer.Option(metavar="PATH|auto|off", help="Poses go to this socket.")
+    ] = "auto",
+    pose_noise: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of a pose, m.")] = 0.002,
+    pose_delay: Annotated[float, typer.Option(min=0.0, max=10.0, help="Of a pose, s.")] = 0.01,
+    pose_drop: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of poses lost.")] = 0.0,
+    start: Annotated[str, typer.Option(metavar="belly|side|back|jig", help="How it lies.")] = (
+        "belly"
+    ),
+    robot_id: Annotated[str, typer.Option(metavar="NAME", help="Who it says it is.")] = "emulated",
+    zero_table: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Id of its board's zero table.")
+    ] = 1,
+    uncalibrated: Annotated[
+        bool, typer.Option("--uncalibrated", help="Its encoders are off, as after a repair.")
+    ] = False,
+    battery: Annotated[float, typer.Option(min=0.0, max=60.0, help="Of its battery, V.")] = 16.0,
 ) -> None:
     """Emulate a robot's board on a serial port: its firmware, with the twin as its physics."""
     with StopRequest() as stop, bad_input():
         resolved = resolve(terrain, None, None, seed, None, None)
-        if math.isnan(real_time_factor):  # passes every range check
-            fail("--real-time-factor: write a number")
+        numbers = {
+            "--real-time-factor": real_time_factor,
+            "--pose-noise": pose_noise,
+            "--pose-delay": pose_delay,
+            "--pose-drop": pose_drop,
+            "--battery": battery,
+        }
+        for name, number in numbers.items():
+            if math.isnan(number):  # passes every range check
+                fail(f"{name}: write a number")
+        if not (1 <= len(robot_id) <= 15 and robot_id.isascii() and robot_id.isprintable()):
+            fail("--robot-id: 1 to 15 plain letters")
         require_twin()
+        from robot.emulate import STARTS, Emulation
         from robot.emulate import emulate as run
+        from robot.pose_setup import pose_socket
         from sim.board_faults import Fault, FaultInvalid
+        from sim.board_pose import PoseSettings
 
+        if start not in STARTS:
+            fail(f"--start: {start!r} is not known; use one of {', '.join(STARTS)}")
         try:
             faults = [Fault.parse(text) for text in fault or ()]
         except FaultInvalid as error:
             fail(f"--fault: {error}")
         with failures():
-            run(resolved.config, stop, typer.echo, faults, real_time_factor, link, log)
+            poses = {"auto": pose_socket(robot_id), "off": None}.get(pose, Path(pose))
+            what = Emulation(
+                faults=faults,
+                real_time_factor=real_time_factor,
+                link=link,
+                log=log,
+                poses=poses,
+                pose_settings=PoseSettings(noise_m=pose_noise, delay_s=pose_delay, drop=pose_drop),
+                start=start,
+                robot_id=robot_id,
+                zero_table=zero_table,
+                uncalibrated=uncalibrated,
+                battery_v=battery,
+            )
+            run(resolved.config, stop, typer.echo, what)
     raise typer.Exit(EXIT_INTERRUPTED)

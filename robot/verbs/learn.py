@@ -18,12 +18,15 @@ from robot.command_line import (
     ConfigOption,
     JsonOption,
     MinutesOption,
+    PortOption,
+    PoseOption,
     SeedOption,
     SetOption,
     StopRequest,
     TasksOption,
     TerrainOption,
     bad_input,
+    board_refusals,
     fail,
     failures,
     print_table,
@@ -50,29 +53,69 @@ def learn(
         Path | None,
         typer.Option(metavar="RUN", help="Go on with a run; --minutes gives it more."),
     ] = None,
+    port: PortOption = None,
+    pose: PoseOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="On a port: everything but torque, for 5 s.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Learn to walk in the simulated twin. Ctrl-C settles the robot, saves and ends."""
-    with StopRequest() as stop:
+    """Learn to walk: in the simulated twin, or on a board's PORT. Ctrl-C settles, saves, ends."""
+    others = (terrain, tasks, seed, config, overrides, run_dir)
+    with StopRequest() as stop, contextlib.ExitStack() as stack:
         with bad_input():
             if resume is not None:
-                if any(o is not None for o in (terrain, tasks, seed, config, overrides, run_dir)):
-                    fail("--resume takes everything from the run; only --minutes and --json go")
-                require_twin()
-                folder = _open_to_resume(resume, minutes)
-            else:
-                resolved = resolve(terrain, tasks, minutes, seed, config, overrides)
-                if run_dir is not None:
-                    from robot.run import check_creatable
-
-                    check_creatable(run_dir)
-                require_twin()
+                if dry_run or any(option is not None for option in others):
+                    fail(
+                        "--resume takes everything from the run; only --minutes, --port, --pose "
+                        "and --json go"
+                    )
                 from robot.run import RunFolder
 
-                folder = RunFolder.create(run_dir, resolved.config)
-        summary = _learn(folder, stop, resume is not None, as_json)
+                rig = _make_rig(RunFolder.open(resume).config, port, pose, stack)
+                folder = _open_to_resume(resume, minutes)
+            else:
+                resolved = resolve(
+                    terrain, tasks, minutes, seed, config, overrides, port, pose
+                ).config
+                if dry_run:
+                    raise typer.Exit(_dry_run(resolved, stop, as_json))
+                from robot.run import RunFolder, check_creatable
+
+                if run_dir is not None:
+                    check_creatable(run_dir)
+                rig = _make_rig(resolved, port, pose, stack)
+                folder = RunFolder.create(run_dir, resolved)
+        summary = _learn(folder, stop, resume is not None, as_json, rig)
         _tell_summary(folder.path, summary, as_json)
     raise typer.Exit(_EXIT_OF.get(str(summary.get("status")), EXIT_FAILED))
+
+
+def _make_rig(config: Any, port: str | None, pose: str | None, stack: contextlib.ExitStack) -> Any:
+    """The board's rig, found fit; None for the twin. Nothing is written yet."""
+    port = port or config.board.port
+    if port is None:
+        if pose is not None:
+            fail("--pose: the twin knows where it stands; it goes with --port")
+        require_twin()
+        return None
+    from robot.rig import make_board
+
+    with board_refusals():
+        rig = make_board(config, port, pose)
+    stack.callback(rig.robot.close)
+    return rig
+
+
+def _dry_run(config: Any, stop: StopRequest, as_json: bool) -> int:
+    if config.board.port is None:
+        fail("--dry-run: it is for a board; name its --port")
+    with board_refusals():
+        from robot.dry_run import dry_run, told
+
+        result = dry_run(config, config.board.port, stop)
+    typer.echo(json.dumps(result) if as_json else told(result))
+    return 0 if result["ready"] else EXIT_SAFETY
 
 
 def _open_to_resume(path: Path, minutes: float | None) -> Any:
@@ -92,9 +135,11 @@ def _open_to_resume(path: Path, minutes: float | None) -> Any:
     return folder
 
 
-def _learn(folder: Any, stop: StopRequest, resume: bool, as_json: bool) -> dict[str, Any]:
+def _learn(folder: Any, stop: StopRequest, resume: bool, as_json: bool, rig: Any) -> dict[str, Any]:
     from learning.process import LearnerLost
     from robot.view import make_view
+
+    on_board = {} if rig is None else {"rig": rig}
 
     with failures(), folder:
         view = make_view(as_json=as_json)
@@ -102,9 +147,9 @@ def _learn(folder: Any, stop: StopRequest, resume: bool, as_json: bool) -> dict[
             view.message(f"run folder: {folder.path}")
             from robot.loop import learn as run_loop
 
-            return run_loop(folder.config, folder, view, stop, resume=resume)
+            return run_loop(folder.config, folder, view, stop, resume=resume, **on_board)
         except KeyboardInterrupt:
-            raise _Cut(folder.path) from None
+            raise _Cut(folder.path, None if rig is None else rig.robot.port) from None
         except LearnerLost as error:
             resume_with = f"robot learn --resume {shlex.quote(str(folder.path))}"
             raise LearnerLost(f"{error}; resume with: {resume_with}") from error
@@ -115,8 +160,13 @@ def _learn(folder: Any, stop: StopRequest, resume: bool, as_json: bool) -> dict[
 class _Cut(SystemExit):
     """Stopped at once, by the second signal."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, port: str | None = None) -> None:
         super().__init__(EXIT_INTERRUPTED)
+        if port is not None:
+            name = shlex.quote(port)
+            typer.echo(
+                f"the board's stop is latched: robot doctor --port {name} --release", err=True
+            )
         typer.echo(f"cut; resume with: robot learn --resume {shlex.quote(str(path))}", err=True)
 
 

@@ -1,9 +1,88 @@
 # SPDX-License-Identifier: MIT
-"""A paced clock keeps its deadlines, adds nothing up, and never hurries after lost time."""
+"""Clocks on a time that the test moves: deadlines are kept, nothing adds up, nothing bursts."""
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from robot.clock import PacedClock
+from robot.clock import PacedClock, WallClock
+from robot.timing import Lateness
+
+
+class Time:
+    def __init__(self):
+        self.now_s = 50.0
+
+    def __call__(self):
+        return self.now_s
+
+    def sleep(self, seconds):
+        assert seconds > 0.0
+        self.now_s += seconds
+
+
+@pytest.fixture
+def time():
+    return Time()
+
+
+def test_periods_follow_each_other_exactly(time):
+    clock = WallClock(50, time, time.sleep)
+    for k in range(1, 1000):
+        time.now_s += 0.001 * (k % 15)  # work of different length
+        clock.tick()
+        assert time.now_s == pytest.approx(50.0 + 0.02 * k, abs=1e-9)
+        assert clock.elapsed_s == pytest.approx(0.02)
+    assert clock.skipped == 0
+    assert clock.lateness.worst_s < 1e-6
+
+
+def test_a_late_tick_does_not_move_the_next_ones(time):
+    clock = WallClock(50, time, time.sleep)
+    time.now_s += 0.033  # 13 ms late
+    clock.tick()
+    assert time.now_s == pytest.approx(50.033)
+    clock.tick()
+    assert time.now_s == pytest.approx(50.04)
+    assert clock.skipped == 0
+    assert clock.lateness.worst_s == pytest.approx(0.013)
+
+
+def test_missed_periods_are_skipped_in_phase(time):
+    clock = WallClock(50, time, time.sleep)
+    time.now_s += 0.075
+    clock.tick()  # due at .02; .04 and .06 went by
+    assert clock.skipped == 2
+    assert clock.elapsed_s == pytest.approx(0.06)
+    clock.tick()
+    assert time.now_s == pytest.approx(50.08)
+
+
+def test_a_pause_that_was_meant_is_no_lateness(time):
+    clock = WallClock(50, time, time.sleep)
+    time.now_s += 5.0
+    clock.restart()
+    clock.tick()
+    assert (clock.skipped, clock.lateness.worst_s) == (0, pytest.approx(0.0, abs=1e-9))
+
+
+@given(st.lists(st.floats(0.0, 5.0), min_size=1, max_size=300))
+def test_quantiles_are_never_below_the_truth_by_more_than_a_bin(values):
+    lateness = Lateness()
+    for value in values:
+        lateness.add(value)
+    for share in (0.5, 0.99, 0.999):
+        true = np.quantile(values, share, method="inverted_cdf")
+        assert lateness.quantile(share) >= min(true, lateness.worst_s) * (1 - 1e-9) - 1e-6
+        assert lateness.quantile(share) <= max(true * 1.13, 1.2e-6)
+    assert lateness.worst_s == max(values)
+    assert sum(count for _, _, count in lateness.rows()) == len(values)
+
+
+def test_no_lateness_yet():
+    assert Lateness().summary()["p99_ms"] == 0.0
+    assert Lateness().rows() == []
 
 
 class Inner:

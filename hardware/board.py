@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: MIT
+"""SerialRobot: a `Robot` behind a serial port that speaks docs/protocol.md.
+
+    open() --> who are you --> arm() in two steps --> command, read, command, read ...
+
+No thread, and no waiting on the control path: `read` takes what has arrived, `command` hands one
+frame to the link. The board has the last word on every time-out; the host adds that silence,
+implausible readings or a board that disarmed itself end in an exception, and after one no command
+goes out until `arm` has succeeded again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hardware.board_session import BoardSession
+from hardware.body import MINITAUR, N_MOTORS, Body
+from hardware.handshake import BoardIdentity, BoardRefused, why_stopped
+from hardware.link import SerialLink
+from hardware.protocol import BoardFault, Mode
+from hardware.robot import (
+    Implausible,
+    LinkLost,
+    MotorCommand,
+    RobotState,
+    RobotStopped,
+    Stop,
+)
+from hardware.telemetry import Telemetry
+from hardware.wiring import Wiring
+
+BAD_READINGS = 3  # in a row are Implausible, fewer are a glitch
+FIRST_TORQUE = 0.1  # share of the torque cap right after arming
+
+
+@dataclass(frozen=True)
+class BoardTiming:
+    """How patient the host is.
+
+    Attributes:
+        silence_s: telemetry older than this is a lost link.
+        ease_in_s: after arming the torque cap grows to the whole over so long.
+    """
+
+    silence_s: float = 0.1
+    ease_in_s: float = 1.0
+
+
+class SerialRobot:
+    """A robot on a serial port.
+
+    Args:
+        port: device file; a by-id name survives replugging.
+        body: its body.
+        wiring: of its motors; `rewire` changes it before arming.
+        timing: see `BoardTiming`.
+        baud: bits per second.
+        clock: monotonic seconds.
+        open_link: opens a port at a baud rate; for worlds with a time of their own.
+
+    Attributes:
+        port: as given.
+        reconnects: times that the port was opened anew.
+    """
+
+    def __init__(
+        self,
+        port: str,
+        body: Body = MINITAUR,
+        wiring: Wiring | None = None,
+        timing: BoardTiming | None = None,
+        baud: int = 921_600,
+        clock: Callable[[], float] = time.monotonic,
+        open_link: Callable[[str, int], SerialLink] = SerialLink,
+    ) -> None:
+        self.port = port
+        self.reconnects = 0
+        self._body, self._timing, self._clock = body, timing or BoardTiming(), clock
+        self._session = BoardSession(port, wiring or Wiring(), baud, clock, open_link)
+        self._at_close = contextlib.ExitStack()
+        self._armed = False
+        self._armed_s = -math.inf
+
+    # -- the Robot protocol ------------------------------------------------------------------------
+
+    @property
+    def body(self) -> Body:
+        """Its body."""
+        return self._body
+
+    def read(self) -> RobotState:
+        """The newest state; does not wait.
+
+        Raises:
+            LinkLost: the port is gone, or telemetry stands still.
+            Implausible: three readings in a row can't be true.
+            RobotStopped: the board has let the motors go by itself.
+        """
+        try:
+            return self._read()
+        except (LinkLost, Implausible, RobotStopped):
+            self._armed = False
+            raise
+
+    def _read(self) -> RobotState:
+        self._session.pump()
+        now_s, heard = self._clock(), self.telemetry
+        state, status = heard.state, heard.status
+        if self._armed and status is not None:
+            ours = self._session.is_ours(status)
+            if status.faults or not (status.armed and ours):
+                raise RobotStopped(f"{self.port}: {why_stopped(status, ours)}")
+        if heard.implausible_in_a_row >= BAD_READINGS:
+            raise Implausible(
+                f"{self.port}: {heard.why}, {heard.implausible_in_a_row} readings in a row; check "
+                "the sensors and their cables"
+            )
+        if state is None:
+            raise LinkLost(f"{self.port}: no telemetry yet; check cable and power")
+        # By its measurement, not its arrival: what waited in a queue is not news.
+        age_s = max(0.0, now_s - state.time_s)
+        if age_s > self._timing.silence_s:
+            raise LinkLost(
+                f"{self.port}: no telemetry for {age_s * 1e3:.0f} ms; check cable and power"
+            )
+        return replace(state, age_s=age_s)
+
+    def command(self, command: MotorCommand) -> MotorCommand:
+        """Send targets; what is beyond the board's limits is cut to them.
+
+        Raises:
+            LinkLost: the port is gone.
+            RobotStopped: not armed; nothing was sent.
+            ValueError: not eight finite targets and finite gains; nothing was sent.
+        """
+        if not self._armed:
+            raise RobotStopped(f"{self.port}: not armed, so no command goes out")
+        sent, board_rad = self._within_limits(command, self.identity)
+        try:
+            self._session.send_command(
+                Mode.POSITION, sent.valid_s, sent.torque_cap_nm, board_rad, sent.kp, sent.kd
+            )
+        except LinkLost:
+            self._armed = False
+            raise
+        return sent
+
+    def stop(self, how: Stop) -> None:
+        """SETTLE: the board damps, then goes limp. CUT: zero torque, latched until released.
+
+        Never fails: without a link the board's own time-out stops it.
+        """
+        self._armed = False
+        if not self._session.is_open:
+            return
+        with contextlib.suppress(LinkLost):
+            for _ in range(2):  # one damaged frame is dropped; two in a row rarely are
+                if how is Stop.CUT:
+                    self._session.estop()
+                else:
+                    self._session.disarm()
+
+    def close(self) -> None:
+        """Settle, if armed, and let go of the port; safe to call twice."""
+        if self._armed:
+            self.stop(Stop.SETTLE)
+        if self._session.is_open:
+            with contextlib.suppress(LinkLost):
+                self._session.pump()
+        self._session.close()
+        self._at_close.close()
+
+    # -- who is there ------------------------------------------------------------------------------
+
+    @property
+    def identity(self) -> BoardIdentity:
+        """Who answered.
+
+        Raises:
+            BoardRefused: nobody yet.
+        """
+        if self._session.identity is None:
+            raise BoardRefused(f"{self.port}: no handshake yet; open it first")
+        return self._session.identity
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """What came in, and how well."""
+        return self._session.telemetry
+
+    @property
+    def armed(self) -> bool:
+        """Whether commands go out."""
+        return self._armed
+
+    @property
+    def low_latency(self) -> bool:
+        """Whether the port's driver passes bytes on at once."""
+        return self._session.low_latency
+
+    @property
+    def round_trip_s(self) -> float:
+        """From the newest command that the board confirmed to its confirmation; NaN before."""
+        return self._session.round_trip_s
+
+    @property
+    def listeners(self) -> list[Callable[[RobotState], None]]:
+        """Told every new plausible state, as odometry wants it; add to it, remove from it."""
+        return self._session.listeners
+
+    def at_close(self, callback: Callable[[], object]) -> None:
+        """Call this once, when the robot is let go of."""
+        self._at_close.callback(callback)
+
+    def rewire(self, wiring: Wiring) -> None:
+        """Use another wiring from now on.
+
+        Raises:
+            BoardRefused: the robot is armed.
+        """
+        if self._armed:
+            raise BoardRefused(f"{self.port}: armed; disarm before the wiring changes")
+        self._session.telemetry = Telemetry(wiring)
+
+    def open(self) -> BoardIdentity:
+        """Open the port and shake hands; see `BoardSession.open`."""
+        self._armed = False
+        return self._session.open()
+
+    def reopen(self) -> bool:
+        """Open the port again after it was lost; the same robot has to be there.
+
+        Returns:
+            Whether the board has started anew meanwhile, so that nothing known of it holds.
+
+        Raises:
+            PortRefused: the port is not back yet.
+            BoardRefused: nobody answers yet, or another robot does.
+            LinkLost: it went away again.
+        """
+        before = self.identity
+        now = self.open()
+        self.reconnects += 1
+        if (now.robot_id, now.zero_table) != (before.robot_id, before.zero_table):
+            self._session.close()
+            self._session.identity = before
+            raise BoardRefused(
+                f"{self.port}: now robot {now.robot_id!r} with zero table {now.zero_table} "
+                f"answers, not {before.robot_id!r} with {before.zero_table}; put the cable back, "
+                "or start anew"
+            )
+        return now.boot != before.boot
+
+    # -- arming ------------------------------------------------------------------------------------
+
+    def pump(self, wait_s: float = 0.0) -> None:
+        """Take what has arrived, waiting for it at most so long; see `BoardSession.pump`."""
+        self._session.pump(wait_s)
+
+    def ping(self) -> float:
+        """Seconds from a question to its answer; see `BoardSession.ping`."""
+        return self._session.ping()
+
+    def wait_for_state(self, timeout_s: float = 0.25) -> bool:
+        """Until a state has come that is news; whether it did.
+
+        What waited in the port's queue meanwhile is old, and has a gap behind it.
+
+        Raises:
+            LinkLost: the port is gone.
+        """
+        self._session.pump()
+        return self._session.wait_for(lambda status: True, timeout_s, fresh=2)
+
+    def clear_faults(self) -> BoardFault:
+        """Disarm and clear what can be cleared; see `BoardSession.clear_faults`."""
+        self._armed = False
+        return self._session.clear_faults()
+
+    def prove_timeout(self) -> float:
+        """See the board stop by itself, without torque; see `BoardSession.prove_timeout`."""
+        self._armed = False
+        return self._session.prove_timeout()
+
+    def arm(self) -> None:
+        """From now on commands go out, with a torque cap that grows; see `BoardSession.arm`.
+
+        Who drives has to command within the board's `valid_limit_s`, or it times out.
+        """
+        self._session.arm()
+        self._armed, self._armed_s = True, self._clock()
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _within_limits(
+        self, command: MotorCommand, board: BoardIdentity
+    ) -> tuple[MotorCommand, np.typing.NDArray[np.float64]]:
+        """What may go out, and its angles as the board counts them."""
+        angle = np.asarray(command.angle_rad, dtype=np.float64)
+        numbers = (command.kp, command.kd, command.valid_s, command.torque_cap_nm)
+        if angle.shape != (N_MOTORS,):
+            raise ValueError(f"motor command has shape {angle.shape}, not ({N_MOTORS},)")
+        if not (np.isfinite(angle).all() and all(map(math.isfinite, numbers))):
+            raise ValueError("motor command is not finite; it was not sent")
+        wiring, limit = self.telemetry.wiring, board.angle_limit_rad
+        board_rad = np.clip(wiring.board_angle(angle), -limit, limit)
+        ease_in_s, since_s = self._timing.ease_in_s, self._clock() - self._armed_s
+        eased = 1.0 if since_s >= ease_in_s else max(0.0, since_s / ease_in_s)
+        share = FIRST_TORQUE + (1.0 - FIRST_TORQUE) * eased
+        sent = MotorCommand(
+            wiring.body_angle(board_rad),
+            min(max(command.kp, 0.0), board.kp_limit),
+            min(max(command.kd, 0.0), board.kd_limit),
+            min(max(command.valid_s, 1e-3), board.valid_limit_s),
+            min(max(command.torque_cap_nm, 0.0), board.torque_limit_nm) * share,
+        )
+        return sent, board_rad

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: MIT
+"""Gets a board's robot ready to be commanded, at the start and again after every fault.
+
+    look at it for a moment --> safety.arming.check --> clear faults --> prove its time-out --> arm
+
+Nothing here gives torque before the last step. What may pass by itself is waited for; what can't is
+told, all of it at once, and a person is needed. After a fault it arms again by itself, a limited
+number of times (reliability facts: a robot that has to be caught again and again is not fine).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hardware.board import SerialRobot
+from hardware.handshake import BoardRefused
+from hardware.link import PortRefused
+from hardware.pose import PoseGuard
+from hardware.protocol import BoardFault
+from hardware.robot import Fault, Implausible, LinkLost, RobotError, RobotState, RobotStopped
+from hardware.telemetry import faults_of
+from robot.clock import WallClock
+from robot.config_schema import Config
+from safety.arming import ArmingLimits, ArmingSnapshot, Finding, check
+
+LOOK_S = 1.0  # at most; 50 frames take half of it
+AGAIN_S = 0.3
+WINDOW_S = 600.0  # of the budget of arming again
+TRIP_C = 80.0  # where a Minitaur's motors are in danger (hardware facts)
+STAND_UP_KP, STAND_UP_KD = 1.2, 0.02  # largest gains that the scripts ask for
+
+
+class NotReady(RobotError):  # noqa: N818 - says what it is
+    """A robot must not be armed; one line with all reasons.
+
+    Attributes:
+        findings: the same, one by one.
+    """
+
+    def __init__(self, where: str, findings: list[Finding]) -> None:
+        self.findings = findings
+        super().__init__(f"{where}: not armed: {told(findings)}")
+
+
+def told(findings: list[Finding]) -> str:
+    """Findings in one line."""
+    return "; ".join(f"[{finding.code}] {finding.text}" for finding in findings)
+
+
+def gentler(limits: ArmingLimits) -> ArmingLimits:
+    """For a robot that was armed before: warm, as it fell, not quite still."""
+    return replace(
+        limits,
+        temperature_max_c=max(limits.temperature_max_c, TRIP_C),
+        min_frames=15,
+        tilt_max_rad=None,
+        extension_rad=None,
+        gyro_bias_rad_s=0.3,
+        encoder_spread_rad=0.1,
+        gravity_error_m_s2=2.5,
+        gravity_direction_rad=0.6,
+        max_loss=0.1,
+    )
+
+
+class Arming:
+    """Arms one robot.
+
+    Args:
+        robot: open.
+        pose: its guarded pose source.
+        config: limits and gains.
+        known_zero_table: that its calibration was measured on; None without a calibration.
+        clock: is started anew when the robot is ready.
+        say: told what a person should know.
+        estop: why an emergency stop holds, empty if none; asked at every look.
+        fenced: whether a pose is needed; not for a robot that stays where it is.
+        memory: a file that remembers which start of the board was armed last. A robot that has
+            not been switched off since then may lie as it fell.
+
+    Attributes:
+        proof_s: how long the board's time-out took at the last proof.
+        arms: times that it was armed.
+        faults: times that it had to be caught, by what happened.
+    """
+
+    def __init__(
+        self,
+        robot: SerialRobot,
+        pose: PoseGuard,
+        config: Config,
+        known_zero_table: int | None,
+        clock: WallClock,
+        say: Callable[[str], None] = lambda text: None,
+        estop: Callable[[], str] = lambda: "",
+        fenced: bool = True,
+        memory: Path | None = None,
+    ) -> None:
+        self.proof_s = 0.0
+        self.arms = 0
+        self.faults: dict[str, int] = {}
+        self.say = say
+        self._robot, self._pose, self._config, self._fenced = robot, pose, config, fenced
+        self._known_zero_table, self._clock, self._estop = known_zero_table, clock, estop
+        self._fault_s: deque[float] = deque()
+        self._lost = False
+        self._memory = memory
+        self._fresh = not self._remembered()  # nothing is known of how the robot lies
+        board = config.board
+        self._limits = ArmingLimits(
+            battery_min_v=board.battery_min_v, temperature_max_c=board.temperature_max_c
+        )
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    def examine(self) -> list[Finding]:
+        """Look at the robot for a moment; all reasons not to arm it. No torque.
+
+        Raises:
+            LinkLost: it does not answer.
+            RobotStopped: the board has forgotten this session.
+        """
+        findings = check(self.snapshot(), self._robot.body, self._now())
+        return [f for f in findings if self._fenced or not f.code.startswith("POSE")]
+
+    def look_twice(self) -> list[Finding]:
+        """As `examine`, and again for what may have passed: a robot that was just put down."""
+        findings = self.examine()
+        return self.examine() if any(finding.passes for finding in findings) else findings
+
+    def snapshot(self) -> ArmingSnapshot:
+        """What the checks look at; clears the faults that may be cleared.
+
+        Raises:
+            LinkLost: it does not answer.
+            RobotStopped: the board has forgotten this session.
+        """
+        robot, identity = self._robot, self._robot.identity
+        faults = self._clear()
+        states: list[RobotState] = []
+        lost = robot.telemetry.lost
+        robot.listeners.append(states.append)
+        try:
+            end_s = self._clock.now_s() + LOOK_S
+            while self._clock.now_s() < end_s and len(states) < self._now().min_frames:
+                robot.pump(end_s - self._clock.now_s())
+                self._pose.latest()  # so that it sees every pose, not only the last
+        finally:
+            robot.listeners.remove(states.append)
+        now_s = self._clock.now_s()
+        pose = self._pose.latest()
+        body = robot.body
+        return ArmingSnapshot(
+            states=states,
+            lost=robot.telemetry.lost - lost,
+            age_s=now_s - states[-1].time_s if states else float("inf"),
+            faults=faults,
+            board_zero_table=identity.zero_table,
+            known_zero_table=self._known_zero_table,
+            robot_id=identity.robot_id,
+            kp=max(body.kp, STAND_UP_KP),
+            kd=max(body.kd, STAND_UP_KD),
+            kp_limit=identity.kp_limit,
+            kd_limit=identity.kd_limit,
+            valid_s=max(0.1, 3.0 * self._clock.period_s),
+            valid_limit_s=identity.valid_limit_s,
+            pose=pose if pose.time_s > float("-inf") else None,
+            pose_age_s=now_s - pose.time_s,
+            estop_latched=self._estop(),
+        )
+
+    def _now(self) -> ArmingLimits:
+        return self._limits if self._fresh else gentler(self._limits)
+
+    def _clear(self) -> Fault:
+        """Clear what passes by itself; what stays. An emergency stop is released by people only."""
+        self._robot.wait_for_state()
+        status = self._robot.telemetry.status
+        before = BoardFault.NONE if status is None else status.faults
+        if before & BoardFault.ESTOP or not before:
+            return faults_of(before)
+        return faults_of(self._robot.clear_faults())
+
+    # -- arming ------------------------------------------------------------------------------------
+
+    def first_look(self) -> None:
+        """Refuse a robot that can't be armed now, before anything is written.
+
+        Raises:
+            NotReady: with all reasons.
+            RobotError: it does not answer, or its board does not keep the protocol.
+        """
+        findings = self.look_twice()
+        if findings:
+            raise NotReady(self._robot.port, findings)
+        self.proof_s = self._robot.prove_timeout()
+
+    def ready(self, stopped: Callable[[], bool]) -> bool:
+        """Wait until the robot is armed; at once if it is.
+
+        Args:
+            stopped: asked several times a second; may do some work of its own.
+
+        Returns:
+            False when somebody said stop, or a person is needed (which was said).
+        """
+        if self._robot.armed:
+            return True
+        heard: set[str] = set()
+        while not stopped():
+            findings: list[Finding] = []
+            try:
+                if self._lost:
+                    self._fresh |= self._robot.reopen()
+                    self._lost = False
+                    self.say(f"{self._robot.port}: the board is back")
+                findings = self.examine()
+                if not findings:
+                    self._arm()
+                    return True
+                problem = told(findings)
+            except (LinkLost, RobotStopped, Implausible, PortRefused, BoardRefused) as error:
+                self._lost = True
+                problem = str(error)
+            if findings and not all(finding.passes for finding in findings):
+                self.say(f"a person is needed: {problem}")
+                return False
+            kinds = {finding.code for finding in findings} or {problem}
+            if not kinds <= heard:  # their numbers change all the time
+                self.say(f"waiting: {problem}")
+                heard |= kinds
+            self._clock.sleep(AGAIN_S)
+        return False
+
+    def _remembered(self) -> bool:
+        if self._memory is None or not self._memory.is_file():
+            return False
+        return self._memory.read_text(encoding="utf-8") == self._start()
+
+    def _start(self) -> str:
+        identity = self._robot.identity
+        return f"boot {identity.boot}, zero table {identity.zero_table}\n"
+
+    def _arm(self) -> None:
+        self.proof_s = self._robot.prove_timeout()
+        if self._memory is not None:
+            self._memory.write_text(self._start(), encoding="utf-8")
+        self._robot.arm()
+        self._fresh = False
+        self.arms += 1
+        self._clock.restart()
+
+    # -- faults ------------------------------------------------------------------------------------
+
+    def fault(self, error: RobotError) -> bool:
+        """Note that the robot had to be caught.
+
+        Returns:
+            Whether it may be armed again by itself.
+        """
+        kind = type(error).__name__
+        self.faults[kind] = self.faults.get(kind, 0) + 1
+        if isinstance(error, (LinkLost, RobotStopped)):
+            self._lost = True  # shake hands again: who is there, and did it start anew?
+        now_s = self._clock.now_s()
+        self._fault_s.append(now_s)
+        while now_s - self._fault_s[0] > WINDOW_S:
+            self._fault_s.popleft()
+        if len(self._fault_s) > self._config.board.rearms_per_10_min:
+            self.say(
+                f"a person is needed: {len(self._fault_s)} faults within 10 minutes "
+                "(board.rearms_per_10_min)"
+            )
+            return False
+        return True
+
+    def summary(self) -> dict[str, Any]:
+        """How the board did, for summary.json."""
+        heard, pose = self._robot.telemetry, self._pose
+        return {
+            "robot_id": self._robot.identity.robot_id,
+            "armed": self.arms,
+            "faults": dict(self.faults),
+            "reconnects": self._robot.reconnects,
+            "board_timeout_ms": 1e3 * self.proof_s,
+            "round_trip_ms": 1e3 * self._robot.round_trip_s,
+            "telemetry": {
+                "fresh": heard.fresh,
+                "lost": heard.lost,
+                "stale": heard.stale,
+                "implausible": heard.implausible,
+            },
+            "poses_refused": dict(pose.refusals),
+            "skipped_periods": self._clock.skipped,
+            "lateness": self._clock.lateness.summary(),
+        }

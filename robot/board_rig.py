@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""A board's robot as a `Rig`: port, calibration, lease, pose source, wall clock, arming."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hardware.board import BoardTiming, SerialRobot
+from hardware.handshake import BoardIdentity
+from robot.arming import Arming
+from robot.calibration import Calibration, calibration_path, load_calibration
+from robot.clock import WallClock
+from robot.config_schema import Config
+from robot.pose_setup import make_pose
+from robot.rig import Rig
+from safety.lease import Lease, runtime_folder
+
+
+@dataclass(frozen=True)
+class OpenBoard:
+    """A board that has shaken hands, and whose robot nobody else commands."""
+
+    robot: SerialRobot
+    identity: BoardIdentity
+    calibration: Calibration | None
+
+
+def open_board(config: Config, port: str, who: str) -> OpenBoard:
+    """Open a port, shake hands, take the lease, use the robot's calibration. No torque.
+
+    Args:
+        config: body and patience.
+        port: of the board.
+        who: what this process does, for whoever finds the lease taken.
+
+    Raises:
+        RobotError: port, board, lease or calibration file can't be used; says what to do.
+    """
+    timing = BoardTiming(config.board.silence_s, config.board.ease_in_s)
+    robot = SerialRobot(port, config.robot.to_body(), timing=timing)
+    identity = robot.open()
+    try:
+        robot.at_close(Lease.take(identity.robot_id, who).release)
+        calibration = load_calibration(identity.robot_id)
+        if calibration is not None:
+            robot.rewire(calibration.wiring())
+    except BaseException:
+        robot.close()
+        raise
+    return OpenBoard(robot, identity, calibration)
+
+
+def memory_of(robot_id: str) -> Path:
+    """Where it is remembered which start of a robot's board was armed last; see `Arming`."""
+    return runtime_folder() / f"armed-{calibration_path(robot_id).stem}"
+
+
+def make_board(
+    config: Config,
+    port: str,
+    pose: str | None = None,
+    who: str = "robot learn",
+    say: Callable[[str], None] = lambda text: None,
+    fenced: bool = True,
+) -> Rig:
+    """The robot on a port, looked at and found fit; armed only when the loop asks for it.
+
+    Args:
+        config: body, rate, limits.
+        port: of the board.
+        pose: see `robot.pose_setup`; the configuration's when None.
+        who: what this process does.
+        say: told what a person should know.
+        fenced: whether a pose is needed.
+
+    Raises:
+        RobotError: it can't be used now: port, board, calibration, pose source, or a check before
+            arming; the message has all reasons.
+    """
+    board = open_board(config, port, who)
+    try:
+        guard = make_pose(pose or config.board.pose, board.robot)
+        clock = WallClock(config.control.rate_hz)
+        table = None if board.calibration is None else board.calibration.zero_table
+        memory = memory_of(board.identity.robot_id)
+        arming = Arming(board.robot, guard, config, table, clock, say, fenced=fenced, memory=memory)
+        arming.first_look()
+    except BaseException:
+        board.robot.close()
+        raise
+    return Rig(board.robot, guard, clock, arming)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""An emulated board and its host in one process, in the board's own time: exact, and repeatable.
+
+Whoever waits makes time pass: the host's sleep and its wait for bytes step the board. Everything
+between is real: the firmware, the pseudo-terminal, the link, the pose socket.
+"""
+
+import contextlib
+import json
+from types import SimpleNamespace
+
+from hardware.board import BoardTiming, SerialRobot
+from hardware.link import SerialLink
+from hardware.pose import PoseGuard, SocketPose
+from robot.arming import Arming
+from robot.clock import WallClock
+from robot.config import resolve_config
+from robot.emulate import Emulation, make_emulated_board
+from robot.rig import Rig
+from sim.board_faults import Fault
+from sim.board_pose import PoseSettings
+
+STEP_S = 0.002
+
+
+class World:
+    """A board on the floor, and a host that can reach it."""
+
+    def __init__(self, folder, *faults, sets=(), pose=None, **what):
+        self.folder = folder
+        self.config = resolve_config(overrides=sets).config
+        self._stack = contextlib.ExitStack()
+        self.link_path, pose_path = folder / "robot", folder / "pose"
+        self._log = folder / "log.jsonl"
+        self.board = make_emulated_board(
+            self.config,
+            Emulation(
+                faults=[Fault.parse(text) for text in faults],
+                link=self.link_path,
+                log=self._log,
+                poses=pose_path,
+                pose_settings=pose or PoseSettings(),
+                **what,
+            ),
+            self._stack,
+        )
+        self.board._clock = self.now
+        self.twin = self.board._twin
+        self.pose = PoseGuard(SocketPose(pose_path), self.now)
+        self._stack.callback(self.pose.close)
+        self.said = []
+
+    def now(self):
+        return self.twin.time_s
+
+    def sleep(self, seconds):
+        end_s = self.now() + seconds
+        while self.now() < end_s - 1e-9:
+            self.board.step()
+            self.board.tell_pose()
+
+    def open_link(self, port, baud):
+        link = SerialLink(port, baud)
+        ready = link.wait
+
+        def wait(timeout_s):
+            end_s = self.now() + timeout_s
+            while not ready(0.0):
+                if self.now() >= end_s - 1e-9:
+                    return False
+                self.sleep(STEP_S)
+            return True
+
+        link.wait = wait
+        return link
+
+    def robot(self, **timing):
+        made = SerialRobot(
+            str(self.link_path),
+            timing=BoardTiming(**timing),
+            clock=self.now,
+            open_link=self.open_link,
+        )
+        self._stack.callback(made.close)
+        return made
+
+    def rig(self, known_zero_table=1, **timing):
+        robot = self.robot(**timing)
+        robot.open()
+        clock = WallClock(self.config.control.rate_hz, self.now, self.sleep)
+        arming = Arming(robot, self.pose, self.config, known_zero_table, clock, self.said.append)
+        return Rig(robot, self.pose, clock, arming)
+
+    def events(self, kind):
+        lines = [json.loads(line) for line in self._log.read_text().splitlines()]
+        return [line for line in lines if line["event"] == kind]
+
+    def close(self):
+        self._stack.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+GO = SimpleNamespace(requested=False)
