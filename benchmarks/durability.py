@@ -207,9 +207,9 @@ def timed(owner: type, name: str, into: list[float]) -> Iterator[None]:
     """Measures every call of a method."""
     call = getattr(owner, name)
 
-    def timer(self: object, *arguments: object) -> None:
+    def timer(self: object, *arguments: object, **named: object) -> None:
         begin_s = time.perf_counter()
-        call(self, *arguments)
+        call(self, *arguments, **named)
         into.append(time.perf_counter() - begin_s)
 
     setattr(owner, name, timer)

@@ -29,6 +29,7 @@ from safety.arming import ArmingLimits, ArmingSnapshot, Finding, check
 
 LOOK_S = 1.0  # at most; 50 frames take half of it
 AGAIN_S = 0.3
+PATIENCE_S = 3.0  # a limp robot comes to rest in two
 WINDOW_S = 600.0  # of the budget of arming again
 TRIP_C = 80.0  # where a Minitaur's motors are in danger (hardware facts)
 STAND_UP_KP, STAND_UP_KD = 1.2, 0.02  # largest gains that the scripts ask for
@@ -127,10 +128,13 @@ class Arming:
         findings = check(self.snapshot(), self._robot.body, self._now())
         return [f for f in findings if self._fenced or not f.code.startswith("POSE")]
 
-    def look_twice(self) -> list[Finding]:
-        """As `examine`, and again for what may have passed: a robot that was just put down."""
+    def look_patiently(self) -> list[Finding]:
+        """As `examine`, and again while something may pass: a robot that was just put down."""
+        end_s = self._clock.now_s() + PATIENCE_S
         findings = self.examine()
-        return self.examine() if any(finding.passes for finding in findings) else findings
+        while any(finding.passes for finding in findings) and self._clock.now_s() < end_s:
+            findings = self.examine()
+        return findings
 
     def snapshot(self) -> ArmingSnapshot:
         """What the checks look at; clears the faults that may be cleared.
@@ -194,7 +198,7 @@ class Arming:
             NotReady: with all reasons.
             RobotError: it does not answer, or its board does not keep the protocol.
         """
-        findings = self.look_twice()
+        findings = self.look_patiently()
         if findings:
             raise NotReady(self._robot.port, findings)
         self.proof_s = self._robot.prove_timeout()

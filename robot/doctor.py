@@ -65,7 +65,7 @@ def examine(
         memory = memory_of(board.identity.robot_id)
         arming = Arming(board.robot, guard, config, table, clock, memory=memory)
         timing = _timing(board, guard.latest, seconds, stopped)
-        findings = arming.look_twice()
+        findings = arming.look_patiently()
         status = board.robot.telemetry.status
         pose = guard.latest()
         there = describe(port)

@@ -139,7 +139,8 @@ class RealTime:
     """The twin's clock with some wall time in each period."""
 
     def __init__(self, clock):
-        self._clock, self.period_s = clock, clock.period_s
+        self._clock = clock
+        self.period_s = self.elapsed_s = clock.period_s
 
     def now_s(self):
         return self._clock.now_s()
