@@ -26,6 +26,8 @@ from hardware.telemetry import faults_of
 from robot.clock import WallClock
 from robot.config_schema import Config
 from safety.arming import ArmingLimits, ArmingSnapshot, Finding, check
+from safety.guardian import Guardian, estop_reason
+from safety.supervisor_client import SupervisorLost
 
 LOOK_S = 1.0  # at most; 50 frames take half of it
 AGAIN_S = 0.3
@@ -77,7 +79,8 @@ class Arming:
         known_zero_table: that its calibration was measured on; None without a calibration.
         clock: is started anew when the robot is ready.
         say: told what a person should know.
-        estop: why an emergency stop holds, empty if none; asked at every look.
+        estop: why an emergency stop holds, empty if none; asked at every look until the robot is
+            guarded.
         fenced: whether a pose is needed; not for a robot that stays where it is.
         memory: a file that remembers which start of the board was armed last. A robot that has
             not been switched off since then may lie as it fell.
@@ -96,7 +99,7 @@ class Arming:
         known_zero_table: int | None,
         clock: WallClock,
         say: Callable[[str], None] = lambda text: None,
-        estop: Callable[[], str] = lambda: "",
+        estop: Callable[[], str] = estop_reason,
         fenced: bool = True,
         memory: Path | None = None,
     ) -> None:
@@ -108,6 +111,8 @@ class Arming:
         self._known_zero_table, self._clock, self._estop = known_zero_table, clock, estop
         self._fault_s: deque[float] = deque()
         self._lost = False
+        self._guardian: Guardian | None = None
+        self._own_stop = False  # our own supervisor's stop is latched on the board
         self._memory = memory
         self._fresh = not self._remembered()  # nothing is known of how the robot lies
         board = config.board
@@ -171,6 +176,7 @@ class Arming:
             pose=pose if pose.time_s > float("-inf") else None,
             pose_age_s=now_s - pose.time_s,
             estop_latched=self._estop(),
+            supervisor_alive=None if self._guardian is None else self._guardian.alive(),
         )
 
     def _now(self) -> ArmingLimits:
@@ -199,6 +205,15 @@ class Arming:
             raise NotReady(self._robot.port, findings)
         self.proof_s = self._robot.prove_timeout()
 
+    def guard(self, guardian: Guardian) -> None:
+        """From now on nothing is armed without this guardian's supervisor.
+
+        Raises:
+            LinkLost: the port is gone.
+        """
+        self._robot.watched_by(guardian)
+        self._guardian, self._estop = guardian, guardian.estop
+
     def ready(self, stopped: Callable[[], bool]) -> bool:
         """Wait until the robot is armed; at once if it is.
 
@@ -214,10 +229,13 @@ class Arming:
         while not stopped():
             findings: list[Finding] = []
             try:
+                if self._guardian is not None:
+                    self._own_stop |= self._guardian.renew()
                 if self._lost:
                     self._fresh |= self._robot.reopen()
                     self._lost = False
                     self.say(f"{self._robot.port}: the board is back")
+                self._release_own_stop()
                 findings = self.examine()
                 if not findings:
                     self._arm()
@@ -225,6 +243,8 @@ class Arming:
                 problem = told(findings)
             except (LinkLost, RobotStopped, Implausible, PortRefused, BoardRefused) as error:
                 self._lost = True
+                problem = str(error)
+            except SupervisorLost as error:
                 problem = str(error)
             if findings and not all(finding.passes for finding in findings):
                 self.say(f"a person is needed: {problem}")
@@ -235,6 +255,12 @@ class Arming:
                 heard |= kinds
             self._clock.sleep(AGAIN_S)
         return False
+
+    def _release_own_stop(self) -> None:
+        """Release the board's stop if our supervisor latched it, because commands stayed away."""
+        if self._own_stop and not self._estop():
+            self._robot.clear_faults()
+            self._own_stop = False
 
     def _remembered(self) -> bool:
         if self._memory is None or not self._memory.is_file():

@@ -15,6 +15,7 @@ from robot.clock import WallClock
 from robot.config_schema import Config
 from robot.pose_setup import make_pose
 from robot.rig import Rig
+from safety.guardian import Guardian
 from safety.lease import Lease, runtime_folder
 
 
@@ -87,6 +88,10 @@ def make_board(
         memory = memory_of(board.identity.robot_id)
         arming = Arming(board.robot, guard, config, table, clock, say, fenced=fenced, memory=memory)
         arming.first_look()
+        # Only now: with an emergency stop latched, a supervisor stops each port that it is given.
+        guardian = Guardian(clock.period_s)
+        board.robot.at_close(guardian.close)
+        arming.guard(guardian)
     except BaseException:
         board.robot.close()
         raise
