@@ -10,6 +10,7 @@ number of times (reliability facts: a robot that has to be caught again and agai
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,6 +34,7 @@ LOOK_S = 1.0  # at most; 50 frames take half of it
 AGAIN_S = 0.3
 WINDOW_S = 600.0  # of the budget of arming again
 TRIP_C = 80.0  # where a Minitaur's motors are in danger (hardware facts)
+_NOT_NOW = (LinkLost, RobotStopped, SupervisorLost)
 STAND_UP_KP, STAND_UP_KD = 1.2, 0.02  # largest gains that the scripts ask for
 
 
@@ -229,8 +231,7 @@ class Arming:
         while not stopped():
             findings: list[Finding] = []
             try:
-                if self._guardian is not None:
-                    self._own_stop |= self._guardian.renew()
+                self._renew_guardian()
                 if self._lost:
                     self._fresh |= self._robot.reopen()
                     self._lost = False
@@ -255,6 +256,10 @@ class Arming:
                 heard |= kinds
             self._clock.sleep(AGAIN_S)
         return False
+
+    def _renew_guardian(self) -> None:
+        if self._guardian is not None:
+            self._own_stop |= self._guardian.renew()
 
     def _release_own_stop(self) -> None:
         """Release the board's stop if our supervisor latched it, because commands stayed away."""
@@ -292,6 +297,9 @@ class Arming:
         self.faults[kind] = self.faults.get(kind, 0) + 1
         if isinstance(error, (LinkLost, RobotStopped)):
             self._lost = True  # shake hands again: who is there, and did it start anew?
+        with contextlib.suppress(*_NOT_NOW):  # else `ready` does, unless this was the end
+            self._renew_guardian()
+            self._release_own_stop()
         now_s = self._clock.now_s()
         self._fault_s.append(now_s)
         while now_s - self._fault_s[0] > WINDOW_S:

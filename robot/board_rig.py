@@ -17,6 +17,7 @@ from robot.pose_setup import make_pose
 from robot.rig import Rig
 from safety.guardian import Guardian
 from safety.lease import Lease, runtime_folder
+from safety.supervisor_client import silence_limit_s
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def make_board(
         arming = Arming(board.robot, guard, config, table, clock, say, fenced=fenced, memory=memory)
         arming.first_look()
         # Only now: with an emergency stop latched, a supervisor stops each port that it is given.
-        guardian = Guardian(clock.period_s)
+        guardian = Guardian(silence_limit_s(clock.period_s, config.board.command_gap_s))
         board.robot.at_close(guardian.close)
         arming.guard(guardian)
     except BaseException:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The supervisor of one robot for as long as it is used: started, asked, replaced when it is gone.
 
-    robot.watchdog = Guardian(period_s)     # before the first arming
+    robot.watchdog = Guardian(limit_s)      # before the first arming
     guardian.trouble()                      # every period, by the robot: a flag and a time
     guardian.renew()                        # before each arming, limp: a living supervisor again
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from safety import estop
 from safety.heartbeat import Fired
-from safety.supervisor_client import SupervisorClient, SupervisorLost, silence_limit_s
+from safety.supervisor_client import SupervisorClient, SupervisorLost
 
 _FIRED = {
     Fired.SILENT: "the supervisor cut the torque: no command came for too long",
@@ -39,7 +39,7 @@ class Guardian:
     """A `hardware.watchdog.Watchdog` with a supervisor process behind it.
 
     Args:
-        period_s: of control; the silence that it allows follows from it.
+        limit_s: longest silence between two commands while they are due.
         latch: of the emergency stop; the user's when None.
         start: starts a supervisor process.
 
@@ -53,12 +53,12 @@ class Guardian:
 
     def __init__(
         self,
-        period_s: float,
+        limit_s: float,
         latch: Path | None = None,
         start: Callable[[float, Path | None], SupervisorClient] = SupervisorClient,
     ) -> None:
         self.cuts = self.lost = 0
-        self._limit_s, self._latch, self._start = silence_limit_s(period_s), latch, start
+        self._limit_s, self._latch, self._start = limit_s, latch, start
         self._port: int | None = None
         self._pressed = False
         self._client = start(self._limit_s, latch)
