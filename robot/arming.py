@@ -329,6 +329,7 @@ class Arming:
                 "implausible": heard.implausible,
             },
             "poses_refused": dict(pose.refusals),
+            "supervisor": None if self._guardian is None else self._guardian.summary(),
             "skipped_periods": self._clock.skipped,
             "lateness": self._clock.lateness.summary(),
         }

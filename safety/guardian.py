@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from safety import estop
 from safety.heartbeat import Fired
@@ -136,6 +137,15 @@ class Guardian:
     def alive(self) -> bool:
         """Whether a supervisor looks after the robot and has not fired."""
         return self.trouble() == ""
+
+    def summary(self) -> dict[str, Any]:
+        """How it did, for summary.json."""
+        return {
+            "command_gap_ms": 1e3 * self._limit_s,
+            "real_time_priority": self.prioritised,
+            "cuts": self.cuts,
+            "lost": self.lost,
+        }
 
     def close(self) -> None:
         """End the supervisor without a stop; stop the robot before."""
