@@ -52,7 +52,7 @@ def control(port: str, latch: str, seed: int) -> None:
     from hardware.link import SerialLink
     from hardware.priority import CONTROL_PRIORITY, prioritise
     from hardware.protocol import SCHEMA_HASH, MessageType, Mode, encode, fields_of
-    from robot.realtime import RealTimeClock
+    from robot.clock import WallClock
     from safety.supervisor_client import SupervisorClient, silence_limit_s
 
     link = SerialLink(port)
@@ -85,7 +85,7 @@ def control(port: str, latch: str, seed: int) -> None:
     challenge = ask(MessageType.ACK, MessageType.ARM, session=session, nonce=1, confirm=0)
     nonce = challenge["nonce"]
     prioritise(CONTROL_PRIORITY)
-    clock = RealTimeClock(RATE_HZ)
+    clock = WallClock(RATE_HZ)
     send(MessageType.ARM, session=session, nonce=nonce, confirm=1)
     supervisor.watch(True)
     posture = MINITAUR.stance_motor_rad() + 0.3  # not where it lies: torque
@@ -267,11 +267,11 @@ def measure_stops(trials: int) -> dict[str, Any]:
 def tick_for(rate_hz: float, seconds: float, real_time: bool) -> None:
     """Tick, with some work in each period; print the lateness."""
     from hardware.priority import CONTROL_PRIORITY, prioritise
-    from robot.realtime import RealTimeClock
+    from robot.clock import WallClock
 
     granted = prioritise(CONTROL_PRIORITY) if real_time else None
     weight, x = np.ones((256, 256), np.float32), np.ones(256, np.float32)
-    clock = RealTimeClock(rate_hz, miss_s=1.0 / rate_hz)
+    clock = WallClock(rate_hz)
     for _ in range(round(seconds * rate_hz)):
         for _ in range(3):
             weight @ x
@@ -334,8 +334,8 @@ def main() -> None:
         for name, r in result["late"].items():
             print(
                 f"{name:>17}: p50 {r['p50_ms']:.3f} ms, p99 {r['p99_ms']:.2f}, p99.9 "
-                f"{r['p99_9_ms']:.2f}, worst {r['worst_ms']:.2f}, late by a period {r['misses']} "
-                f"of {r['ticks']}" + "".join(f"; {text}" for text in r["refused"])
+                f"{r['p99_9_ms']:.2f}, worst {r['max_ms']:.2f}, late by a period {r['misses']} "
+                f"of {r['count']}" + "".join(f"; {text}" for text in r["refused"])
             )
     result["load_1min"] = max(result["load_1min"], os.getloadavg()[0])
     print(f"{os.cpu_count()} cores, load {result['load_1min']:.1f}")

@@ -33,6 +33,7 @@ from hardware.robot import (
     Stop,
 )
 from hardware.telemetry import Telemetry
+from hardware.watchdog import Watchdog
 from hardware.wiring import Wiring
 
 BAD_READINGS = 3  # in a row are Implausible, fewer are a glitch
@@ -84,6 +85,7 @@ class SerialRobot:
         self._body, self._timing, self._clock = body, timing or BoardTiming(), clock
         self._session = BoardSession(port, wiring or Wiring(), baud, clock, open_link)
         self._at_close = contextlib.ExitStack()
+        self._watchdog: Watchdog | None = None
         self._armed = False
         self._armed_s = -math.inf
 
@@ -110,6 +112,8 @@ class SerialRobot:
 
     def _read(self) -> RobotState:
         self._session.pump()
+        if self._armed and self._watchdog is not None and (why := self._watchdog.trouble()):
+            raise RobotStopped(f"{self.port}: {why}")
         now_s, heard = self._clock(), self.telemetry
         state, status = heard.state, heard.status
         if self._armed and status is not None:
@@ -143,12 +147,14 @@ class SerialRobot:
             raise RobotStopped(f"{self.port}: not armed, so no command goes out")
         sent, board_rad = self._within_limits(command, self.identity)
         try:
-            self._session.send_command(
+            whole = self._session.send_command(
                 Mode.POSITION, sent.valid_s, sent.torque_cap_nm, board_rad, sent.kp, sent.kd
             )
         except LinkLost:
             self._armed = False
             raise
+        if whole and self._watchdog is not None:
+            self._watchdog.beat()
         return sent
 
     def stop(self, how: Stop) -> None:
@@ -157,14 +163,14 @@ class SerialRobot:
         Never fails: without a link the board's own time-out stops it.
         """
         self._armed = False
-        if not self._session.is_open:
-            return
         with contextlib.suppress(LinkLost):
-            for _ in range(2):  # one damaged frame is dropped; two in a row rarely are
+            for _ in range(2 * self._session.is_open):  # two damaged frames in a row are rare
                 if how is Stop.CUT:
                     self._session.estop()
                 else:
                     self._session.disarm()
+        if self._watchdog is not None:
+            self._watchdog.watch(False)
 
     def close(self) -> None:
         """Settle, if armed, and let go of the port; safe to call twice."""
@@ -173,7 +179,7 @@ class SerialRobot:
         if self._session.is_open:
             with contextlib.suppress(LinkLost):
                 self._session.pump()
-        self._session.close()
+        self._close_port()
         self._at_close.close()
 
     # -- who is there ------------------------------------------------------------------------------
@@ -228,10 +234,30 @@ class SerialRobot:
             raise BoardRefused(f"{self.port}: armed; disarm before the wiring changes")
         self._session.telemetry = Telemetry(wiring)
 
+    def watched_by(self, watchdog: Watchdog) -> None:
+        """From now on this one stops the robot when commands stay away; before the first arming.
+
+        Raises:
+            LinkLost: the port is not open.
+        """
+        watchdog.hand_over(self._session.fileno())
+        self._watchdog = watchdog
+
     def open(self) -> BoardIdentity:
         """Open the port and shake hands; see `BoardSession.open`."""
         self._armed = False
-        return self._session.open()
+        self._close_port()
+        identity = self._session.open()
+        if self._watchdog is not None:
+            self._watchdog.hand_over(self._session.fileno())
+        return identity
+
+    def _close_port(self) -> None:
+        # The watchdog first: its descriptor would keep the port's lock.
+        if self._watchdog is not None:
+            self._watchdog.watch(False)
+            self._watchdog.take_back()
+        self._session.close()
 
     def reopen(self) -> bool:
         """Open the port again after it was lost; the same robot has to be there.
@@ -248,7 +274,7 @@ class SerialRobot:
         now = self.open()
         self.reconnects += 1
         if (now.robot_id, now.zero_table) != (before.robot_id, before.zero_table):
-            self._session.close()
+            self._close_port()
             self._session.identity = before
             raise BoardRefused(
                 f"{self.port}: now robot {now.robot_id!r} with zero table {now.zero_table} "
@@ -295,6 +321,8 @@ class SerialRobot:
         """
         self._session.arm()
         self._armed, self._armed_s = True, self._clock()
+        if self._watchdog is not None:
+            self._watchdog.watch(True)
 
     # -- inside ------------------------------------------------------------------------------------
 

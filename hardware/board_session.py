@@ -91,6 +91,14 @@ class BoardSession:
         """Whether there is a port to talk through."""
         return self._link is not None
 
+    def fileno(self) -> int:
+        """The port's descriptor.
+
+        Raises:
+            LinkLost: it is not open.
+        """
+        return self._open_link().fileno()
+
     @property
     def low_latency(self) -> bool:
         """Whether the port's driver passes bytes on at once."""
@@ -184,8 +192,11 @@ class BoardSession:
         board_rad: FloatArray,
         kp: float,
         kd: float,
-    ) -> None:
+    ) -> bool:
         """One COMMAND; angles (8,) are the board's own.
+
+        Returns:
+            Whether all of it has been written.
 
         Raises:
             LinkLost: the port is gone.
@@ -202,7 +213,9 @@ class BoardSession:
             "kp": (kp,) * N_MOTORS,
             "kd": (kd,) * N_MOTORS,
         }
-        self._sent_s.append((self._send(MessageType.COMMAND, fields), self._clock()))
+        whole = self._send(MessageType.COMMAND, fields)
+        self._sent_s.append((self._seq, self._clock()))
+        return whole
 
     def disarm(self) -> None:
         """The board damps, then goes limp; jumps the queue.
@@ -363,11 +376,10 @@ class BoardSession:
             if seq == status.last_seq:
                 self.round_trip_s = self._clock() - sent_s
 
-    def _send(self, kind: MessageType, fields: Mapping[str, Any], urgent: bool = False) -> int:
+    def _send(self, kind: MessageType, fields: Mapping[str, Any], urgent: bool = False) -> bool:
         self._seq = (self._seq + 1) & 0xFFFF
         time_us = int(self._clock() * 1e6)
-        self._open_link().send(encode(kind, fields, self._seq, time_us), urgent)
-        return self._seq
+        return self._open_link().send(encode(kind, fields, self._seq, time_us), urgent)
 
     def _ask(self, kind: MessageType, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Send, wait for its ACK, and again if none comes."""

@@ -87,13 +87,16 @@ class SerialLink:
             self.received_bytes += len(data)
             yield from self._decoder.feed(data)
 
-    def send(self, frame: bytes, urgent: bool = False) -> None:
+    def send(self, frame: bytes, urgent: bool = False) -> bool:
         """Send a frame, or as much of it as the port takes now; does not wait.
 
         Args:
             frame: whole, delimiter included.
             urgent: jumps the queue; a frame that is partly on the wire is cut off by a delimiter,
                 which costs that one and nothing else. For stops.
+
+        Returns:
+            Whether all of it is with the system now.
 
         Raises:
             LinkLost: the port is gone.
@@ -104,7 +107,7 @@ class SerialLink:
         if self._waiting is not None:
             self.dropped += 1
         self._waiting = frame
-        self.flush()
+        return self.flush()
 
     def flush(self) -> bool:
         """Go on with what is waiting; whether all of it is with the system now.

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 CONTROL_PRIORITY = 50
@@ -47,6 +49,23 @@ def prioritise(priority: int, lock_future: bool = False) -> Granted:
     scheduler = _fifo(priority, refused)
     memory = _lock(lock_future, refused)
     return Granted(scheduler, memory, tuple(refused))
+
+
+@contextlib.contextmanager
+def on_time(priority: int) -> Iterator[Granted]:
+    """As `prioritise`, for as long as it lasts; the thread is an ordinary one again afterwards."""
+    collected = gc.isenabled()
+    try:
+        yield prioritise(priority)
+    finally:
+        gc.unfreeze()
+        if collected:
+            gc.enable()
+        if hasattr(os, "sched_setscheduler"):
+            with contextlib.suppress(OSError):  # then it stays what it is until it ends
+                os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        if sys.platform.startswith("linux"):
+            ctypes.CDLL(None).munlockall()
 
 
 def _fifo(priority: int, refused: list[str]) -> bool:

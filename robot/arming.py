@@ -10,6 +10,7 @@ number of times (reliability facts: a robot that has to be caught again and agai
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,12 +27,15 @@ from hardware.telemetry import faults_of
 from robot.clock import WallClock
 from robot.config_schema import Config
 from safety.arming import ArmingLimits, ArmingSnapshot, Finding, check
+from safety.guardian import Guardian, estop_reason
+from safety.supervisor_client import SupervisorLost
 
 LOOK_S = 1.0  # at most; 50 frames take half of it
 AGAIN_S = 0.3
 PATIENCE_S = 3.0  # a limp robot comes to rest in two
 WINDOW_S = 600.0  # of the budget of arming again
 TRIP_C = 80.0  # where a Minitaur's motors are in danger (hardware facts)
+_NOT_NOW = (LinkLost, RobotStopped, SupervisorLost)
 STAND_UP_KP, STAND_UP_KD = 1.2, 0.02  # largest gains that the scripts ask for
 
 
@@ -78,7 +82,8 @@ class Arming:
         known_zero_table: that its calibration was measured on; None without a calibration.
         clock: is started anew when the robot is ready.
         say: told what a person should know.
-        estop: why an emergency stop holds, empty if none; asked at every look.
+        estop: why an emergency stop holds, empty if none; asked at every look until the robot is
+            guarded.
         fenced: whether a pose is needed; not for a robot that stays where it is.
         memory: a file that remembers which start of the board was armed last. A robot that has
             not been switched off since then may lie as it fell.
@@ -97,7 +102,7 @@ class Arming:
         known_zero_table: int | None,
         clock: WallClock,
         say: Callable[[str], None] = lambda text: None,
-        estop: Callable[[], str] = lambda: "",
+        estop: Callable[[], str] = estop_reason,
         fenced: bool = True,
         memory: Path | None = None,
     ) -> None:
@@ -109,6 +114,8 @@ class Arming:
         self._known_zero_table, self._clock, self._estop = known_zero_table, clock, estop
         self._fault_s: deque[float] = deque()
         self._lost = False
+        self._guardian: Guardian | None = None
+        self._own_stop = False  # our own supervisor's stop is latched on the board
         self._memory = memory
         self._fresh = not self._remembered()  # nothing is known of how the robot lies
         board = config.board
@@ -175,6 +182,7 @@ class Arming:
             pose=pose if pose.time_s > float("-inf") else None,
             pose_age_s=now_s - pose.time_s,
             estop_latched=self._estop(),
+            supervisor_alive=None if self._guardian is None else self._guardian.alive(),
         )
 
     def _now(self) -> ArmingLimits:
@@ -203,6 +211,15 @@ class Arming:
             raise NotReady(self._robot.port, findings)
         self.proof_s = self._robot.prove_timeout()
 
+    def guard(self, guardian: Guardian) -> None:
+        """From now on nothing is armed without this guardian's supervisor.
+
+        Raises:
+            LinkLost: the port is gone.
+        """
+        self._robot.watched_by(guardian)
+        self._guardian, self._estop = guardian, guardian.estop
+
     def ready(self, stopped: Callable[[], bool]) -> bool:
         """Wait until the robot is armed; at once if it is.
 
@@ -218,10 +235,12 @@ class Arming:
         while not stopped():
             findings: list[Finding] = []
             try:
+                self._renew_guardian()
                 if self._lost:
                     self._fresh |= self._robot.reopen()
                     self._lost = False
                     self.say(f"{self._robot.port}: the board is back")
+                self._release_own_stop()
                 findings = self.examine()
                 if not findings:
                     self._arm()
@@ -229,6 +248,8 @@ class Arming:
                 problem = told(findings)
             except (LinkLost, RobotStopped, Implausible, PortRefused, BoardRefused) as error:
                 self._lost = True
+                problem = str(error)
+            except SupervisorLost as error:
                 problem = str(error)
             if findings and not all(finding.passes for finding in findings):
                 self.say(f"a person is needed: {problem}")
@@ -239,6 +260,16 @@ class Arming:
                 heard |= kinds
             self._clock.sleep(AGAIN_S)
         return False
+
+    def _renew_guardian(self) -> None:
+        if self._guardian is not None:
+            self._own_stop |= self._guardian.renew()
+
+    def _release_own_stop(self) -> None:
+        """Release the board's stop if our supervisor latched it, because commands stayed away."""
+        if self._own_stop and not self._estop():
+            self._robot.clear_faults()
+            self._own_stop = False
 
     def _remembered(self) -> bool:
         if self._memory is None or not self._memory.is_file():
@@ -270,6 +301,9 @@ class Arming:
         self.faults[kind] = self.faults.get(kind, 0) + 1
         if isinstance(error, (LinkLost, RobotStopped)):
             self._lost = True  # shake hands again: who is there, and did it start anew?
+        with contextlib.suppress(*_NOT_NOW):  # else `ready` does, unless this was the end
+            self._renew_guardian()
+            self._release_own_stop()
         now_s = self._clock.now_s()
         self._fault_s.append(now_s)
         while now_s - self._fault_s[0] > WINDOW_S:
@@ -299,6 +333,7 @@ class Arming:
                 "implausible": heard.implausible,
             },
             "poses_refused": dict(pose.refusals),
+            "supervisor": None if self._guardian is None else self._guardian.summary(),
             "skipped_periods": self._clock.skipped,
             "lateness": self._clock.lateness.summary(),
         }

@@ -15,7 +15,9 @@ from robot.clock import WallClock
 from robot.config_schema import Config
 from robot.pose_setup import make_pose
 from robot.rig import Rig
+from safety.guardian import Guardian
 from safety.lease import Lease, runtime_folder
+from safety.supervisor_client import silence_limit_s
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,10 @@ def make_board(
         memory = memory_of(board.identity.robot_id)
         arming = Arming(board.robot, guard, config, table, clock, say, fenced=fenced, memory=memory)
         arming.first_look()
+        # Only now: with an emergency stop latched, a supervisor stops each port that it is given.
+        guardian = Guardian(silence_limit_s(clock.period_s, config.board.command_gap_s))
+        board.robot.at_close(guardian.close)
+        arming.guard(guardian)
     except BaseException:
         board.robot.close()
         raise

@@ -50,17 +50,17 @@ class TwinClock:
 
 
 class WallClock:
-    """Real time: absolute deadlines, so that lateness never adds up.
+    """Real time: absolute deadlines on a fixed grid, so that lateness never adds up.
 
     A period that was missed altogether is skipped, never made up for by a burst.
 
     Args:
         rate_hz: periods per second.
         clock: monotonic seconds.
-        sleep: waits.
+        sleep: waits so many seconds, or a bit longer.
 
     Attributes:
-        lateness: of every tick.
+        lateness: of every tick; later than a period is a miss.
         skipped: periods that were missed altogether.
     """
 
@@ -71,10 +71,16 @@ class WallClock:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.period_s = self.elapsed_s = 1.0 / rate_hz
-        self.lateness = Lateness()
+        self.lateness = Lateness(self.period_s)
         self.skipped = 0
         self._clock, self._sleep = clock, sleep
-        self._deadline_s = clock()
+        self._start_s, self._slot = clock(), 0
+
+    @property
+    def achieved_hz(self) -> float:
+        """Ticks per second of ticking, pauses left out; 0 before the first."""
+        periods = self.lateness.count + self.skipped
+        return self.lateness.count / (periods * self.period_s) if periods else 0.0
 
     def now_s(self) -> float:
         """Monotonic seconds."""
@@ -85,23 +91,22 @@ class WallClock:
         self._sleep(seconds)
 
     def restart(self) -> None:
-        """Begin anew now, after a pause that was meant."""
-        self._deadline_s = self._clock()
+        """A new grid from now, after a pause that was meant."""
+        self._start_s, self._slot = self._clock(), 0
 
     def tick(self) -> None:
-        """Sleep until the next deadline."""
-        before_s = self._deadline_s
-        self._deadline_s += self.period_s
-        left_s = self._deadline_s - self._clock()
-        if left_s > 0.0:
+        """Sleep until the next deadline; one that has passed is late and counts."""
+        before, self._slot = self._slot, self._slot + 1
+        # The slot's own product, not a running sum: no rounding adds up over hours.
+        deadline_s = self._start_s + self._slot * self.period_s
+        while (left_s := deadline_s - self._clock()) > 0.0:
             self._sleep(left_s)
-        late_s = self._clock() - self._deadline_s
+        late_s = self._clock() - deadline_s
         self.lateness.add(late_s)
-        if late_s >= self.period_s:  # keep the phase
-            skipped = int(late_s / self.period_s)
-            self.skipped += skipped
-            self._deadline_s += skipped * self.period_s
-        self.elapsed_s = self._deadline_s - before_s
+        skipped = int(late_s / self.period_s)  # the phase stays
+        self.skipped += skipped
+        self._slot += skipped
+        self.elapsed_s = (self._slot - before) * self.period_s
 
 
 class PacedClock:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from hardware.priority import CONTROL_PRIORITY, on_time
 from hardware.robot import Pose2D, RobotError, RobotState, Stop
 from learning.noise import coloured_noise
 from learning.policy import NumpyPolicy
@@ -85,7 +86,13 @@ def learn(
     except BaseException:
         rig.robot.close()
         raise
-    return loop.run()
+    if not rig.real_time:
+        return loop.run()
+    with on_time(CONTROL_PRIORITY) as granted:
+        for text in granted.refused:
+            view.message(f"not quite on time: {text}")
+        run.event("on_time", scheduler=granted.scheduler, memory=granted.memory)
+        return loop.run()
 
 
 class LearningLoop:

@@ -15,13 +15,20 @@ DECADES = 7  # to 10 s
 class Lateness:
     """Counts seconds; never grows.
 
+    Args:
+        limit_s: more than that is a miss.
+
     Attributes:
         count: how many there were.
         worst_s: the largest.
+        misses: how many were over the limit.
+        run: misses in a row, now.
+        longest_run: misses in a row, at most.
     """
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, limit_s: float = math.inf) -> None:
+        self._limit_s = limit_s
+        self.count = self.misses = self.run = self.longest_run = 0
         self.worst_s = 0.0
         self._bins = np.zeros(BINS_PER_DECADE * DECADES + 2, dtype=np.int64)
 
@@ -31,6 +38,12 @@ class Lateness:
         self.worst_s = max(self.worst_s, seconds)
         place = math.log10(max(seconds, LOWEST_S) / LOWEST_S) * BINS_PER_DECADE
         self._bins[min(int(place), len(self._bins) - 1)] += 1
+        if seconds > self._limit_s:
+            self.misses += 1
+            self.run += 1
+            self.longest_run = max(self.longest_run, self.run)
+        else:
+            self.run = 0
 
     def quantile(self, share: float) -> float:
         """Upper edge of the bin in which this share is reached, s; 0 without any."""
@@ -41,13 +54,15 @@ class Lateness:
         return float(min(edge, max(self.worst_s, LOWEST_S)))
 
     def summary(self) -> dict[str, float]:
-        """In milliseconds, for people and JSON."""
+        """In milliseconds, for people and JSON; misses only where there is a limit."""
+        missed = {"misses": self.misses, "longest_run": self.longest_run}
         return {
             "count": self.count,
             "p50_ms": 1e3 * self.quantile(0.5),
             "p99_ms": 1e3 * self.quantile(0.99),
             "p99_9_ms": 1e3 * self.quantile(0.999),
             "max_ms": 1e3 * self.worst_s,
+            **(missed if math.isfinite(self._limit_s) else {}),
         }
 
     def rows(self) -> list[tuple[float, float, int]]:

@@ -35,9 +35,9 @@ class SupervisorLost(RobotError):  # noqa: N818 - says what happened
     """The supervisor process is gone or hangs: the robot must not move without it."""
 
 
-def silence_limit_s(period_s: float) -> float:
+def silence_limit_s(period_s: float, least_s: float = LIMIT_S) -> float:
     """How long commands may stay away: 30 ms, or one and a half periods of a slower loop."""
-    return max(LIMIT_S, 1.5 * period_s)
+    return max(least_s, 1.5 * period_s)
 
 
 class SupervisorClient:

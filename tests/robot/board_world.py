@@ -88,7 +88,15 @@ class World:
         robot = self.robot(**timing)
         robot.open()
         clock = WallClock(self.config.control.rate_hz, self.now, self.sleep)
-        arming = Arming(robot, self.pose, self.config, known_zero_table, clock, self.said.append)
+        arming = Arming(
+            robot,
+            self.pose,
+            self.config,
+            known_zero_table,
+            clock,
+            self.said.append,
+            estop=lambda: "",
+        )
         return Rig(robot, self.pose, clock, arming)
 
     def events(self, kind):

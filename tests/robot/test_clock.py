@@ -59,6 +59,35 @@ def test_missed_periods_are_skipped_in_phase(time):
     assert time.now_s == pytest.approx(50.08)
 
 
+def test_no_drift_over_hours(time):
+    clock = WallClock(50, time, time.sleep)
+    for _ in range(200_000):
+        clock.tick()
+    assert time.now_s == pytest.approx(50.0 + 200_000 * 0.02, abs=1e-9)
+    assert (clock.lateness.misses, clock.achieved_hz) == (0, pytest.approx(50.0))
+
+
+@given(st.lists(st.floats(0.0, 0.1), max_size=50))
+def test_the_grid_never_moves_and_nothing_comes_in_a_burst(work_s):
+    time = Time()
+    clock, passed_s = WallClock(50, time, time.sleep), 0.0
+    for seconds in work_s:
+        time.now_s += seconds
+        clock.tick()
+        passed_s += clock.elapsed_s
+        assert -1e-9 <= time.now_s - 50.0 - passed_s < 0.02 + 1e-9
+    assert clock.lateness.count == len(work_s)
+    assert clock.skipped <= sum(work_s) * 50.0
+
+
+def test_a_sleep_that_is_too_long_is_lateness_and_skips(time):
+    clock = WallClock(50, time, lambda seconds: time.sleep(seconds + 0.05))
+    clock.tick()
+    assert clock.lateness.worst_s == pytest.approx(0.05)
+    assert (clock.skipped, clock.lateness.misses) == (2, 1)
+    assert clock.achieved_hz == pytest.approx(50.0 / 3)
+
+
 def test_a_pause_that_was_meant_is_no_lateness(time):
     clock = WallClock(50, time, time.sleep)
     time.now_s += 5.0
@@ -78,6 +107,16 @@ def test_quantiles_are_never_below_the_truth_by_more_than_a_bin(values):
         assert lateness.quantile(share) <= max(true * 1.13, 1.2e-6)
     assert lateness.worst_s == max(values)
     assert sum(count for _, _, count in lateness.rows()) == len(values)
+
+
+def test_misses_and_the_longest_run_of_them():
+    lateness = Lateness(0.01)
+    for late_s in (0.001, 0.02, 5.0, 0.02, 0.0, -1.0, 0.02):
+        lateness.add(late_s)
+    assert (lateness.misses, lateness.longest_run, lateness.run) == (4, 3, 1)
+    assert lateness.summary()["max_ms"] == 5000.0
+    assert lateness.summary()["misses"] == 4
+    assert "misses" not in Lateness().summary()
 
 
 def test_no_lateness_yet():
