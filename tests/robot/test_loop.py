@@ -223,7 +223,7 @@ def test_a_shared_network_learns_all_tasks_and_can_be_evaluated(tmp_path):
     four = ("learning.shared_network=true", "tasks=[forward, backward, left, right]")
     _, summary, _ = run_once(tmp_path / "run", *four, minutes=0.1)
     assert summary["gradient_steps"] > 0
-    result = evaluate(tmp_path / "run", episodes=1, seconds=0.5)
+    result = evaluate(tmp_path / "run", Plan(episodes=1, seconds=0.5))
     assert set(result["tasks"]) == set(summary["tasks"])
 
 
