@@ -33,6 +33,7 @@ from hardware.robot import (
     Stop,
 )
 from hardware.telemetry import Telemetry
+from hardware.timing import Lateness
 from hardware.watchdog import Watchdog
 from hardware.wiring import Wiring
 
@@ -68,6 +69,7 @@ class SerialRobot:
     Attributes:
         port: as given.
         reconnects: times that the port was opened anew.
+        ages: of the states that were read, seconds since their measurement.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class SerialRobot:
     ) -> None:
         self.port = port
         self.reconnects = 0
+        self.ages = Lateness()
         self._body, self._timing, self._clock = body, timing or BoardTiming(), clock
         self._session = BoardSession(port, wiring or Wiring(), baud, clock, open_link)
         self._at_close = contextlib.ExitStack()
@@ -133,6 +136,7 @@ class SerialRobot:
             raise LinkLost(
                 f"{self.port}: no telemetry for {age_s * 1e3:.0f} ms; check cable and power"
             )
+        self.ages.add(age_s)
         return replace(state, age_s=age_s)
 
     def command(self, command: MotorCommand) -> MotorCommand:
@@ -197,8 +201,12 @@ class SerialRobot:
 
     @property
     def telemetry(self) -> Telemetry:
-        """What came in, and how well."""
+        """What came in, and how well, since the port was opened."""
         return self._session.telemetry
+
+    def counts(self) -> dict[str, int]:
+        """Frames over all connections; see `BoardSession.counts`."""
+        return self._session.counts()
 
     @property
     def armed(self) -> bool:
@@ -232,7 +240,7 @@ class SerialRobot:
         """
         if self._armed:
             raise BoardRefused(f"{self.port}: armed; disarm before the wiring changes")
-        self._session.telemetry = Telemetry(wiring)
+        self._session.rewire(wiring)
 
     def watched_by(self, watchdog: Watchdog) -> None:
         """From now on this one stops the robot when commands stay away; before the first arming.

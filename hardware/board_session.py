@@ -44,6 +44,7 @@ TRIES = 4
 PROOF_VALID_S = 0.02
 PROOF_LIMIT_S = 0.1
 PROOF_WAIT_S = 0.5
+_COUNTS = ("fresh", "lost", "stale", "implausible")
 _ZEROS = (0.0,) * N_MOTORS
 
 
@@ -85,6 +86,16 @@ class BoardSession:
         self._sent_s: deque[tuple[int, float]] = deque(maxlen=64)  # commands not yet confirmed
         self._answers: deque[tuple[MessageType, dict[str, Any]]] = deque(maxlen=16)
         self._echoed = False
+        self._before = dict.fromkeys(_COUNTS, 0)
+
+    def counts(self) -> dict[str, int]:
+        """`fresh`, `lost`, `stale` and `implausible` frames over all connections so far."""
+        return {name: self._before[name] + getattr(self.telemetry, name) for name in _COUNTS}
+
+    def rewire(self, wiring: Wiring) -> None:
+        """Read with another wiring from now on."""
+        self._before = self.counts()
+        self.telemetry = Telemetry(wiring)
 
     @property
     def is_open(self) -> bool:
@@ -119,6 +130,7 @@ class BoardSession:
             LinkLost: the port went away.
         """
         self.close()
+        self._before = self.counts()
         self.telemetry = Telemetry(self.telemetry.wiring)
         self._sent_s.clear()
         self._link = self._open(self.port, self._baud)

@@ -24,6 +24,7 @@ from hardware.pose import PoseGuard
 from hardware.protocol import BoardFault
 from hardware.robot import Fault, Implausible, LinkLost, RobotError, RobotState, RobotStopped
 from hardware.telemetry import faults_of
+from robot.board_figures import BoardFigures
 from robot.clock import WallClock
 from robot.config_schema import Config
 from safety.arming import ArmingLimits, ArmingSnapshot, Finding, check
@@ -318,7 +319,6 @@ class Arming:
 
     def summary(self) -> dict[str, Any]:
         """How the board did, for summary.json."""
-        heard, pose = self._robot.telemetry, self._pose
         return {
             "robot_id": self._robot.identity.robot_id,
             "armed": self.arms,
@@ -326,14 +326,30 @@ class Arming:
             "reconnects": self._robot.reconnects,
             "board_timeout_ms": 1e3 * self.proof_s,
             "round_trip_ms": 1e3 * self._robot.round_trip_s,
-            "telemetry": {
-                "fresh": heard.fresh,
-                "lost": heard.lost,
-                "stale": heard.stale,
-                "implausible": heard.implausible,
-            },
-            "poses_refused": dict(pose.refusals),
+            "telemetry": self._robot.counts(),
+            "poses_refused": dict(self._pose.refusals),
             "supervisor": None if self._guardian is None else self._guardian.summary(),
+            "achieved_hz": self._clock.achieved_hz,
             "skipped_periods": self._clock.skipped,
             "lateness": self._clock.lateness.summary(),
+            "lateness_histogram": [
+                {"from_ms": 1e3 * low, "to_ms": 1e3 * high, "ticks": count}
+                for low, high, count in self._clock.lateness.rows()
+            ],
+            "link_losses": self.faults.get("LinkLost", 0),
+            "telemetry_age": self._robot.ages.summary(),
         }
+
+    def figures(self) -> BoardFigures:
+        """The same at a glance, for the view."""
+        late, ages = self._clock.lateness, self._robot.ages
+        return BoardFigures(
+            rate_hz=self._clock.achieved_hz,
+            late_p99_ms=1e3 * late.quantile(0.99),
+            late_max_ms=1e3 * late.worst_s,
+            skipped_periods=self._clock.skipped,
+            telemetry_age_ms=1e3 * ages.quantile(0.99),
+            lost_frames=self._robot.counts()["lost"],
+            link_losses=self.faults.get("LinkLost", 0),
+            supervisor_cuts=0 if self._guardian is None else self._guardian.cuts,
+        )

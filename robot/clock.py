@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from robot.timing import Lateness
+from hardware.timing import Lateness
 
 if TYPE_CHECKING:
     from sim.twin import PyBulletRobot
@@ -99,11 +99,11 @@ class WallClock:
         before, self._slot = self._slot, self._slot + 1
         # The slot's own product, not a running sum: no rounding adds up over hours.
         deadline_s = self._start_s + self._slot * self.period_s
-        while (left_s := deadline_s - self._clock()) > 0.0:
+        if (left_s := deadline_s - self._clock()) > 0.0:
             self._sleep(left_s)
         late_s = self._clock() - deadline_s
         self.lateness.add(late_s)
-        skipped = int(late_s / self.period_s)  # the phase stays
+        skipped = max(0, int(late_s / self.period_s))  # the phase stays
         self.skipped += skipped
         self._slot += skipped
         self.elapsed_s = (self._slot - before) * self.period_s

@@ -14,6 +14,7 @@ from hardware.body import motor_to_leg
 from hardware.protocol import BoardFault
 from hardware.robot import LinkLost, RobotState
 from hardware.rotation import roll_pitch_yaw
+from hardware.timing import Lateness
 from robot.arming import Arming
 from robot.board_rig import OpenBoard, memory_of, open_board
 from robot.calibration import calibration_path
@@ -21,7 +22,6 @@ from robot.clock import WallClock
 from robot.config_schema import Config
 from robot.ports import describe, ports
 from robot.pose_setup import make_pose
-from robot.timing import Lateness
 
 TIMING_S = 5.0
 PING_EVERY_S = 0.05

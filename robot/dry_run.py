@@ -15,6 +15,7 @@ import numpy as np
 
 from hardware.board import SerialRobot
 from hardware.robot import LinkLost, MotorCommand
+from hardware.timing import Lateness
 from learning.policy import NumpyPolicy
 from robot.arming import Arming, NotReady
 from robot.arming import told as told_findings
@@ -25,7 +26,6 @@ from robot.learning_setup import make_learner, observation_layout
 from robot.observation import Observer
 from robot.pose_setup import make_pose
 from robot.rig import Actuator, Rig
-from robot.timing import Lateness
 
 SECONDS = 5.0
 

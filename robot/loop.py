@@ -28,6 +28,7 @@ from robot.episode import Episodes, Step
 from robot.keeper import Keeper
 from robot.learner_process import start_learner
 from robot.learning_setup import N_ACTIONS, cost_scale, observation_layout, precision
+from robot.loop_snapshot import snapshot_of
 from robot.observation import Observer
 from robot.recorder import Recorder
 from robot.reset import Resetter, carry, check_carriable
@@ -35,7 +36,7 @@ from robot.rig import ROBOT_FAULTS, Actuator, Restorable, Rig, make_twin
 from robot.run import RunFolder
 from robot.scheduler import check_tasks, least_practised, next_task
 from robot.tally import EpisodeResult, Tally
-from robot.view import Snapshot, TaskSnapshot, View
+from robot.view import View
 from robot.workspace import Workspace
 
 FloatArray = npt.NDArray[np.float64]
@@ -445,41 +446,14 @@ class LearningLoop:
         for text in self._learner.notices():
             self._view.message(text)
             self._run.event("learner", robot_s=self._robot_s, text=text)
-        tally, pose = self._tally, self._rig.pose.latest()
-        alphas = self._learner.metrics()
         self._view.update(
-            Snapshot(
-                robot_minutes_total=tally.total_s / 60.0,
-                robot_minutes_moving=tally.moving_s / 60.0,
-                robot_minutes_standing_up=tally.standing_up_s / 60.0,
-                robot_minutes_waiting=tally.waiting_s / 60.0,
-                minutes_budget=self._config.run.minutes,
-                wall_s=self._wall_s,
-                steps=self._tally.steps,
-                gradient_steps=self._learner.gradient_steps,
-                phase=self._phase,
-                task=self._task,
-                pose=(pose.x_m, pose.y_m, pose.yaw_rad),
-                half_length_m=self._workspace.half_length_m,
-                half_width_m=self._workspace.half_width_m,
-                tasks={
-                    name: TaskSnapshot(
-                        episodes=task.episodes,
-                        steps=task.steps,
-                        falls=task.falls,
-                        workspace_exits=task.workspace_exits,
-                        speed_m_s=task.speed_m_s,
-                        turn_rate_rad_s=task.turn_rate_rad_s,
-                        alpha=float(alphas[name]["alpha"]),  # type: ignore[arg-type]
-                        lambdas=tuple(self._learner.multipliers(name).tolist()),
-                    )
-                    for name, task in tally.tasks.items()
-                },
-                falls=tally.falls,
-                exits=tally.workspace_exits,
-                stand_ups_tried=tally.stand_ups_tried,
-                stand_ups_failed=tally.stand_ups_failed,
-                human_resets=tally.human_resets,
-                learner=self._learner.status(),
+            snapshot_of(
+                self._config,
+                self._tally,
+                self._learner,
+                self._rig,
+                self._phase,
+                self._task,
+                self._wall_s,
             )
         )

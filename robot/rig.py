@@ -22,6 +22,7 @@ from hardware.robot import (
     RobotState,
     RobotStopped,
 )
+from robot.board_figures import BoardFigures
 from robot.clock import Clock, TwinClock
 from robot.config_schema import Config
 from safety.action_filter import ActionFilter
@@ -74,6 +75,10 @@ class Arming(Protocol):
 
     def summary(self) -> dict[str, Any]:
         """How it did, for summary.json."""
+        ...
+
+    def figures(self) -> BoardFigures:
+        """The same at a glance, for the view."""
         ...
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from learning.client import LearnerStatus
+    from robot.board_figures import BoardFigures
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Snapshot:
         human_resets: touches by a person.
         centre_radius_m: of the workspace's centre; 0 draws none.
         learner: how a learner that nobody waits for keeps up; None for the others.
+        board: how a board's run keeps time; None for a twin.
     """
 
     robot_minutes_total: float
@@ -99,6 +101,7 @@ class Snapshot:
     human_resets: int = 0
     centre_radius_m: float = 0.0
     learner: LearnerStatus | None = None
+    board: BoardFigures | None = None
 
 
 class View(Protocol):
@@ -239,10 +242,11 @@ def plain_line(snapshot: Snapshot) -> str:
         f"{name} {speed_text(name, task)} ({task.episodes} ep, {task.falls} falls)"
         for name, task in snapshot.tasks.items()
     )
+    board = f"  {snapshot.board.line()}" if snapshot.board is not None else ""
     return (
         f"{snapshot.robot_minutes_total:6.2f}/{snapshot.minutes_budget:g} min  "
         f"{snapshot.phase:9s} {tasks}  falls {snapshot.falls}  exits {snapshot.exits}  "
-        f"stand-ups {snapshot.stand_ups_tried}  wall {clock_text(snapshot.wall_s)}"
+        f"stand-ups {snapshot.stand_ups_tried}  wall {clock_text(snapshot.wall_s)}{board}"
     )
 
 

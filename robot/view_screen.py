@@ -178,4 +178,11 @@ def _counts(snapshot: Snapshot) -> RenderableType:
     if snapshot.learner is not None:
         keeps_up = ("weights behind", f"{snapshot.learner.behind_s:.1f} s")
     grid.add_row(*keeps_up, "updates", str(snapshot.gradient_steps))
+    board = snapshot.board
+    if board is not None:
+        late = f"{board.late_p99_ms:.1f} ms, {board.late_max_ms:.1f}"
+        grid.add_row("late p99, max", late, "rate", f"{board.rate_hz:.1f} Hz")
+        age = f"{board.telemetry_age_ms:.1f} ms, {board.lost_frames} lost"
+        grid.add_row("telemetry age", age, "skipped", str(board.skipped_periods))
+        grid.add_row("links lost", str(board.link_losses), "cuts", str(board.supervisor_cuts))
     return grid

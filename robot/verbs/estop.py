@@ -30,6 +30,8 @@ def estop(
         elif clear:
             found = latch.clear()
             typer.echo(f"cleared; it was pressed by: {found.reason}" if found else "not pressed")
+            if found:
+                typer.echo("a board that it stopped: robot doctor --port PORT --release")
         else:
             path = latch.press("robot estop")
             typer.echo(f"STOP pressed and latched ({path}); clear with: robot estop --clear")

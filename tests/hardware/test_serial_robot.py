@@ -461,3 +461,45 @@ def test_frames_that_get_damaged_are_never_used(port, robot):
         port.run(0.02)
         assert (robot.read().motor_angle_rad == 0.0).all()
     assert robot._session._link.damaged > 10
+
+
+class Watching:
+    """A watchdog that writes down what it is told."""
+
+    def __init__(self):
+        self.told, self.why = [], ""
+
+    def hand_over(self, port):
+        os.fstat(port)  # open
+        self.told.append("port")
+
+    def take_back(self):
+        self.told.append("no port")
+
+    def watch(self, on):
+        self.told.append("watch" if on else "rest")
+
+    def beat(self):
+        self.told.append("beat")
+
+    def trouble(self):
+        return self.why
+
+
+def test_a_watchdog_hears_of_every_port_and_every_command(port, robot):
+    watchdog = Watching()
+    robot.watched_by(watchdog)
+    armed(port, robot)
+    hold(port, robot, 0.06)
+    robot.stop(Stop.SETTLE)
+    assert watchdog.told == ["port", "watch", "beat", "beat", "beat", "rest"]
+    watchdog.told.clear()
+    robot.open()
+    assert watchdog.told == ["rest", "no port", "port"]
+    armed(port, robot)
+    watchdog.why = "it is gone"
+    with pytest.raises(RobotStopped, match="it is gone"):
+        robot.read()
+    with pytest.raises(RobotStopped):  # and nothing goes out any more
+        robot.command(MotorCommand(HALF, 0.5, 0.005))
+    assert "beat" not in watchdog.told

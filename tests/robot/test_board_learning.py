@@ -79,6 +79,17 @@ def test_every_fault_is_caught_and_it_goes_on(whole):
     assert any("the board is back" in text for text in whole.view.messages)
 
 
+def test_the_summary_says_how_it_kept_time(whole):
+    board = whole.summary["board"]
+    assert board["link_losses"] == 2
+    assert board["lateness"]["count"] == sum(row["ticks"] for row in board["lateness_histogram"])
+    assert board["lateness"]["p99_9_ms"] >= board["lateness"]["p50_ms"] > 0.0
+    assert board["achieved_hz"] <= whole.loop._config.control.rate_hz
+    assert board["telemetry_age"]["count"] > whole.summary["steps"]
+    assert board["telemetry"]["fresh"] > whole.summary["steps"]  # over all three connections
+    assert whole.loop._rig.arming.figures().link_losses == 2
+
+
 def test_no_transition_crosses_a_fault(whole):
     """What the learner got is what the journal holds: consecutive steps, 20 ms apart."""
     records = read_journal(whole.path / "journal").records

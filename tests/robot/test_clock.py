@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hardware.timing import Lateness
 from robot.clock import PacedClock, WallClock
-from robot.timing import Lateness
 
 
 class Time:

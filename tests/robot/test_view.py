@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from robot.view import LiveView, PlainView, Snapshot, TaskSnapshot, clock_text, make_view
+from robot.board_figures import BoardFigures
+from robot.view import (
+    LiveView,
+    PlainView,
+    Snapshot,
+    TaskSnapshot,
+    clock_text,
+    make_view,
+    plain_line,
+)
 from robot.view_screen import workspace_map
 
 SNAPSHOT = Snapshot(
@@ -88,6 +97,16 @@ def test_the_screen_fits_a_small_terminal():
     plain = live_text(80, 24).split("hello")[1]
     last = plain[plain.rindex("of 8 robot minutes") :]
     assert last.count("\n") < 24
+
+
+def test_a_boards_run_shows_how_it_keeps_time():
+    board = BoardFigures(49.9, 0.21, 13.4, 3, 9.5, 17, 2, 1)
+    plain = live_text(80, 24, at(2.0, board=board)).split("hello")[1]
+    assert plain[plain.rindex("of 8 robot minutes") :].count("\n") < 24
+    for text in (live_text(snapshot=at(2.0, board=board)), plain_line(at(2.0, board=board))):
+        for shown in ("49.9 Hz", "13.4", "9.5 ms", "17 lost"):
+            assert shown in text
+    assert "Hz" not in plain_line(at(2.0))
 
 
 def test_a_terminal_without_unicode_gets_ascii():

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+"""How a board's run keeps time, at a glance: for the view; summary.json has all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BoardFigures:
+    """A board so far.
+
+    Attributes:
+        rate_hz: achieved, while it was driven.
+        late_p99_ms: of the ticks.
+        late_max_ms: the latest tick.
+        skipped_periods: that were missed altogether.
+        telemetry_age_ms: of the newest state when it was used, 99 %.
+        lost_frames: of telemetry.
+        link_losses: times that the link was lost.
+        supervisor_cuts: times that the supervisor cut the torque.
+    """
+
+    rate_hz: float
+    late_p99_ms: float
+    late_max_ms: float
+    skipped_periods: int
+    telemetry_age_ms: float
+    lost_frames: int
+    link_losses: int
+    supervisor_cuts: int
+
+    def line(self) -> str:
+        """In one line."""
+        return (
+            f"{self.rate_hz:.1f} Hz  late p99 {self.late_p99_ms:.1f} max {self.late_max_ms:.1f} ms"
+            f"  skipped {self.skipped_periods}  telemetry {self.telemetry_age_ms:.1f} ms old, "
+            f"{self.lost_frames} lost  links lost {self.link_losses}  cuts {self.supervisor_cuts}"
+        )
