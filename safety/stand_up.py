@@ -6,7 +6,7 @@ one is a state machine, pure of I/O, called once per control period:
 
     READY      near the stance: ease to it.
     GATHER     down: bring the legs home, which also unwinds motors that turned over.
-    WEIGH      legs that had left their range: are they the right way round? (`stand_up_moves`)
+    PROBE      legs that had left their range: are they the right way round? (`stand_up_moves`)
     WHIP       those that are not.
     ROLL       on its back or side: a script of `safety.roll_over`, or its mirror image.
     RISE       upright or on its belly: fold under the body, then extend. The usual case.
@@ -29,7 +29,7 @@ from hardware.rotation import roll_pitch_yaw, world_z_in_body
 from safety.limits import motor_torque_nm
 from safety.roll_over import FROM_BACK, FROM_SIDE
 from safety.stand_up_moves import (
-    WEIGH_S,
+    JAMMED_RAD,
     Move,
     Moves,
     StandUpPhase,
@@ -39,10 +39,10 @@ from safety.stand_up_moves import (
 
 FloatArray = npt.NDArray[np.float64]
 
-REACHED_RAD = 0.3
 LONGEST_PERIOD_S = 0.1  # a late call moves the targets no further than this long would
-MAX_WEIGHINGS = 4
-JAMMED_RAD = 0.5
+MAX_PROBES = 4
+LEAST_S = 0.2
+STILL_RAD_S = 1.5
 RANGE_MARGIN_RAD = 0.1
 GIVE_WAY_RAD_S = 80.0
 
@@ -108,13 +108,9 @@ class StandUp:
         self._moves: deque[Move] = deque(self._library.ready(self._stance))
         self._ended: StandUpPhase | None = None
         self._tangled = False
-        self._rose = False
         self._rolls = 0
         self._on_belly = True
-        self._weighings = 0
-        self._lean_sum = np.zeros(N_LEGS)
-        self._lean_count = 0
-        self._jammed = np.zeros(N_LEGS, dtype=np.bool_)
+        self._probes = 0
         self._last_s: float | None = None
         self._move_s = 0.0
         self._steady_s = 0.0
@@ -133,7 +129,6 @@ class StandUp:
         self._last_s = None
         self._hot_s[:] = 0.0
         self._tangled = self._out_of_range(state)
-        self._rose = False
         self._rolls = 0
         self._begin(state)
 
@@ -177,19 +172,20 @@ class StandUp:
             if self._steady_s >= self._settings.steady_s:
                 self._ended = StandUpPhase.DONE
                 return
-        elif move.phase is StandUpPhase.WEIGH and self._move_s > 0.5 * WEIGH_S:
-            swing, extension = motor_to_leg(state.motor_angle_rad - move.goal_rad)
-            self._lean_sum += swing
-            self._lean_count += 1
-            self._jammed = np.abs(extension) > JAMMED_RAD
         if move.phase in RISING and self._up(state) < self._settings.fallen_cos:
             self._try_again(state)
             return
         reached = move.until_reached and bool(
-            np.abs(move.goal_rad - state.motor_angle_rad).max() < REACHED_RAD
+            np.abs(move.goal_rad - state.motor_angle_rad).max() < move.reached_rad
             and np.abs(state.angular_velocity_rad_s).max() < self._settings.calm_rad_s
         )
-        if self._move_s < move.duration_s and not reached:
+        # Legs that prop themselves or jam stop short of the goal; nothing more is to be gained.
+        stuck = (
+            move.phase in (StandUpPhase.GATHER, StandUpPhase.PROBE)
+            and self._move_s > LEAST_S
+            and bool(np.abs(state.motor_velocity_rad_s).max() < STILL_RAD_S)
+        )
+        if self._move_s < move.duration_s and not (reached or stuck):
             return
         if len(self._moves) > 1:
             self._moves.popleft()
@@ -205,19 +201,22 @@ class StandUp:
         if phase is StandUpPhase.CHECK or (phase is StandUpPhase.ROLL and not upright):
             if phase is StandUpPhase.CHECK and upright:
                 # A leg that is the wrong way round looks fine to its encoders.
-                self._tangled, self._rose = self._tangled or self._rose, True
+                self._tangled = True
             self._try_again(state)
         elif phase is StandUpPhase.ROLL and not self._tangled:
             self._plan(self._library.rise())
         elif phase is StandUpPhase.ROLL:
             self._begin(state)
-        elif phase is StandUpPhase.WEIGH and self._lies_flat(state) and self._any_wrong():
-            rng = self._rng if self._weighings > 1 else None
-            self._plan(self._library.whip(self._weighed_wrong(), self._on_belly, rng))
-        elif phase is not StandUpPhase.WEIGH and self._can_weigh(state):
-            self._weigh(from_anywhere=phase is not StandUpPhase.WHIP)
+        elif phase is StandUpPhase.PROBE and self._lies_flat(state) and self._wrong(state).any():
+            rng = self._rng if self._probes > 2 else None
+            self._plan(self._library.whip(*self._error(state), self._on_belly, rng))
+        elif phase is StandUpPhase.WHIP and self._across(state).any():
+            _, extension_error = self._error(state)
+            self._plan(self._library.nudge(self._moves[0].goal_rad, extension_error))
+        elif phase is not StandUpPhase.PROBE and self._can_probe(state):
+            self._probe(from_anywhere=True)
         else:
-            if phase is StandUpPhase.WEIGH and self._lies_flat(state):
+            if phase is StandUpPhase.PROBE and self._lies_flat(state):
                 self._tangled = False
             self._plan(self._library.rise() if upright else self._roll(state))
             self._rolls += not upright
@@ -231,10 +230,10 @@ class StandUp:
 
     def _begin(self, state: RobotState) -> None:
         """A posture to start from: the stance itself if it is near, else the legs home."""
-        self._weighings = 0
+        self._probes = 0
         self._on_belly = self._upright(state)
-        if self._can_weigh(state):
-            self._weigh(from_anywhere=True)
+        if self._can_probe(state):
+            self._probe(from_anywhere=True)
         elif self._tangled or self._out_of_range(state) or not self._on_belly:
             self._plan(self._library.gather())
         elif self._near_stance(state):
@@ -242,11 +241,9 @@ class StandUp:
         else:
             self._plan(self._library.rise())
 
-    def _weigh(self, from_anywhere: bool) -> None:
-        self._weighings += 1
-        self._lean_sum[:] = 0.0
-        self._lean_count = 0
-        self._plan(self._library.weigh(self._on_belly, from_anywhere))
+    def _probe(self, from_anywhere: bool) -> None:
+        self._probes += 1
+        self._plan(self._library.probe(self._on_belly, from_anywhere))
 
     def _plan(self, moves: list[Move]) -> None:
         self._moves = deque(moves)
@@ -285,9 +282,9 @@ class StandUp:
         """Cosine of the tilt."""
         return float(world_z_in_body(state.attitude_xyzw)[2])
 
-    def _can_weigh(self, state: RobotState) -> bool:
-        """Whether legs have to be weighed, and the robot lies, or will once they are in the air."""
-        return self._tangled and self._lies_flat(state) and self._weighings < MAX_WEIGHINGS
+    def _can_probe(self, state: RobotState) -> bool:
+        """Whether legs have to be probed, and the robot lies, or will once they are in the air."""
+        return self._tangled and self._lies_flat(state) and self._probes < MAX_PROBES
 
     def _near_stance(self, state: RobotState) -> bool:
         s, up = self._settings, world_z_in_body(state.attitude_xyzw)
@@ -295,17 +292,21 @@ class StandUp:
         return bool(up[2] > s.near_cos and way_rad < s.near_rad)
 
     def _lies_flat(self, state: RobotState) -> bool:
-        """Whether it lies as `_on_belly` says, so that gravity acts on its legs as expected."""
+        """Whether it lies as `_on_belly` says, so that its legs reach the ground as expected."""
         up = self._up(state)
         return up > self._settings.upright_cos if self._on_belly else -up > self._settings.back_cos
 
-    def _any_wrong(self) -> bool:
-        return bool(self._weighed_wrong().any())
+    def _error(self, state: RobotState) -> tuple[FloatArray, FloatArray]:
+        """(4,) swing and (4,) extension that the legs are off the goal of the move."""
+        return motor_to_leg(state.motor_angle_rad - self._moves[0].goal_rad)
 
-    def _weighed_wrong(self) -> npt.NDArray[np.bool_]:
-        # A jammed leg, its shanks across its cranks, has no side yet: the whip shakes it loose.
-        lean = self._lean_sum / max(self._lean_count, 1)
-        return wrong_way_round(lean, self._on_belly) | self._jammed
+    def _wrong(self, state: RobotState) -> npt.NDArray[np.bool_]:
+        return wrong_way_round(*self._error(state))
+
+    def _across(self, state: RobotState) -> npt.NDArray[np.bool_]:
+        """(4,) legs that should have closed and did not: their shanks lie across their cranks."""
+        _, extension_error = self._error(state)
+        return np.asarray(np.abs(extension_error) > JAMMED_RAD)
 
     def _out_of_range(self, state: RobotState) -> bool:
         """Whether a leg is where no walk brings it."""
@@ -327,6 +328,7 @@ class StandUp:
             and max(abs(roll), abs(pitch)) < s.level_rad
             and np.abs(state.angular_velocity_rad_s).max() < s.calm_rad_s
             and np.abs(error).max() < s.holds_rad
+            and np.abs(self._stance - self._target).max() < s.balanced_rad
             and sag.sum() > s.carries_rad
         )
 

@@ -4,9 +4,10 @@
 A leg of the Minitaur is a kite: two cranks on one axle, two shanks that meet in the foot. Where its
 cranks lie on each other (extension 0 or pi) the shanks turn freely about the knees, and a leg that
 whirled through that in a fall may close the wrong way round: the foot on the hip's other side, and
-nothing of it in the motor angles. So legs that got out of their range are weighed: held to the sky,
-leaning, by a weak spring, a wrong leg leans to the other side than a right one. Those are whipped:
-opened to pi, swung over the top, closed on the way, which turns the shanks about.
+nothing of it in the motor angles. So legs that got out of their range are probed: swung by a weak
+spring from leaning to upright. A right one gets there; a wrong one has its foot below the
+hip and props against the ground. Those are whipped: opened to pi while the leg swings one way, so
+that the shanks go on turning that way when the cranks let go of them, then swung the other way.
 """
 
 from __future__ import annotations
@@ -18,21 +19,29 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hardware.body import N_LEGS, Body, leg_to_motor
+from hardware.body import N_LEGS, Body, leg_to_motor, motor_to_leg
 from safety.roll_over import RollOver
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-# Weighing: from the vertical, toward the robot's back when it lies on its back (mirrored on its
-# belly, which keeps the swing within +- pi).
-LEAN_RAD = 1.0
-WEIGH_EXTENSION_RAD = 2.0
-WEIGH_KP = 0.25
-WEIGH_S = 0.36
-# Legs lean by 0.05 to 0.2 the right way, and by -0.02 to 0.15 the wrong way round (the trunk is
-# rarely level when it is weighed): what does not clearly lean right is wrong.
-RIGHT_LEAN_RAD = 0.025
+# Angles of a leg from the sky, toward the robot's back when it lies on its back (mirrored on its
+# belly, which keeps the swing within +- pi): where a probe begins and ends, and how it is held.
+LEANING_RAD = 1.0
+LEANING_EXTENSION_RAD = 2.0
+SKYWARD_RAD = 0.2
+SKYWARD_EXTENSION_RAD = 1.6
+PROBE_KP = 0.3
+PROBE_RATE_RAD_S = 15.0
+PROBE_S = 0.5
+PROBE_REACHED_RAD = 0.2
+# In the twin right legs end 0.0 to 0.15 short of their goal. Wrong ones end 0.25 to 0.8 short, and
+# the ground pushes them open; a right leg that is 0.3 short, since the trunk tilts, is pushed shut.
+WRONG_SWING_RAD = 0.2
+PUSHED_SHUT_RAD = -0.1
+PUSHED_OPEN_RAD = 0.15
+JAMMED_RAD = 0.6
+NUDGE_RAD = 0.4
 
 
 class StandUpPhase(enum.Enum):
@@ -40,8 +49,9 @@ class StandUpPhase(enum.Enum):
 
     READY = "ready"
     GATHER = "gather"
-    WEIGH = "weigh"
+    PROBE = "probe"
     WHIP = "whip"
+    NUDGE = "nudge"
     ROLL = "roll"
     RISE = "rise"
     CHECK = "check"
@@ -66,6 +76,7 @@ class StandUpSettings:
         level_rad: largest roll and pitch of a robot that stands.
         calm_rad_s: largest angular rate of a robot that stands.
         holds_rad: largest error of a motor in the stance.
+        balanced_rad: largest way of a target from the stance; more, and it is still balancing.
         carries_rad: smallest sum of the legs' sag (4 legs, extension) that shows they carry weight.
         steady_s: how long all this has to hold.
         hot_s: how long a motor may strain before its target gives way.
@@ -86,6 +97,7 @@ class StandUpSettings:
     level_rad: float = 0.25
     calm_rad_s: float = 1.0
     holds_rad: float = 0.6
+    balanced_rad: float = 0.15
     carries_rad: float = 0.2
     steady_s: float = 0.1
     hot_s: float = 0.6
@@ -107,6 +119,7 @@ class Move:
         kd: PWM per rad/s.
         until_reached: ends as soon as the motors are there and the trunk is calm.
         balanced: low legs push and high legs give, to keep the trunk level.
+        reached_rad: how near every motor has to be for that.
     """
 
     phase: StandUpPhase
@@ -117,6 +130,7 @@ class Move:
     kd: float
     until_reached: bool = False
     balanced: bool = False
+    reached_rad: float = 0.3
 
 
 class Moves:
@@ -157,49 +171,88 @@ class Moves:
         rate = self._settings.gather_rate_rad_s
         return [self._move(StandUpPhase.GATHER, 0.0, 1.0, 1.0, rate, until_reached=True)]
 
-    def weigh(self, on_belly: bool, from_anywhere: bool) -> list[Move]:
-        """Hold the legs to the sky, leaning, by a weak spring.
+    def probe(self, on_belly: bool, from_anywhere: bool) -> list[Move]:
+        """Swing the legs to the sky by a weak spring.
 
         Args:
             on_belly: where the sky is.
-            from_anywhere: the legs have to get there first.
+            from_anywhere: the legs have to get to where a probe begins first.
         """
         s = self._settings
-        rate, swing = s.gather_rate_rad_s, self._swing(LEAN_RAD, on_belly)
+        rate, leaning = s.gather_rate_rad_s, self._swing(LEANING_RAD, on_belly)
         bring = self._move(
-            StandUpPhase.GATHER, swing, WEIGH_EXTENSION_RAD, 0.8, rate, until_reached=True
+            StandUpPhase.GATHER, leaning, LEANING_EXTENSION_RAD, 1.0, rate, until_reached=True
         )
-        hold = Move(StandUpPhase.WEIGH, bring.goal_rad, WEIGH_S, rate, WEIGH_KP, s.kd)
-        return [bring, hold] if from_anywhere else [hold]
+        skyward = self._swing(SKYWARD_RAD, on_belly)
+        goal = leg_to_motor(np.full(N_LEGS, skyward), np.full(N_LEGS, SKYWARD_EXTENSION_RAD))
+        feel = Move(
+            StandUpPhase.PROBE,
+            goal,
+            PROBE_S,
+            PROBE_RATE_RAD_S,
+            PROBE_KP,
+            s.kd,
+            until_reached=True,
+            reached_rad=PROBE_REACHED_RAD,
+        )
+        return [bring, feel] if from_anywhere else [feel]
 
     def whip(
-        self, wrong: BoolArray, on_belly: bool, rng: np.random.Generator | None = None
+        self,
+        swing_error_rad: FloatArray,
+        extension_error_rad: FloatArray,
+        on_belly: bool,
+        rng: np.random.Generator | None = None,
     ) -> list[Move]:
-        """Turns the shanks of the legs `wrong` (4,) about; the others stay.
+        """Turns the shanks of the legs about that a probe found wrong; the others stay.
 
         Args:
-            wrong: which legs.
+            swing_error_rad: (4,) of the probe; tells on which side of the sky a leg props itself.
+            extension_error_rad: (4,) of the probe; tells where a jammed leg is.
             on_belly: where the sky is.
             rng: varies the whip, for legs that it did not help before.
         """
-        # Angles from the vertical, extensions, times, rates: lean deep, open, swing over the top,
-        # close on the way down. From a search in the twin (CMA-ES) on legs of either kind, on floor
-        # and mattress, back and belly: turns 5 wrong legs in 6, and spoils 1 right one in 6.
-        change = np.zeros(3) if rng is None else rng.uniform(-1.0, 1.0, size=3)
-        steps = (
-            (-1.66, 2.12, 0.25, 23.0),
-            (-2.05 + 0.15 * change[0], 3.2, 0.29 + 0.06 * change[1], 24.0),
-            (-1.04 + 0.2 * change[2], 3.07, 0.11, 45.0),
-            (0.94, 2.46, 0.16, 75.0),
-            (LEAN_RAD, WEIGH_EXTENSION_RAD, 0.2, 25.0),
+        wrong = wrong_way_round(swing_error_rad, extension_error_rad)
+        jammed = np.abs(extension_error_rad) > JAMMED_RAD
+        # Opening a jammed leg takes all of its motors' strength: it swings with its cranks as they
+        # lie, which frees the shanks, and opens at the end.
+        extension = SKYWARD_EXTENSION_RAD + extension_error_rad
+        aligned = np.where(jammed, np.pi * np.round(extension / np.pi), np.pi)
+        side = np.where((swing_error_rad < 0.0) ^ on_belly, -1.0, 1.0)
+        skyward = self._swing(SKYWARD_RAD, on_belly)
+        change = np.zeros(2) if rng is None else rng.uniform(-1.0, 1.0, size=2)
+        # Angles from the sky, extensions, times, rates: open, swing over, close on the way.
+        steps: tuple[tuple[float, FloatArray | float, float, float], ...] = (
+            (1.9 + 0.15 * change[0], aligned, 0.22, 25.0),
+            (-1.0 + 0.3 * change[1], aligned, 0.08, 45.0),
+            (-1.57, LEANING_EXTENSION_RAD, 0.2, 75.0),
         )
         s = self._settings
         moves = []
-        for angle, extension, duration_s, rate in steps:
-            swing = np.where(wrong, self._swing(angle, on_belly), self._swing(LEAN_RAD, on_belly))
-            goal = leg_to_motor(swing, np.where(wrong, extension, WEIGH_EXTENSION_RAD))
+        for angle, extends, duration_s, rate in steps:
+            swing = np.where(wrong, self._swing(side * angle, on_belly), skyward)
+            goal = leg_to_motor(swing, np.where(wrong, extends, SKYWARD_EXTENSION_RAD))
             moves.append(Move(StandUpPhase.WHIP, goal, duration_s, rate, s.kp, s.kd))
         return moves
+
+    def nudge(self, whipped_rad: FloatArray, extension_error_rad: FloatArray) -> list[Move]:
+        """Turns legs further that a whip left with their shanks across their cranks.
+
+        Args:
+            whipped_rad: (8,) where the whip ended, motor angles.
+            extension_error_rad: (4,) how far the legs are from being closed there.
+        """
+        swing, extension = motor_to_leg(whipped_rad)
+        across = np.abs(extension_error_rad) > JAMMED_RAD
+        aligned = np.pi * np.round((extension + extension_error_rad) / np.pi)
+        skyward = np.where(np.cos(swing) < 0.0, np.pi, 0.0)
+        further = swing + NUDGE_RAD * np.sign(swing - skyward)
+        goal = leg_to_motor(np.where(across, further, swing), np.where(across, aligned, extension))
+        s = self._settings
+        return [
+            Move(StandUpPhase.NUDGE, goal, 0.12, 40.0, s.kp, s.kd),
+            Move(StandUpPhase.NUDGE, whipped_rad, 0.16, 75.0, s.kp, s.kd),
+        ]
 
     def roll(self, script: RollOver, near_is_left: bool) -> list[Move]:
         """The phases of a roll-over, from the posture in which they were found."""
@@ -221,7 +274,7 @@ class Moves:
     def _move(
         self,
         phase: StandUpPhase,
-        swing_rad: float,
+        swing_rad: float | FloatArray,
         extension_rad: float,
         duration_s: float,
         rate_rad_s: float,
@@ -233,19 +286,24 @@ class Moves:
         return Move(phase, goal, duration_s, rate_rad_s, s.kp, s.kd, until_reached, balanced)
 
     @staticmethod
-    def _swing(from_vertical_rad: float, on_belly: bool) -> float:
-        """Swing of a leg that points to the sky, leaning by an angle."""
-        return math.pi - from_vertical_rad if on_belly else from_vertical_rad
+    def _swing(from_sky_rad: float | FloatArray, on_belly: bool) -> FloatArray:
+        """Swing of a leg that leans by an angle from the sky, toward the back of a robot on its."""
+        from_sky = np.asarray(from_sky_rad, dtype=np.float64)
+        return math.pi - from_sky if on_belly else from_sky
 
 
-def wrong_way_round(swing_error_rad: FloatArray, on_belly: bool) -> BoolArray:
-    """Which legs lean the wrong way in a weighing.
+def wrong_way_round(swing_error_rad: FloatArray, extension_error_rad: FloatArray) -> BoolArray:
+    """Which legs are the wrong way round, or jammed, after a probe.
 
     Args:
-        swing_error_rad: (4,) mean of measured minus commanded swing.
-        on_belly: as in `Moves.weigh`.
+        swing_error_rad: (4,) measured minus commanded swing, either way.
+        extension_error_rad: (4,) the same of the extension.
 
     Returns:
         (4,) True where the leg has to be whipped.
     """
-    return np.asarray((swing_error_rad if on_belly else -swing_error_rad) < RIGHT_LEAN_RAD)
+    swing = np.abs(swing_error_rad)
+    short = (swing > WRONG_SWING_RAD) & (extension_error_rad > PUSHED_SHUT_RAD)
+    propped = (swing > 0.5 * WRONG_SWING_RAD) & (extension_error_rad > PUSHED_OPEN_RAD)
+    # A jammed leg, its shanks across its cranks, has no side yet: the whip shakes it loose.
+    return np.asarray(short | propped | (np.abs(extension_error_rad) > JAMMED_RAD))

@@ -9,7 +9,7 @@ from hardware.robot import Fault, Implausible, MotorCommand, RobotState, Stop
 from hardware.rotation import quaternion, roll_pitch_yaw
 from safety.roll_over import FROM_BACK, FROM_SIDE, Phase
 from safety.stand_up import StandUp, StandUpPhase
-from safety.stand_up_moves import wrong_way_round
+from safety.stand_up_moves import Moves, StandUpSettings, wrong_way_round
 from sim.twin import PyBulletRobot
 
 PERIOD_S = 0.02
@@ -213,10 +213,41 @@ def test_scripts_are_mirrored_by_side():
         assert script.rate_rad_s <= FASTEST_RAD_S
 
 
-def test_only_a_clear_lean_is_the_right_way_round():
-    lean = np.array([0.1, 0.01, -0.01, -0.1])
-    np.testing.assert_array_equal(wrong_way_round(lean, False), [True, True, True, False])
-    np.testing.assert_array_equal(wrong_way_round(lean, True), [False, True, True, True])
+def test_legs_that_prop_themselves_or_jam_are_wrong():
+    swing = np.array([0.1, 0.5, -0.5, 0.1, 0.4, 0.15])
+    extension = np.array([0.0, 0.3, 0.3, -0.9, -0.3, 0.2])  # the last but one: pushed shut, tilted
+    expected = [False, True, True, True, False, True]
+    np.testing.assert_array_equal(wrong_way_round(swing, extension), expected)
+
+
+def whipped(swing_error, extension_error, on_belly):
+    moves = Moves(MINITAUR, StandUpSettings()).whip(
+        np.asarray(swing_error), np.asarray(extension_error), on_belly
+    )
+    return [motor_to_leg(move.goal_rad) for move in moves]
+
+
+def test_a_whip_moves_the_wrong_legs_alone_and_from_their_side():
+    error, opened = [0.0, 0.5, -0.5, 0.1], [0.0, 0.3, 0.3, -1.6]
+    for swing, extension in whipped(error, opened, on_belly=False):
+        assert swing[0] == pytest.approx(0.2)
+        assert extension[0] == pytest.approx(1.6)
+        assert swing[1] == pytest.approx(-swing[2])
+    first_swing, first_extension = whipped(error, opened, on_belly=False)[0]
+    assert first_swing[1] > 0.0  # further to the side on which it props itself
+    np.testing.assert_allclose(first_extension, [1.6, np.pi, np.pi, 0.0], atol=1e-12)
+    mirrored = whipped([-e for e in error], opened, on_belly=True)
+    for (swing, _), (other, _) in zip(mirrored, whipped(error, opened, False), strict=True):
+        np.testing.assert_allclose(np.pi - swing, other, atol=1e-12)
+
+
+def test_a_nudge_turns_legs_that_did_not_close_further_and_keeps_the_others():
+    whip_end = leg_to_motor(np.array([-1.57, 0.2, 1.57, 0.2]), np.array([2.0, 1.6, 2.0, 1.6]))
+    first, last = Moves(MINITAUR, StandUpSettings()).nudge(whip_end, np.array([1.1, 0, -0.1, 0]))
+    swing, extension = motor_to_leg(first.goal_rad)
+    np.testing.assert_allclose(swing, [-1.97, 0.2, 1.57, 0.2])
+    np.testing.assert_allclose(extension, [np.pi, 1.6, 2.0, 1.6])
+    np.testing.assert_array_equal(last.goal_rad, whip_end)
 
 
 def test_varied_scripts_stay_within_a_legs_range():
