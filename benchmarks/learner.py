@@ -47,7 +47,7 @@ import numpy as np
 import torch
 
 from learning.constraint import ConstraintConfig
-from learning.kernels import prefer_onednn
+from learning.kernels import Kernels
 from learning.learner import Learner, LearnerConfig
 from learning.sac import SacConfig
 
@@ -241,33 +241,35 @@ def cpu_seconds(work: Update) -> float:
 
 
 def best_rate(turns: int, kind: torch.dtype) -> float:
-    """The best rate of matrix products over the turns, in operations per second."""
-    a, b, c = (torch.randn(256, 256).to(kind) for _ in range(3))
-
-    def products() -> None:
-        for _ in range(20):
-            torch.mm(a, b, out=c)
-
-    return 20 * 2 * 256**3 / min(cpu_seconds(products) for _ in range(turns))
+    """The best rate of our products, with bias and ReLU, in operations per second."""
+    n, kernels = 256, Kernels(kind)
+    bias, weights, values = torch.zeros(n), torch.zeros(1, n), torch.zeros(n, 1)
+    x, active, packed = kernels.stored(n, n), kernels.stored(n, n), kernels.packed(n, n)
+    head = kernels.head(weights, torch.zeros(1), values)
+    layers = kernels.chain([kernels.layer(x, packed, [bias], active, None, None)] * 20)
+    least = min(cpu_seconds(lambda: kernels.forward(layers, head)) for _ in range(turns))
+    return 20 * 2 * n**3 / least
 
 
 def operations(config: SacConfig) -> float:
     """Floating-point operations of the matrix products in one update of ours.
 
     A layer costs one product forward, one for the gradient of its weights, and one for that of its
-    input. The critics learn (three products, but for the first layer's input), show the actor its
-    way (two, the first layer's for the actions alone) and serve as targets (one).
+    input. The critics learn (three products, but for the first layer's input), serve as targets
+    (one), and show the actor its way (one, and one back, the first layer's for the actions alone;
+    back goes each sample through one reward critic, and through the cost critic).
     """
     critics = config.n_critics + 1
     sizes = config.hidden_sizes
     first = (OBSERVATIONS + ACTIONS) * config.hidden_sizes[0]
     rest = sum(a * b for a, b in pairwise(config.hidden_sizes))
     heads = (config.n_critics + CONSTRAINTS) * sizes[-1]
-    per_critic = 4 * first + ACTIONS * sizes[0] + 6 * rest
+    per_critic = 4 * first + 5 * rest
+    back = 2 * (ACTIONS * sizes[0] + rest)
     actor_first = OBSERVATIONS * sizes[0]
     actor_rest = rest + 2 * ACTIONS * sizes[-1]
     actor = 3 * actor_first + 4 * actor_rest
-    return 2.0 * config.batch_size * (critics * per_critic + 6 * heads + actor)
+    return 2.0 * config.batch_size * (critics * per_critic + back + 6 * heads + actor)
 
 
 def measure(batch: int, turns: int, peers: list[str]) -> dict[str, list[float]]:
@@ -305,7 +307,6 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
-    prefer_onednn()
     turns = 5 if arguments.quick else 40
     kinds = {"bfloat16": torch.bfloat16, "float32": torch.float32}
     rates = {n: best_rate(10 if arguments.quick else 60, kind) for n, kind in kinds.items()}

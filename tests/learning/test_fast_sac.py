@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import platform
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,25 @@ import pytest
 import torch
 from torch import Tensor
 
-import learning.fast_sac
+import learning.kernel_library
 import learning.kernels
 import learning.sac
 from learning.fast_sac import FastSac
+from learning.kernels import Kernels
 from learning.learner import Learner, LearnerConfig
+from learning.networks import Actor
+from learning.objective import Objective
 from learning.replay import Batch
 from learning.sac import Sac, SacConfig
+from native.compiled import has_bfloat16
 
 OBS, A, N = 5, 3, 9
+# Compilers' flags for lesser processors of this kind: other widths of vectors and tiles.
+NARROWER = (
+    [("-march=x86-64-v3", "-mprefer-vector-width=256"), ("-march=x86-64",)]
+    if platform.machine() == "x86_64"
+    else []
+)
 PRICES = np.array([0.25, 1.5])
 
 
@@ -54,15 +65,28 @@ def make_batch(seed: int, n_constraints: int, n: int = N) -> Batch:
     )
 
 
-def use_kernels(monkeypatch: pytest.MonkeyPatch, folder: Path, right: str, wrong: str) -> None:
-    """Compile `kernels.c` with one text in it replaced, and let new learners use that."""
-    source = Path(learning.kernels.__file__).with_name("kernels.c").read_text()
-    assert right in source
+def use_kernels(
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    right: str = "",
+    wrong: str = "",
+    flags: Sequence[str] = (),
+) -> None:
+    """Compile the C anew, with one text in it replaced, and let new learners use that."""
     (folder / "learning").mkdir()
-    (folder / "learning" / "kernels.c").write_text(source.replace(right, wrong))
+    found = 0
+    for name in ("kernels.c", *learning.kernel_library.HEADERS):
+        source = Path(learning.kernel_library.__file__).with_name(name).read_text()
+        found += source.count(right) if right else 0
+        text = source.replace(right, wrong) if right else source
+        (folder / "learning" / name).write_text(text)
+    assert found == bool(right), f"{right!r} is there {found} times"
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    monkeypatch.setattr(learning.kernels, "files", lambda name: folder / name)
-    monkeypatch.setattr(learning.kernels, "_library", cache(learning.kernels._library.__wrapped__))
+    monkeypatch.setattr(learning.kernel_library, "files", lambda name: folder / name)
+    flags = (*learning.kernel_library.FLAGS, *flags)
+    monkeypatch.setattr(learning.kernel_library, "FLAGS", flags)
+    anew = cache(learning.kernel_library.library.__wrapped__)
+    monkeypatch.setattr(learning.kernels, "library", anew)
 
 
 def make_pair(n_constraints: int = 2, **settings: Any) -> tuple[Sac, FastSac]:
@@ -85,8 +109,8 @@ def gradients(sac: Sac) -> dict[str, Tensor]:
     return found
 
 
-def check_gradients(plain: Sac, fast: FastSac, multipliers: np.ndarray) -> None:
-    batch = make_batch(0, plain.n_constraints)
+def check_gradients(plain: Sac, fast: FastSac, multipliers: np.ndarray, n: int = N) -> None:
+    batch = make_batch(0, plain.n_constraints, n)
     for sac in (plain, fast):
         sac.update(batch, multipliers)
     expected, got = gradients(plain), gradients(fast)
@@ -152,6 +176,7 @@ class TestMathematics:
                 for tensor in (*sac.critics.parameters, *sac.targets):
                     if len(tensor) > 1:
                         tensor[1] = tensor[0]
+        pair[1]._critic_adam.refresh()
         check_gradients(*pair, PRICES)
 
     @pytest.mark.parametrize("actor_every", [1, 2])
@@ -172,28 +197,51 @@ class TestMathematics:
                 assert fast.metrics()[name] == pytest.approx(value, rel=1e-9, abs=1e-12), name
         check_equal(plain, fast, 1e-9)
 
-    def test_a_wrong_gradient_is_caught(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def wrong(d: Tensor, _: Tensor, grad_input: Tensor) -> Tensor:
-            return grad_input.copy_(d)
-
-        monkeypatch.setattr(learning.fast_sac, "tanh_backward", wrong)
-        with pytest.raises(AssertionError):
-            check_gradients(*make_pair(), PRICES)
+    @pytest.mark.parametrize("flags", [(), *NARROWER])
+    @pytest.mark.parametrize(("sizes", "n"), [((130, 67), 66), ((3, 129), 13)])
+    def test_gradients_at_sizes_that_fill_no_tile(
+        self,
+        sizes: tuple[int, int],
+        n: int,
+        flags: Sequence[str],
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        use_kernels(monkeypatch, tmp_path, flags=flags)
+        config = SacConfig(hidden_sizes=sizes)
+        pair = Sac(config, OBS, A, 2, 3), FastSac(config, OBS, A, 2, 3)
+        check_gradients(*pair, PRICES, n)
 
     @pytest.mark.parametrize(
         ("right", "wrong"),
         [
-            ("row[j] = load(active[j]) <= 0 ? 0 : load(d[j]);", "row[j] = load(d[j]);"),
-            ("row[j] = room[j] <= 0 ? 0 : row[j];", ";"),
-            ("product += v * normal[j];", "product += v;"),
+            # networks
+            ("+ (i + j) * columns, room + j * length", "+ (i + j) * columns, room"),
+            ("other[j] = load(other_active[j]) <= 0 ? 0 : other[j];", ""),
+            ("product += v * load(normal[j]);", "product += v;"),
             ("other_sum += w;\n        other_product", "other_product"),
             ("- shifted * shifted", ""),
-            ("d_gain[j] += row[j] * normal[j];", "d_gain[j] += row[j];"),
+            ("d_gain[j] += row[j] * x;", "d_gain[j] += row[j];"),
             ("d_bias[j] += v;", "d_bias[j] = v;"),
             ("d_bias[j] += row[j];", "d_bias[j] = row[j];"),
             ("row[j] += d * w[j];", "row[j] = d * w[j];"),
             ("leave(job, m, other", "leave(job, m, row"),
             ("h->d_bias[o] += d;", ";"),
+            ("to[sample_of(job, n) * columns + j] +=", "to[sample_of(job, n) * columns + j] ="),
+            ("return job->samples ? job->samples[n] : n;", "return n;"),
+            # products, and how numbers get there
+            ("tile(R, 1, a, row, step, b", "tile(R, 1, a, row, step, b + 1"),
+            ("i / WIDTH * depth * WIDTH + place, 1, WIDTH", "place, 1, WIDTH"),
+            ("sum[i][j] = add_product(sum[i][j], x, y[j]);", "sum[i][j] = x * y[j];"),
+            ("(start + i) % WIDTH, n", "i % WIDTH, n"),
+            # what is asked of them
+            ("(1 - action[j] * action[j])", "1"),
+            ("+ 2 * weight * action[j]", ""),
+            ("log_std == raw[j] ? d : 0 * d", "d"),
+            ("- job->target_entropy", ""),
+            ("least = value < least", "least = value > least"),
+            ("* going_on * value", "* value"),
+            ("* (values[i * rows + n] == least) / ties", ""),
         ],
     )
     def test_a_wrong_kernel_is_caught(
@@ -204,15 +252,47 @@ class TestMathematics:
         def check() -> None:
             for layer_norm in (True, False):
                 check_gradients(*make_pair(layer_norm=layer_norm), PRICES)
+            check_gradients(*make_pair(log_std_range=(-0.05, 0.05)), PRICES)
+            config = SacConfig(hidden_sizes=(70, 129))
+            pair = Sac(config, OBS, A, 2, 3), FastSac(config, OBS, A, 2, 3)
+            check_gradients(*pair, PRICES, 30)
 
         with pytest.raises(AssertionError):
             check()
 
-    def test_a_wrong_adam_is_caught(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        use_kernels(monkeypatch, tmp_path, "(1 - job->beta2) * g * g", "(1 - job->beta2) * g")
+    @pytest.mark.parametrize(
+        ("right", "wrong"),
+        [
+            ("(1 - beta2) * g * g", "(1 - beta2) * g"),
+            ("tau * (live[i] - target[i])", "tau * live[i]"),
+        ],
+    )
+    def test_a_wrong_step_is_caught(
+        self, right: str, wrong: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        use_kernels(monkeypatch, tmp_path, right, wrong)
         plain, fast = make_pair()
         for sac in (plain, fast):
             sac.update(make_batch(0, 2), PRICES)
+        with pytest.raises(AssertionError):
+            check_equal(plain, fast, 1e-9)
+
+    @pytest.mark.parametrize(
+        ("right", "wrong"),
+        [
+            ("from + i * m->columns, m->columns, strip", "from, m->columns, strip"),
+            ("m, job->target + at, start", "m, job->parameter + at, start"),
+            ("if (m->packed || m->transposed)", "if (!learn && (m->packed || m->transposed))"),
+        ],
+    )
+    def test_weights_left_behind_are_caught(
+        self, right: str, wrong: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        use_kernels(monkeypatch, tmp_path, right, wrong)
+        plain, fast = make_pair(learning_rate=1e-3, tau=0.1)
+        for i in range(3):
+            for sac in (plain, fast):
+                sac.update(make_batch(i, 2), PRICES)
         with pytest.raises(AssertionError):
             check_equal(plain, fast, 1e-9)
 
@@ -234,6 +314,36 @@ class TestBfloat16:
         for name, gradient in expected.items():
             error = (got[name].float() - gradient).norm() / gradient.norm()
             assert error < 0.1, (name, float(error))
+
+    @pytest.mark.parametrize("flags", [(), *NARROWER])
+    def test_gradients_at_sizes_that_fill_no_unit(
+        self, flags: Sequence[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        # Without the instructions for bfloat16 its products are done in float32.
+        use_kernels(monkeypatch, tmp_path, flags=flags)
+        config = SacConfig(hidden_sizes=(131, 71), batch_size=67)
+        plain, fast = Sac(config, OBS, A, 2, 3), FastSac(config, OBS, A, 2, 3, half=True)
+        for sac in (plain, fast):
+            sac.update(make_batch(0, 2, 67), PRICES)
+        got = gradients(fast)
+        for name, gradient in gradients(plain).items():
+            error = (got[name] - gradient).norm() / gradient.norm()
+            assert error < 0.1, (name, float(error))
+
+    @pytest.mark.parametrize(
+        ("right", "wrong"),
+        [
+            ("first | (unit)second << 16", "second | (unit)first << 16"),
+            ("_mm512_loadu_ps(from + j)", "_mm512_loadu_ps(from)"),
+        ],
+    )
+    @pytest.mark.skipif(not has_bfloat16(), reason="other code without its instructions")
+    def test_a_wrong_layout_is_caught(
+        self, right: str, wrong: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        use_kernels(monkeypatch, tmp_path, right, wrong)
+        with pytest.raises(AssertionError):
+            self.test_gradients_point_where_those_of_float32_do(True)
 
     def test_it_follows_the_same_target(self) -> None:
         plain, fast = self.make(learning_rate=1e-3)
@@ -263,7 +373,78 @@ class TestBfloat16:
         assert not fast.finite()
 
 
+class TestDraw:
+    """In float32 the C has its own exponential and logarithm."""
+
+    def drawn(self, kind: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        n, a = 4000, 3
+        generator = torch.Generator().manual_seed(0)
+        head = torch.randn(n, 2 * a, generator=generator, dtype=torch.float64) * 6.0
+        noise = torch.randn(n, a, generator=generator, dtype=torch.float64)
+        head, noise = head.to(kind), noise.to(kind)
+        head[0], noise[0] = 0.0, 0.0
+        kernels = Kernels(kind)
+        objective = Objective(kernels)
+        job = objective.sample(head, noise, kernels.stored(n, a)[:n, :a], (-10.0, 2.0))
+        objective.draw(job)
+        actor = Actor(OBS, a, (4,), (-10.0, 2.0), generator)
+        actor.head = lambda x: (x[:, :a], x[:, a:].clamp(-10.0, 2.0))  # type: ignore[method-assign]
+        return (*job.drawn, *actor.sample(head.double(), noise.double()))
+
+    @pytest.mark.parametrize(("kind", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-9)])
+    def test_it_is_that_of_the_actor(self, kind: torch.dtype, tolerance: float) -> None:
+        action, log_prob, expected, expected_log_prob = self.drawn(kind)
+        assert expected_log_prob.max() - expected_log_prob.min() > 50.0
+        torch.testing.assert_close(action.double(), expected, rtol=0.0, atol=2 * tolerance)
+        torch.testing.assert_close(
+            log_prob.double(), expected_log_prob, rtol=tolerance, atol=20 * tolerance
+        )
+
+    @pytest.mark.parametrize(
+        ("right", "wrong"),
+        [("1.0f / 720", "0.0f"), ("2.12194440e-4f", "0.0f"), ("1.0f / 9;", "0.0f;")],
+    )
+    def test_a_wrong_digit_is_caught(
+        self, right: str, wrong: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        use_kernels(monkeypatch, tmp_path, right, wrong)
+        with pytest.raises(AssertionError):
+            self.test_it_is_that_of_the_actor(torch.float32, 1e-6)
+
+    def test_what_is_not_a_number_stays_so(self) -> None:
+        kernels = Kernels(torch.float32)
+        head, noise = torch.zeros(2, 4), torch.zeros(2, 2)
+        head[0, 1] = head[1, 2] = np.nan
+        objective = Objective(kernels)
+        job = objective.sample(head, noise, kernels.stored(2, 2), (-10.0, 2.0))
+        objective.draw(job)
+        assert job.drawn[1].isnan().all()
+        assert job.drawn[0].isnan().tolist() == [[False, True], [True, False]]
+
+
 class TestStates:
+    @pytest.mark.parametrize("half", [False, True])
+    def test_where_memory_lies_changes_nothing(
+        self, half: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config = SacConfig(hidden_sizes=(70, 36), batch_size=34)
+        one = FastSac(config, OBS, A, 2, seed=3, half=half)
+        zeros = torch.zeros
+
+        def elsewhere(*shape: Any, dtype: torch.dtype | None = None) -> Tensor:
+            size = shape[0] if shape and isinstance(shape[0], tuple) else shape
+            numbers = int(np.prod(size))
+            return zeros(numbers + 6, dtype=dtype)[6:].view(size)  # 12 or 24 bytes further
+
+        monkeypatch.setattr(torch, "zeros", elsewhere)
+        monkeypatch.setattr(torch, "empty", elsewhere)
+        other = FastSac(config, OBS, A, 2, seed=3, half=half)
+        assert other.critics.parameters[0].data_ptr() % 64 == 24
+        for sac in (one, other):
+            for i in range(3):
+                sac.update(make_batch(i, 2, 34), PRICES)
+        check_same_bytes(one, other)
+
     def test_float32_agrees_too(self) -> None:
         plain, fast = make_pair()
         for i in range(20):
@@ -361,7 +542,7 @@ class TestLearner:
     ) -> None:
         monkeypatch.setenv("PATH", "")
         monkeypatch.setattr(
-            learning.kernels, "_library", cache(learning.kernels._library.__wrapped__)
+            learning.kernels, "library", cache(learning.kernel_library.library.__wrapped__)
         )
         learner = self.made()
         assert [type(sac) for sac in learner._sacs] == [Sac]
