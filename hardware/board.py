@@ -91,6 +91,7 @@ class SerialRobot:
         self._watchdog: Watchdog | None = None
         self._armed = False
         self._armed_s = -math.inf
+        self._commanded = False  # since it was armed
 
     # -- the Robot protocol ------------------------------------------------------------------------
 
@@ -116,13 +117,14 @@ class SerialRobot:
     def _read(self) -> RobotState:
         self._session.pump()
         if self._armed and self._watchdog is not None and (why := self._watchdog.trouble()):
-            raise RobotStopped(f"{self.port}: {why}")
+            raise RobotStopped(f"{self.port}: {why}", self._watchdog.fault())
         now_s, heard = self._clock(), self.telemetry
         state, status = heard.state, heard.status
         if self._armed and status is not None:
             ours = self._session.is_ours(status)
             if status.faults or not (status.armed and ours):
-                raise RobotStopped(f"{self.port}: {why_stopped(status, ours)}")
+                code, why = why_stopped(status, ours)
+                raise RobotStopped(f"{self.port}: {why}", code)
         if heard.implausible_in_a_row >= BAD_READINGS:
             raise Implausible(
                 f"{self.port}: {heard.why}, {heard.implausible_in_a_row} readings in a row; check "
@@ -157,8 +159,12 @@ class SerialRobot:
         except LinkLost:
             self._armed = False
             raise
-        if whole and self._watchdog is not None:
-            self._watchdog.beat()
+        if self._watchdog is not None:
+            if not self._commanded:  # there was no torque before
+                self._watchdog.watch(True)
+                self._commanded = True
+            if whole:
+                self._watchdog.beat()
         return sent
 
     def stop(self, how: Stop) -> None:
@@ -328,9 +334,7 @@ class SerialRobot:
         Who drives has to command within the board's `valid_limit_s`, or it times out.
         """
         self._session.arm()
-        self._armed, self._armed_s = True, self._clock()
-        if self._watchdog is not None:
-            self._watchdog.watch(True)
+        self._armed, self._armed_s, self._commanded = True, self._clock(), False
 
     # -- inside ------------------------------------------------------------------------------------
 

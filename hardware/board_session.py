@@ -403,7 +403,9 @@ class BoardSession:
             )
             if answer is not None:
                 if answer["code"] == AckCode.WRONG_SESSION:
-                    raise RobotStopped(f"{self.port}: the board started anew; shake hands again")
+                    raise RobotStopped(
+                        f"{self.port}: the board started anew; shake hands again", "board_reboot"
+                    )
                 return answer
         raise LinkLost(f"{self.port}: {kind.name} is not answered; check cable and power")
 

@@ -65,6 +65,7 @@ def _stand(
     while rig.clock.now_s() < end_s and not stopped():
         state = rig.robot.read()
         actuator.pose(body.stance_motor_rad(), state, body.kp, body.kd)
+        rig.timeline.sent()
         rig.clock.tick()
     say("it sits down")
     return True
