@@ -70,6 +70,7 @@ class SerialRobot:
         port: as given.
         reconnects: times that the port was opened anew.
         ages: of the states that were read, seconds since their measurement.
+        latencies: from a state that was read to the command after it, seconds.
     """
 
     def __init__(
@@ -84,7 +85,8 @@ class SerialRobot:
     ) -> None:
         self.port = port
         self.reconnects = 0
-        self.ages = Lateness()
+        self.ages, self.latencies = Lateness(), Lateness()
+        self._read_s = math.nan
         self._body, self._timing, self._clock = body, timing or BoardTiming(), clock
         self._session = BoardSession(port, wiring or Wiring(), baud, clock, open_link)
         self._at_close = contextlib.ExitStack()
@@ -139,6 +141,7 @@ class SerialRobot:
                 f"{self.port}: no telemetry for {age_s * 1e3:.0f} ms; check cable and power"
             )
         self.ages.add(age_s)
+        self._read_s = now_s
         return replace(state, age_s=age_s)
 
     def command(self, command: MotorCommand) -> MotorCommand:
@@ -159,6 +162,9 @@ class SerialRobot:
         except LinkLost:
             self._armed = False
             raise
+        if math.isfinite(self._read_s):
+            self.latencies.add(self._clock() - self._read_s)
+            self._read_s = math.nan
         if self._watchdog is not None:
             if not self._commanded:  # there was no torque before
                 self._watchdog.watch(True)

@@ -29,7 +29,7 @@ from robot.config_schema import Config
 from robot.fault_budget import FaultBudget
 from safety.arming import ArmingLimits, ArmingSnapshot, Finding, check
 from safety.guardian import Guardian, estop_reason
-from safety.supervisor_client import SupervisorLost
+from safety.supervisor_client import SupervisorLost, validity_s
 
 LOOK_S = 1.0  # at most; 50 frames take half of it
 AGAIN_S = 0.3
@@ -176,7 +176,7 @@ class Arming:
             kd=max(body.kd, STAND_UP_KD),
             kp_limit=identity.kp_limit,
             kd_limit=identity.kd_limit,
-            valid_s=max(0.1, 3.0 * self._clock.period_s),
+            valid_s=validity_s(self._clock.period_s, self._config.board.command_gap_s),
             valid_limit_s=identity.valid_limit_s,
             pose=pose if pose.time_s > float("-inf") else None,
             pose_age_s=now_s - pose.time_s,
@@ -339,6 +339,7 @@ class Arming:
             ],
             "link_losses": self.budget.counts.get("link_lost", 0),
             "telemetry_age": self._robot.ages.summary(),
+            "state_to_command": self._robot.latencies.summary(),
             "longest_silences": self._clock.timeline.worst,
         }
 

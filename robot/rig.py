@@ -30,6 +30,7 @@ from robot.timeline import Timeline
 from safety.action_filter import ActionFilter
 from safety.limits import CommandLimiter, limit_torque
 from safety.strain import Strain
+from safety.supervisor_client import silence_limit_s, validity_s
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -188,7 +189,8 @@ class Actuator:
         )
         self._limiter = CommandLimiter(self._body, rig.clock.period_s)
         # A command outlives a late tick, not a dead host (docs: validity on the board).
-        self._valid_s = max(0.1, 3.0 * rig.clock.period_s)
+        patience_s = silence_limit_s(rig.clock.period_s, config.board.command_gap_s)
+        self._valid_s = validity_s(rig.clock.period_s, patience_s)
         body = rig.robot.body
         # A twin's motors come back by themselves; a board's fault would need the robot caught.
         self._strain = (
