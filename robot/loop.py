@@ -37,6 +37,7 @@ from robot.rig import ROBOT_FAULTS, Actuator, Restorable, Rig, make_twin
 from robot.run import RunFolder
 from robot.scheduler import check_tasks, least_practised, next_task
 from robot.tally import EpisodeResult, Tally
+from robot.timeline import told
 from robot.view import View
 from robot.workspace import Workspace
 
@@ -263,6 +264,8 @@ class LearningLoop:
         story = self._rig.timeline.story()  # before anything else is in it
         self._rig.robot.stop(Stop.SETTLE)
         self._view.message(f"the robot stops: {error}")
+        if error.code == "control_silent":
+            self._view.message(f"where the time went: {told(story)}")
         goes_on = self._rig.arming.fault(error)
         self._run.event(
             "fault",

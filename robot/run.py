@@ -278,8 +278,15 @@ def check_creatable(path: Path) -> None:
     """Refuse a place where no run folder can be made, before anything is made.
 
     Raises:
-        RunError: something is there already, or a parent can't be written.
+        RunError: something is there already, or a parent can't be read or written.
     """
+    try:
+        _check_creatable(path)
+    except OSError as error:  # a folder on the way that this user may not look into
+        raise RunError(f"{path}: {why(error)}; choose another place") from None
+
+
+def _check_creatable(path: Path) -> None:
     if path.is_symlink() and not path.exists():
         raise RunError(f"{path}: a broken link is there; choose another place")
     if path.exists():

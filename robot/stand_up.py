@@ -46,9 +46,11 @@ def stand_up(
             with on_time(CONTROL_PRIORITY) as granted:
                 for text in granted.refused:
                     tell(f"not quite on time: {text}")
-                return _stand(rig, config, seconds, stopped, tell)
+                try:
+                    return _stand(rig, config, seconds, stopped, tell)
+                finally:  # while it is still on time: the supervisor waits for commands
+                    rig.robot.stop(Stop.SETTLE)
         finally:
-            rig.robot.stop(Stop.SETTLE)
             rig.robot.close()
 
 
