@@ -321,7 +321,7 @@ class SerialRobot:
         Raises:
             LinkLost: the port is gone.
         """
-        self._session.pump()
+        self._session.catch_up()
         return self._session.wait_for(lambda status: True, timeout_s, fresh=2)
 
     def clear_faults(self) -> BoardFault:

@@ -313,6 +313,8 @@ class Arming:
         with contextlib.suppress(*_NOT_NOW):  # else `ready` does, unless this was the end
             self._renew_guardian()
             self._release_own_stop()
+        if error.code == "estop" and (reason := self._estop()):
+            needs_person = f"[ESTOP] emergency stop: {reason}"  # who, and when
         if needs_person:
             self.say(f"a person is needed: {needs_person}")
         return not needs_person

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
-EARLY = 0.6  # share of the board's time after which a motor is relieved
-RELIEF = 0.7  # share of the torque that it may then give
-RELIEF_S = 0.08  # for so long; the board needs one look, telemetry is 10 to 20 ms behind
+EARLY = 0.5  # share of the board's time after which a motor is relieved
+RELIEF = 0.5  # share of the torque that it may then give
+RELIEF_S = 0.06  # for so long after it was seen to be relieved; telemetry is late
 SEEN = 0.95  # share of the torque that counts: telemetry is rounded and late
 
 
@@ -52,5 +52,4 @@ class Strain:
         self._since_s[fine] = now_s
         tired = now_s - self._since_s >= EARLY * self._time_s
         self._until_s[tired] = now_s + RELIEF_S
-        self._since_s[tired] = now_s
         return np.where(now_s < self._until_s, RELIEF * self._torque_nm, self._cap_nm)
