@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from hardware.priority import CONTROL_PRIORITY, on_time
+from hardware.priority import CONTROL_PRIORITY, collect, on_time
 from hardware.robot import Pose2D, RobotError, RobotState, Stop
 from learning.noise import coloured_noise
 from learning.policy import NumpyPolicy
@@ -296,6 +296,8 @@ class LearningLoop:
         self._tally.see(inside, standing_up=False)
         self._learner.end_episode(self._task, np.multiply(result.mean_costs, self._cost_scale))
         self._log_episode(result)
+        self._rig.timeline.mark("collect")
+        collect()  # 0.1 ms, once an episode
 
     def _choose_task(self, pose: Pose2D, stayed: bool) -> str:
         tasks, experience = self._config.tasks, self._tally.experience()
