@@ -393,6 +393,10 @@ void wh_board_tick(wh_board *b, const wh_sensors *s, uint32_t now_us, float duty
   }
 }
 
+uint8_t wh_board_mode(const wh_board *b) { return b->mode; }
+
+uint32_t wh_board_faults(const wh_board *b) { return b->faults; }
+
 void wh_board_report(wh_board *b, const wh_sensors *s, uint32_t now_us) {
   uint8_t payload[200], *p = payload;
   put_u32(&p, b->session);

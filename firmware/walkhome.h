@@ -132,4 +132,8 @@ void wh_board_tick(wh_board *board, const wh_sensors *sensors, uint32_t now_us,
 /* Queue a STATE frame. */
 void wh_board_report(wh_board *board, const wh_sensors *sensors, uint32_t now_us);
 
+/* What the motors do, and the faults that are latched: for a lamp, or a log. */
+uint8_t wh_board_mode(const wh_board *board);
+uint32_t wh_board_faults(const wh_board *board);
+
 #endif

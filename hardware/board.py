@@ -70,6 +70,7 @@ class SerialRobot:
         port: as given.
         reconnects: times that the port was opened anew.
         ages: of the states that were read, seconds since their measurement.
+        latencies: from a state that was read to the command after it, seconds.
     """
 
     def __init__(
@@ -84,13 +85,15 @@ class SerialRobot:
     ) -> None:
         self.port = port
         self.reconnects = 0
-        self.ages = Lateness()
+        self.ages, self.latencies = Lateness(), Lateness()
+        self._read_s = math.nan
         self._body, self._timing, self._clock = body, timing or BoardTiming(), clock
         self._session = BoardSession(port, wiring or Wiring(), baud, clock, open_link)
         self._at_close = contextlib.ExitStack()
         self._watchdog: Watchdog | None = None
         self._armed = False
         self._armed_s = -math.inf
+        self._commanded = False  # since it was armed
 
     # -- the Robot protocol ------------------------------------------------------------------------
 
@@ -116,13 +119,14 @@ class SerialRobot:
     def _read(self) -> RobotState:
         self._session.pump()
         if self._armed and self._watchdog is not None and (why := self._watchdog.trouble()):
-            raise RobotStopped(f"{self.port}: {why}")
+            raise RobotStopped(f"{self.port}: {why}", self._watchdog.fault())
         now_s, heard = self._clock(), self.telemetry
         state, status = heard.state, heard.status
         if self._armed and status is not None:
             ours = self._session.is_ours(status)
             if status.faults or not (status.armed and ours):
-                raise RobotStopped(f"{self.port}: {why_stopped(status, ours)}")
+                code, why = why_stopped(status, ours)
+                raise RobotStopped(f"{self.port}: {why}", code)
         if heard.implausible_in_a_row >= BAD_READINGS:
             raise Implausible(
                 f"{self.port}: {heard.why}, {heard.implausible_in_a_row} readings in a row; check "
@@ -137,6 +141,7 @@ class SerialRobot:
                 f"{self.port}: no telemetry for {age_s * 1e3:.0f} ms; check cable and power"
             )
         self.ages.add(age_s)
+        self._read_s = now_s
         return replace(state, age_s=age_s)
 
     def command(self, command: MotorCommand) -> MotorCommand:
@@ -157,8 +162,15 @@ class SerialRobot:
         except LinkLost:
             self._armed = False
             raise
-        if whole and self._watchdog is not None:
-            self._watchdog.beat()
+        if math.isfinite(self._read_s):
+            self.latencies.add(self._clock() - self._read_s)
+            self._read_s = math.nan
+        if self._watchdog is not None:
+            if not self._commanded:  # there was no torque before
+                self._watchdog.watch(True)
+                self._commanded = True
+            if whole:
+                self._watchdog.beat()
         return sent
 
     def stop(self, how: Stop) -> None:
@@ -309,7 +321,7 @@ class SerialRobot:
         Raises:
             LinkLost: the port is gone.
         """
-        self._session.pump()
+        self._session.catch_up()
         return self._session.wait_for(lambda status: True, timeout_s, fresh=2)
 
     def clear_faults(self) -> BoardFault:
@@ -328,9 +340,7 @@ class SerialRobot:
         Who drives has to command within the board's `valid_limit_s`, or it times out.
         """
         self._session.arm()
-        self._armed, self._armed_s = True, self._clock()
-        if self._watchdog is not None:
-            self._watchdog.watch(True)
+        self._armed, self._armed_s, self._commanded = True, self._clock(), False
 
     # -- inside ------------------------------------------------------------------------------------
 

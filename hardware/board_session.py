@@ -136,6 +136,7 @@ class BoardSession:
         self._link = self._open(self.port, self._baud)
         try:
             self.identity = self._handshake(self._link)
+            self.telemetry.lost = 0  # what was said while nobody listened is no loss
         except RobotError:
             self.close()
             raise
@@ -195,6 +196,17 @@ class BoardSession:
         for frame in link.read():
             self._sort(frame)
         link.flush()
+
+    def catch_up(self) -> None:
+        """Take all that waited while nobody listened, and go on from there. May wait: a moment.
+
+        Raises:
+            LinkLost: the port is gone.
+        """
+        link, end_s = self._open_link(), self._clock() + ANSWER_S
+        while link.wait(0.0) and self._clock() < end_s:
+            self.pump()
+        self.telemetry.listen_again()
 
     def send_command(
         self,
@@ -403,7 +415,9 @@ class BoardSession:
             )
             if answer is not None:
                 if answer["code"] == AckCode.WRONG_SESSION:
-                    raise RobotStopped(f"{self.port}: the board started anew; shake hands again")
+                    raise RobotStopped(
+                        f"{self.port}: the board started anew; shake hands again", "board_reboot"
+                    )
                 return answer
         raise LinkLost(f"{self.port}: {kind.name} is not answered; check cable and power")
 

@@ -111,16 +111,26 @@ def why_refused(ack: dict[str, Any]) -> str:
     return f"code {ack['code']}" if code is None else code.name.lower().replace("_", " ")
 
 
-def why_stopped(status: BoardStatus, ours: bool) -> str:
-    """In words, of a board that is not armed any more; `ours`: it knows our session."""
+# Most severe first: the code is that of the first one that is set.
+_STOPPED = {
+    BoardFault.ESTOP: ("estop", "emergency stop"),
+    BoardFault.BROWN_OUT: ("battery", "the battery is empty"),
+    BoardFault.IMU: ("imu", "the IMU is lost"),
+    BoardFault.OVERHEAT: ("overheat", "a motor strained too long"),
+    BoardFault.TIMEOUT: ("board_timeout", "commands came too late"),
+}
+
+
+def why_stopped(status: BoardStatus, ours: bool) -> tuple[str, str]:
+    """Code of the fault, and words, of a board that is not armed any more.
+
+    Args:
+        status: what it says.
+        ours: whether it knows our session.
+    """
     if not ours:
-        return "the board has forgotten this session; it started anew"
-    words = {
-        BoardFault.TIMEOUT: "commands came too late",
-        BoardFault.ESTOP: "emergency stop",
-        BoardFault.OVERHEAT: "a motor strained too long",
-        BoardFault.BROWN_OUT: "the battery is empty",
-        BoardFault.IMU: "the IMU is lost",
-    }
-    why = [text for bit, text in words.items() if status.faults & bit]
-    return f"the board let the motors go: {', '.join(why) or 'disarmed by somebody else'}"
+        return "board_reboot", "the board has forgotten this session; it started anew"
+    why = [told for bit, told in _STOPPED.items() if status.faults & bit]
+    code = why[0][0] if why else "disarmed"
+    words = ", ".join(text for _, text in why) or "disarmed by somebody else"
+    return code, f"the board let the motors go: {words}"

@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 CONTROL_PRIORITY = 50
+SIDE_PRIORITY = 40
+"""Of threads beside control: who waits for the interpreter waits for whoever has it."""
 SUPERVISOR_PRIORITY = 60
 """Above control: it must run when control spins."""
+SWITCH_S = 5e-4
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
 
 
@@ -54,10 +57,13 @@ def prioritise(priority: int, lock_future: bool = False) -> Granted:
 @contextlib.contextmanager
 def on_time(priority: int) -> Iterator[Granted]:
     """As `prioritise`, for as long as it lasts; the thread is an ordinary one again afterwards."""
-    collected = gc.isenabled()
+    collected, interval_s = gc.isenabled(), sys.getswitchinterval()
     try:
+        # How long another thread may keep the interpreter when this one wants it.
+        sys.setswitchinterval(SWITCH_S)
         yield prioritise(priority)
     finally:
+        sys.setswitchinterval(interval_s)
         gc.unfreeze()
         if collected:
             gc.enable()
@@ -66,6 +72,28 @@ def on_time(priority: int) -> Iterator[Granted]:
                 os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         if sys.platform.startswith("linux"):
             ctypes.CDLL(None).munlockall()
+
+
+def beside(priority: int) -> bool:
+    """Real-time priority for this thread and nothing else; whether it was given.
+
+    For a thread that works now and then beside a control thread: whoever holds the interpreter's
+    lock must not be kept from letting it go by ordinary processes. Only where the process's main
+    thread has real-time priority too; else nobody is waited for.
+    """
+    if not hasattr(os, "sched_setscheduler"):
+        return False
+    main_thread = os.sched_getscheduler(os.getpid()) & ~os.SCHED_RESET_ON_FORK
+    return main_thread == os.SCHED_FIFO and _fifo(priority, [])
+
+
+def collect() -> None:
+    """Collect garbage now, where `prioritise` has switched the collector off; when nothing is due.
+
+    What was there before is frozen and not looked at, so this takes well under a millisecond.
+    """
+    if not gc.isenabled():
+        gc.collect()
 
 
 def _fifo(priority: int, refused: list[str]) -> bool:

@@ -159,6 +159,20 @@ _STRUCTS = {
     kind: struct.Struct("<" + "".join(code if n == 1 else f"{n}{code}" for _, code, n in fields))
     for kind, fields in MESSAGES.items()
 }
+
+
+def _places(fields: _FieldTable) -> tuple[tuple[str, int | slice], ...]:
+    """Where each field's numbers are among all."""
+    places: list[tuple[str, int | slice]] = []
+    start = 0
+    for name, _, count in fields:
+        places.append((name, start if count == 1 else slice(start, start + count)))
+        start += count
+    return tuple(places)
+
+
+_PLACES = {kind: _places(fields) for kind, fields in MESSAGES.items()}
+_NAMES = {kind: frozenset(name for name, _, _ in fields) for kind, fields in MESSAGES.items()}
 assert max(layout.size for layout in _STRUCTS.values()) <= MAX_PAYLOAD
 
 
@@ -203,12 +217,15 @@ def encode(kind: MessageType, fields: Mapping[str, Any], seq: int, time_us: int)
         ProtocolError: a field is missing, unknown, of the wrong length, or out of its range.
     """
     table = MESSAGES[kind]
-    if fields.keys() != {name for name, _, _ in table}:
-        odd = sorted(fields.keys() ^ {name for name, _, _ in table})
+    if fields.keys() != _NAMES[kind]:
+        odd = sorted(fields.keys() ^ _NAMES[kind])
         raise ProtocolError(f"{kind.name}: missing or unknown fields {odd}")
     flat: list[Any] = []
     for name, _, count in table:
-        values = [fields[name]] if count == 1 else list(fields[name])
+        if count == 1:
+            flat.append(fields[name])
+            continue
+        values = fields[name]
         if len(values) != count:
             raise ProtocolError(f"{kind.name}.{name} has {len(values)} numbers, not {count}")
         flat += values
@@ -229,11 +246,8 @@ def encode_payload(
 
 def fields_of(frame: Frame) -> dict[str, Any]:
     """The payload's fields: numbers, bytes, or tuples where a field repeats."""
-    flat = iter(_STRUCTS[frame.kind].unpack(frame.payload))
-    return {
-        name: next(flat) if count == 1 else tuple(next(flat) for _ in range(count))
-        for name, _, count in MESSAGES[frame.kind]
-    }
+    flat = _STRUCTS[frame.kind].unpack(frame.payload)
+    return {name: flat[place] for name, place in _PLACES[frame.kind]}
 
 
 class Decoder:

@@ -22,23 +22,44 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class RobotError(Exception):
-    """A robot can't do what was asked; the message says what, where and what to do next."""
+    """A robot can't do what was asked; the message says what, where and what to do next.
+
+    Attributes:
+        code: of the fault, as `safety.supervisor` knows it.
+    """
+
+    code: str = "unknown"
 
 
 class LinkLost(RobotError):  # noqa: N818 - the field says "link lost"
     """The robot does not answer any more."""
 
+    code = "link_lost"
+
 
 class Implausible(RobotError):  # noqa: N818 - a reading, not a programming error
     """A reading that no real robot gives: not finite, or far outside its range."""
 
+    code = "implausible"
+
 
 class RobotStopped(RobotError):  # noqa: N818 - says what happened
-    """The robot has let its motors go by itself, or was never armed; the message says why."""
+    """The robot has let its motors go by itself, or was never armed; the message says why.
+
+    Args:
+        text: the message.
+        code: why, as `RobotError.code`.
+    """
+
+    def __init__(self, text: str = "", code: str = "unknown") -> None:
+        self.code = code
+        super().__init__(text)
 
 
 class PoseLost(RobotError):  # noqa: N818 - says what happened
     """Nobody knows any more where the robot stands."""
+
+    code = "pose_lost"
 
 
 class Fault(enum.IntFlag):

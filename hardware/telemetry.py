@@ -143,6 +143,10 @@ class Telemetry:
         self.lost += gap - 1
         return True
 
+    def listen_again(self) -> None:
+        """Nobody listened for a while: what was said meanwhile is not lost, only not heard."""
+        self._seq = None
+
     def take(self, frame: Frame, arrival_s: float) -> None:
         """A STATE frame."""
         if not (self.see(frame.seq) and self._clock.newer(frame.time_us)):

@@ -28,3 +28,7 @@ class Watchdog(Protocol):
     def trouble(self) -> str:
         """Why the robot must not be commanded now; empty if it may be. Asked every period."""
         ...
+
+    def fault(self) -> str:
+        """The code of that trouble, as `hardware.robot.RobotError.code`."""
+        ...

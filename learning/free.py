@@ -32,7 +32,7 @@ MAX_STALE_S = 120.0
 class FreeLearner(RemoteLearner):
     """`learning.client.LearnerClient` that never makes its caller wait while the robot moves.
 
-    `state_dict` and `finite` may be called from one other thread; they do wait.
+    `save`, `state_dict` and `finite` may be called from one other thread; they do wait.
 
     Args:
         settings: how the process is run.
@@ -119,6 +119,25 @@ class FreeLearner(RemoteLearner):
             ((answer, _),) = self._ask("sync")
             self._part.take(int(answer["number"]))
 
+    def save(self, **wish: Any) -> dict[str, Any]:
+        """Have the learner's process write a checkpoint of itself; waits until it is written.
+
+        Nothing large comes here: another thread that copies megabytes holds the interpreter, and
+        makes the control thread late.
+
+        Args:
+            **wish: JSON-able, for whoever made the process (`learning.worker.Start.save`).
+
+        Returns:
+            What that answers.
+
+        Raises:
+            LearnerLost: it is gone.
+            FloatingPointError: it has diverged; nothing was saved.
+        """
+        ((answer, _),) = self._ask("save", **wish)
+        return answer
+
     def load_state_dict(self, state: Any) -> None:
         """Go on from `state_dict`; see `RemoteLearner.load_state_dict`."""
         super().load_state_dict(state)
@@ -187,6 +206,6 @@ class FreeLearner(RemoteLearner):
         with self._asking:
             process = self._part.process
             process.wait_ready()
-            if question == "state":
+            if question in ("state", "save"):
                 self._saved_at = process.ring.written
             return [process.ask(question, blob, **more)]

@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,11 +46,13 @@ class Start:
         learner: fresh, or restored.
         transitions: that it has seen already; they are passed over in the ring.
         episodes_from: number of the first message whose episode its multipliers have not seen.
+        save: writes a checkpoint of the learner, as a "save" question wishes; what to answer.
     """
 
     learner: Learner
     transitions: int = 0
     episodes_from: int = 0
+    save: Callable[[Learner, Mapping[str, Any]], dict[str, Any]] | None = None
 
 
 def main(arguments: Sequence[str], make: Callable[[dict[str, Any]], Start]) -> int:
@@ -108,7 +110,7 @@ class Worker:
         self._ring.start_reading(max(0, self._ring.written - wiring.rows))
         self._messages = 0  # update messages since the last question
         self._added, self._dropped = start.transitions, 0
-        self._episodes_from = start.episodes_from
+        self._episodes_from, self._save = start.episodes_from, start.save
         self._asked = learner.gradient_steps
         self._published_s = 0.0
         self._publish()
@@ -244,6 +246,8 @@ class Worker:
             self._added = 0
         elif name == "finite":
             answer["finite"] = learner.finite()
+        elif name == "save" and self._save is not None:
+            answer = self._save(learner, question)
         self._messages = 0
         self._publish()
         answer = {**answer, "number": self._snapshots.latest, "asked": self._asked}

@@ -11,7 +11,6 @@ number of times (reliability facts: a robot that has to be caught again and agai
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,14 +26,14 @@ from hardware.telemetry import faults_of
 from robot.board_figures import BoardFigures
 from robot.clock import WallClock
 from robot.config_schema import Config
+from robot.fault_budget import FaultBudget
 from safety.arming import ArmingLimits, ArmingSnapshot, Finding, check
 from safety.guardian import Guardian, estop_reason
-from safety.supervisor_client import SupervisorLost
+from safety.supervisor_client import SupervisorLost, validity_s
 
 LOOK_S = 1.0  # at most; 50 frames take half of it
 AGAIN_S = 0.3
 PATIENCE_S = 3.0  # a limp robot comes to rest in two
-WINDOW_S = 600.0  # of the budget of arming again
 TRIP_C = 80.0  # where a Minitaur's motors are in danger (hardware facts)
 _NOT_NOW = (LinkLost, RobotStopped, SupervisorLost)
 STAND_UP_KP, STAND_UP_KD = 1.2, 0.02  # largest gains that the scripts ask for
@@ -92,7 +91,7 @@ class Arming:
     Attributes:
         proof_s: how long the board's time-out took at the last proof.
         arms: times that it was armed.
-        faults: times that it had to be caught, by what happened.
+        budget: the faults for which it had to be caught, and what is left of their budgets.
     """
 
     def __init__(
@@ -109,11 +108,10 @@ class Arming:
     ) -> None:
         self.proof_s = 0.0
         self.arms = 0
-        self.faults: dict[str, int] = {}
+        self.budget = FaultBudget(clock.now_s, config.board.rearms_per_10_min)
         self.say = say
         self._robot, self._pose, self._config, self._fenced = robot, pose, config, fenced
         self._known_zero_table, self._clock, self._estop = known_zero_table, clock, estop
-        self._fault_s: deque[float] = deque()
         self._lost = False
         self._guardian: Guardian | None = None
         self._own_stop = False  # our own supervisor's stop is latched on the board
@@ -178,7 +176,7 @@ class Arming:
             kd=max(body.kd, STAND_UP_KD),
             kp_limit=identity.kp_limit,
             kd_limit=identity.kd_limit,
-            valid_s=max(0.1, 3.0 * self._clock.period_s),
+            valid_s=validity_s(self._clock.period_s, self._config.board.command_gap_s),
             valid_limit_s=identity.valid_limit_s,
             pose=pose if pose.time_s > float("-inf") else None,
             pose_age_s=now_s - pose.time_s,
@@ -243,24 +241,31 @@ class Arming:
                     self.say(f"{self._robot.port}: the board is back")
                 self._release_own_stop()
                 findings = self.examine()
-                if not findings:
+                problem = told(findings) if findings else self._not_yet()
+                if not problem:
                     self._arm()
                     return True
-                problem = told(findings)
             except (LinkLost, RobotStopped, Implausible, PortRefused, BoardRefused) as error:
                 self._lost = True
                 problem = str(error)
+                self.budget.again(error)
             except SupervisorLost as error:
                 problem = str(error)
             if findings and not all(finding.passes for finding in findings):
                 self.say(f"a person is needed: {problem}")
                 return False
-            kinds = {finding.code for finding in findings} or {problem}
+            kinds = {finding.code for finding in findings} or {problem.split(" in ")[0]}
             if not kinds <= heard:  # their numbers change all the time
                 self.say(f"waiting: {problem}")
                 heard |= kinds
             self._clock.sleep(AGAIN_S)
         return False
+
+    def _not_yet(self) -> str:
+        """Why a robot that is fit is not armed yet: its last faults want a pause; empty if not."""
+        self.budget.gone()
+        wait_s = self.budget.wait_s()
+        return f"{self.budget.waiting_for()}: armed again in {wait_s:.0f} s" if wait_s else ""
 
     def _renew_guardian(self) -> None:
         if self._guardian is not None:
@@ -282,47 +287,45 @@ class Arming:
         return f"boot {identity.boot}, zero table {identity.zero_table}\n"
 
     def _arm(self) -> None:
+        mark = self._clock.timeline.mark
+        mark("prove the time-out")
         self.proof_s = self._robot.prove_timeout()
         if self._memory is not None:
             self._memory.write_text(self._start(), encoding="utf-8")
+        mark("arm")
         self._robot.arm()
         self._fresh = False
         self.arms += 1
         self._clock.restart()
+        self._clock.timeline.mark("armed")
 
     # -- faults ------------------------------------------------------------------------------------
 
     def fault(self, error: RobotError) -> bool:
-        """Note that the robot had to be caught.
+        """Note that the robot had to be caught; `budget.last` is what came of it.
 
         Returns:
-            Whether it may be armed again by itself.
+            Whether it may be armed again by itself, in a while; else why not was said.
         """
-        kind = type(error).__name__
-        self.faults[kind] = self.faults.get(kind, 0) + 1
+        needs_person = self.budget.report(error)
         if isinstance(error, (LinkLost, RobotStopped)):
             self._lost = True  # shake hands again: who is there, and did it start anew?
         with contextlib.suppress(*_NOT_NOW):  # else `ready` does, unless this was the end
             self._renew_guardian()
             self._release_own_stop()
-        now_s = self._clock.now_s()
-        self._fault_s.append(now_s)
-        while now_s - self._fault_s[0] > WINDOW_S:
-            self._fault_s.popleft()
-        if len(self._fault_s) > self._config.board.rearms_per_10_min:
-            self.say(
-                f"a person is needed: {len(self._fault_s)} faults within 10 minutes "
-                "(board.rearms_per_10_min)"
-            )
-            return False
-        return True
+        if error.code == "estop" and (reason := self._estop()):
+            needs_person = f"[ESTOP] emergency stop: {reason}"  # who, and when
+        if needs_person:
+            self.say(f"a person is needed: {needs_person}")
+        return not needs_person
 
     def summary(self) -> dict[str, Any]:
         """How the board did, for summary.json."""
         return {
             "robot_id": self._robot.identity.robot_id,
             "armed": self.arms,
-            "faults": dict(self.faults),
+            "faults": dict(self.budget.counts),
+            "budgets": self.budget.used(),
             "reconnects": self._robot.reconnects,
             "board_timeout_ms": 1e3 * self.proof_s,
             "round_trip_ms": 1e3 * self._robot.round_trip_s,
@@ -336,8 +339,10 @@ class Arming:
                 {"from_ms": 1e3 * low, "to_ms": 1e3 * high, "ticks": count}
                 for low, high, count in self._clock.lateness.rows()
             ],
-            "link_losses": self.faults.get("LinkLost", 0),
+            "link_losses": self.budget.counts.get("link_lost", 0),
             "telemetry_age": self._robot.ages.summary(),
+            "state_to_command": self._robot.latencies.summary(),
+            "longest_silences": self._clock.timeline.worst,
         }
 
     def figures(self) -> BoardFigures:
@@ -350,6 +355,9 @@ class Arming:
             skipped_periods=self._clock.skipped,
             telemetry_age_ms=1e3 * ages.quantile(0.99),
             lost_frames=self._robot.counts()["lost"],
-            link_losses=self.faults.get("LinkLost", 0),
+            link_losses=self.budget.counts.get("link_lost", 0),
+            budgets={
+                code: (one["used"], one["budget"]) for code, one in self.budget.used().items()
+            },
             supervisor_cuts=0 if self._guardian is None else self._guardian.cuts,
         )

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class BoardFigures:
         lost_frames: of telemetry.
         link_losses: times that the link was lost.
         supervisor_cuts: times that the supervisor cut the torque.
+        budgets: by fault: times in ten minutes, and how many may pass without a person.
     """
 
     rate_hz: float
@@ -29,6 +31,7 @@ class BoardFigures:
     lost_frames: int
     link_losses: int
     supervisor_cuts: int
+    budgets: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def line(self) -> str:
         """In one line."""
@@ -36,4 +39,9 @@ class BoardFigures:
             f"{self.rate_hz:.1f} Hz  late p99 {self.late_p99_ms:.1f} max {self.late_max_ms:.1f} ms"
             f"  skipped {self.skipped_periods}  telemetry {self.telemetry_age_ms:.1f} ms old, "
             f"{self.lost_frames} lost  links lost {self.link_losses}  cuts {self.supervisor_cuts}"
+            + (f"  {self.spent()}" if self.budgets else "")
         )
+
+    def spent(self) -> str:
+        """What of the faults' budgets is used up; empty without any fault."""
+        return ", ".join(f"{code} {used}/{of}" for code, (used, of) in self.budgets.items())

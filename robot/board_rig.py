@@ -96,4 +96,4 @@ def make_board(
     except BaseException:
         board.robot.close()
         raise
-    return Rig(board.robot, guard, clock, arming)
+    return Rig(board.robot, guard, clock, arming, clock.timeline)

@@ -20,10 +20,18 @@ from typing import Any
 import numpy.typing as npt
 
 from learning.checkpoint import CheckpointInvalid, load, save
-from robot.files import write_text
+from robot.files import write_bytes, write_text
 from robot.run import RunFolder
 
 KEEP = 3
+
+
+def diverged(gradient_steps: int) -> FloatingPointError:
+    """What to raise instead of saving a learner that is not finite."""
+    return FloatingPointError(
+        f"the learner diverged after {gradient_steps} updates: a weight is not finite; nothing was "
+        "saved over the last checkpoint. Lower learning.learning_rate"
+    )
 
 
 @dataclass(frozen=True)
@@ -138,3 +146,17 @@ class Checkpoints:
         shutil.rmtree(trash, ignore_errors=True)
         path.rename(trash)
         shutil.rmtree(trash, ignore_errors=True)
+
+
+def save_checkpoint(
+    run: RunFolder,
+    records: int,
+    tensors: Mapping[str, npt.NDArray[Any]],
+    scalars: Mapping[str, Any],
+    policy: bytes,
+    best: bool,
+) -> Path:
+    """Write one with its policy, and the policy as the run's newest; see `Checkpoints.save`."""
+    folder = Checkpoints(run).save(records, tensors, scalars, {"policy.safetensors": policy}, best)
+    write_bytes(run.path / "policy.safetensors", policy)
+    return folder

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from hardware.timing import Lateness
+from robot.timeline import Timeline
 
 if TYPE_CHECKING:
     from sim.twin import PyBulletRobot
@@ -58,8 +59,10 @@ class WallClock:
         rate_hz: periods per second.
         clock: monotonic seconds.
         sleep: waits so many seconds, or a bit longer.
+        timeline: told when a pause was meant.
 
     Attributes:
+        timeline: as given, or its own.
         lateness: of every tick; later than a period is a miss.
         skipped: periods that were missed altogether.
     """
@@ -69,8 +72,10 @@ class WallClock:
         rate_hz: float,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        timeline: Timeline | None = None,
     ) -> None:
         self.period_s = self.elapsed_s = 1.0 / rate_hz
+        self.timeline = timeline or Timeline()
         self.lateness = Lateness(self.period_s)
         self.skipped = 0
         self._clock, self._sleep = clock, sleep
@@ -92,6 +97,7 @@ class WallClock:
 
     def restart(self) -> None:
         """A new grid from now, after a pause that was meant."""
+        self.timeline.restart()
         self._start_s, self._slot = self._clock(), 0
 
     def tick(self) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from sim.twin import START_HEIGHT_M, PyBulletRobot
 # How a person has put the robot down: roll in rad; in the jig it hangs.
 STARTS = {"belly": 0.0, "side": 0.5 * np.pi, "back": np.pi, "jig": 0.0}
 LIES_STILL_S = 2.0
+PULLED_S = 1.0
 UNCALIBRATED_RAD = 0.4  # largest error of an encoder that nobody has zeroed
 
 
@@ -66,7 +68,7 @@ class Emulation:
 def emulate(
     config: Config, stop: StopRequest, say: Callable[[str], object], what: Emulation
 ) -> None:
-    """Run a board in real time.
+    """Run a board in real time. SIGUSR1 pulls its cable for a second.
 
     Args:
         config: terrain, body, physics and seed.
@@ -83,7 +85,17 @@ def emulate(
         for _ in range(round(LIES_STILL_S * config.sim.physics_rate_hz)):
             board.step()  # somebody has put it down before the cable is plugged in
         say(f"board on {what.link or board.port} ({config.terrain.name}); Ctrl-C ends it")
-        board.run(lambda: stop.requested, what.real_time_factor)
+        pulled: list[int] = []
+        before = signal.signal(signal.SIGUSR1, lambda number, frame: pulled.append(number))
+        stack.callback(signal.signal, signal.SIGUSR1, before)
+
+        def stopped() -> bool:
+            if pulled:
+                pulled.clear()
+                board.pull_cable(PULLED_S)
+            return stop.requested
+
+        board.run(stopped, what.real_time_factor)
 
 
 def make_emulated_board(

@@ -143,7 +143,9 @@ class Episodes:
         now = self._begin(max(1, round(seconds / self._rig.clock.period_s)), fenced)
         total, costs = 0.0, np.zeros(self.n_constraints)
         column = self._tasks.index(task)
+        mark = self._rig.timeline.mark
         while not now.ended:
+            mark("policy")
             step = self._step(task, policy(now.observation), now)
             on_step(step)
             total += float(step.rewards[column])
@@ -162,6 +164,7 @@ class Episodes:
         )
 
     def _begin(self, max_steps: int, fenced: bool) -> _Progress:
+        self._rig.timeline.mark("begin")
         state, start = self._rig.robot.read(), self._rig.place()
         filtered = self._actuator.start(state)
         observation = self._observer.reset(state, filtered)
@@ -170,10 +173,15 @@ class Episodes:
 
     def _step(self, task: str, action: FloatArray, now: _Progress) -> Step:
         """Act for one period and look what came of it; moves `now` on."""
+        timeline = self._rig.timeline
+        timeline.mark("command")
         filtered, sent = self._actuator.act(action, now.state)
+        timeline.sent()
         self._rig.clock.tick()
+        timeline.mark("read")
         before, observation = now.pose, now.observation
         now.state, now.pose = self._rig.robot.read(), self._rig.place()
+        timeline.mark("observe")
         now.observation = self._observer.observe(now.state, filtered)
         now.steps += 1
         roll, pitch, _ = roll_pitch_yaw(now.state.attitude_xyzw)

@@ -21,6 +21,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from hardware.priority import SIDE_PRIORITY, beside
 from robot.files import sync_folder
 from robot.journal import RECORD, RECORD_BYTES, JournalError, header_bytes, record_bytes
 
@@ -161,6 +162,7 @@ class JournalWriter:
         while True:
             self._wake.wait(self._sync_every_s)
             self._wake.clear()
+            beside(SIDE_PRIORITY)
             closing = self._closing  # before the drain: what comes first is still written
             try:
                 self._drain()

@@ -8,19 +8,28 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+from hardware.priority import SIDE_PRIORITY, beside
 from learning.client import LearnerClient
 from learning.policy import NumpyPolicy, policies_bytes
 from learning.process import LearnerLost
-from robot.checkpoints import Checkpoint, Checkpoints
+from robot.checkpoints import Checkpoint, Checkpoints, diverged, save_checkpoint
 from robot.config_schema import Config
 from robot.experience import refill
-from robot.files import write_bytes
 from robot.journal import JournalError, has_records, read_journal
 from robot.learning_setup import cost_scale, policy_metadata
 from robot.run import RunFolder
 from robot.view import View
+
+
+@runtime_checkable
+class SavesItself(Protocol):
+    """A learner whose process writes its checkpoints."""
+
+    def save(self, **wish: Any) -> dict[str, Any]:
+        """See `robot.learner_process.save`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -86,8 +95,9 @@ class Keeper:
             state: the loop's.
             score: of the policies; the best one is kept longer.
             flush: puts the journal on the disk; a checkpoint means nothing without it.
-            wait: else a thread does it, because a robot waits for nobody; if the one before is
-                still at it, nothing is saved this time. `settle` tells what came of it.
+            wait: else a thread has the learner's process do it, because a robot waits for nobody;
+                if the one before is still at it, nothing is saved this time. `settle` tells what
+                came of it.
 
         Raises:
             FloatingPointError: the learner has diverged; nothing was saved.
@@ -97,12 +107,12 @@ class Keeper:
         best = score > self._best_score
         self._best_score = max(self._best_score, score)
         scalars = {"loop": dict(state), "best_score": self._best()}
+        write = self._write if wait else self._have_written
+        job = partial(write, records, scalars, flush, best)
         if wait:
-            self._tell(partial(self._write, records, scalars, None, flush, best))
-            return
-        # In the background the policies of now: their weights move on meanwhile.
-        policy = self._policy()
-        self._job = self._executor.submit(self._write, records, scalars, policy, flush, best)
+            self._tell(job)
+        else:
+            self._job = self._executor.submit(job)
 
     def settle(self, wait: bool = True) -> bool:
         """Tell what came of the last save; whether none is under way.
@@ -138,31 +148,43 @@ class Keeper:
         self,
         records: int,
         scalars: dict[str, Any],
-        policy: bytes | None,
         flush: Callable[[], None],
         best: bool,
     ) -> _Outcome:
         if not self._learner.finite():
-            raise FloatingPointError(
-                f"the learner diverged after {self._learner.gradient_steps} updates: a weight is "
-                "not finite; nothing was saved over the last checkpoint. Lower "
-                "learning.learning_rate"
-            )
+            raise diverged(self._learner.gradient_steps)
         learner = self._learner.state_dict()
         robot_s = float(scalars["loop"]["robot_s"])
         scalars = {"learner": learner["scalars"], **scalars}
         try:
             flush()
-            policy = policy or self._policy()
-            files = {"policy.safetensors": policy}
-            folder = self._checkpoints.save(records, learner["tensors"], scalars, files, best)
-            write_bytes(self._run.path / "policy.safetensors", policy)
+            policy = policies_bytes(self._policies, policy_metadata(self._config))
+            folder = save_checkpoint(self._run, records, learner["tensors"], scalars, policy, best)
         except (OSError, JournalError) as error:
             return _Outcome(records, robot_s, error=error)
         return _Outcome(records, robot_s, folder.name)
 
-    def _policy(self) -> bytes:
-        return policies_bytes(self._policies, policy_metadata(self._config))
+    def _have_written(
+        self,
+        records: int,
+        scalars: dict[str, Any],
+        flush: Callable[[], None],
+        best: bool,
+    ) -> _Outcome:
+        """The same by the learner's own process; here only little is done while the robot walks."""
+        assert isinstance(self._learner, SavesItself)
+        beside(SIDE_PRIORITY)
+        robot_s = float(scalars["loop"]["robot_s"])
+        try:
+            flush()
+        except JournalError as error:
+            return _Outcome(records, robot_s, error=error)
+        answer = self._learner.save(
+            run=str(self._run.path.resolve()), records=records, scalars=scalars, best=best
+        )
+        if "folder" not in answer:
+            return _Outcome(records, robot_s, error=OSError(answer["error"]))
+        return _Outcome(records, robot_s, answer["folder"])
 
     def resume(self, load_state: Callable[[Mapping[str, Any]], None]) -> int:
         """Go on from the newest checkpoint that can be used.

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from learning.client import LearnerClient
+from learning.policy import policies_bytes
 from learning.process import ProcessSettings
 from learning.ring import Sizes
 from robot.config_schema import Config
@@ -23,6 +25,7 @@ from robot.learning_setup import (
     make_learner,
     n_constraints,
     observation_layout,
+    policy_metadata,
 )
 
 if TYPE_CHECKING:
@@ -97,9 +100,47 @@ def make(setup: dict[str, Any]) -> Start:
     learner = make_learner(config)
     learner.share(setup.get("mine", config.tasks))
     if "restore" not in setup:
-        return Start(learner)
+        return Start(learner, save=partial(save, config))
     transitions = restore(learner, config, Path(setup["restore"]["run"]))
-    return Start(learner, transitions, int(setup["restore"]["episodes_from"]))
+    return Start(
+        learner, transitions, int(setup["restore"]["episodes_from"]), partial(save, config)
+    )
+
+
+def save(config: Config, learner: Learner, wish: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a checkpoint of the learner as it is, with its policy.
+
+    Args:
+        config: of the run.
+        learner: is saved.
+        wish: `run` (folder), `records` (length of the journal), `scalars` (the loop's), `best`.
+
+    Returns:
+        `folder`, or `error` with why the disk did not take it.
+
+    Raises:
+        FloatingPointError: it has diverged; nothing was written.
+    """
+    from robot.checkpoints import diverged, save_checkpoint
+    from robot.run import RunFolder
+
+    if not learner.finite():
+        raise diverged(learner.gradient_steps)
+    state = learner.state_dict()
+    policies = {str(task): learner.policy(task) for task in config.tasks}
+    scalars = {"learner": state["scalars"], **wish["scalars"]}
+    try:
+        folder = save_checkpoint(
+            RunFolder.open(Path(wish["run"])),
+            int(wish["records"]),
+            state["tensors"],
+            scalars,
+            policies_bytes(policies, policy_metadata(config)),
+            bool(wish["best"]),
+        )
+    except OSError as error:
+        return {"error": str(error)}
+    return {"folder": folder.name}
 
 
 def restore(learner: Learner, config: Config, path: Path) -> int:

@@ -18,10 +18,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from hardware.priority import CONTROL_PRIORITY, on_time
+from hardware.priority import CONTROL_PRIORITY, collect, on_time
 from hardware.robot import Pose2D, RobotError, RobotState, Stop
 from learning.noise import coloured_noise
 from learning.policy import NumpyPolicy
+from robot.beside import CLOSE_S, BesideView, SideThread
 from robot.config_schema import Config
 from robot.disk_watch import DiskWatch
 from robot.episode import Episodes, Step
@@ -36,6 +37,7 @@ from robot.rig import ROBOT_FAULTS, Actuator, Restorable, Rig, make_twin
 from robot.run import RunFolder
 from robot.scheduler import check_tasks, least_practised, next_task
 from robot.tally import EpisodeResult, Tally
+from robot.timeline import told
 from robot.view import View
 from robot.workspace import Workspace
 
@@ -79,21 +81,40 @@ def learn(
         CheckpointInvalid: there is nothing to resume from.
     """
     rig = rig or make_twin(config, config.run.seed)
-    if rig.real_time:  # a robot waits for nobody
-        free = config.learning.model_copy(update={"process": "free"})
-        config = config.model_copy(update={"learning": free})
+    if rig.real_time:
+        return _learn_in_real_time(config, run, view, stop, rig, resume)
+    return _make_loop(config, run, view, stop, rig, resume).run()
+
+
+def _learn_in_real_time(
+    config: Config, run: RunFolder, view: View, stop: StopRequest, rig: Rig, resume: bool
+) -> dict[str, Any]:
+    """As `learn`, by a control thread that waits for nobody: not a learner, a disk, a terminal."""
+    free = config.learning.model_copy(update={"process": "free"})
+    config = config.model_copy(update={"learning": free})
+    with SideThread("log") as log, SideThread("view", CLOSE_S) as screen:
+        view = BesideView(view, screen)
+        loop = _make_loop(config, run, view, stop, rig, resume)
+        with on_time(CONTROL_PRIORITY) as granted:
+            for text in granted.refused:
+                view.message(f"not quite on time: {text}")
+            run.write_with(log.do)
+            try:
+                run.event("on_time", scheduler=granted.scheduler, memory=granted.memory)
+                return loop.run()
+            finally:
+                log.close()
+                run.write_with(None)
+
+
+def _make_loop(
+    config: Config, run: RunFolder, view: View, stop: StopRequest, rig: Rig, resume: bool
+) -> LearningLoop:
     try:
-        loop = LearningLoop(config, run, view, stop, rig, resume)
+        return LearningLoop(config, run, view, stop, rig, resume)
     except BaseException:
         rig.robot.close()
         raise
-    if not rig.real_time:
-        return loop.run()
-    with on_time(CONTROL_PRIORITY) as granted:
-        for text in granted.refused:
-            view.message(f"not quite on time: {text}")
-        run.event("on_time", scheduler=granted.scheduler, memory=granted.memory)
-        return loop.run()
 
 
 class LearningLoop:
@@ -181,7 +202,7 @@ class LearningLoop:
 
     def _learn(self) -> str:
         if not self._resumed:
-            self._checkpoint()  # from here on there is something to go back to
+            self._checkpoint(wait=True)  # from here on there is something to go back to
         while self._robot_s < self._config.run.minutes * 60.0:
             if not self._disk.go_on() or self._stop.requested:
                 self._view.message("stopping: the robot settles and the run is saved")
@@ -194,6 +215,7 @@ class LearningLoop:
                 if not self._caught(error):
                     return "needs_help"
             if self._robot_s >= self._next_checkpoint_s:
+                self._rig.timeline.mark("checkpoint")
                 self._next_checkpoint_s = self._robot_s + self._config.run.checkpoint_every_s
                 self._checkpoint()
         # Nobody may be there to see a run end with a part of it in memory only.
@@ -239,10 +261,22 @@ class LearningLoop:
         """A real robot's fault: stop, tell, and say whether to go on. The step is not stored."""
         if self._rig.arming is None:
             raise error
+        story = self._rig.timeline.story()  # before anything else is in it
         self._rig.robot.stop(Stop.SETTLE)
-        self._run.event("fault", what=type(error).__name__, text=str(error), robot_s=self._robot_s)
         self._view.message(f"the robot stops: {error}")
-        return self._rig.arming.fault(error)
+        if error.code == "control_silent":
+            self._view.message(f"where the time went: {told(story)}")
+        goes_on = self._rig.arming.fault(error)
+        self._run.event(
+            "fault",
+            what=type(error).__name__,
+            **self._rig.arming.budget.last,
+            text=str(error),
+            goes_on=goes_on,
+            robot_s=self._robot_s,
+            timeline=story,
+        )
+        return goes_on
 
     def _episode(self) -> None:
         self._phase = "episode"
@@ -256,11 +290,14 @@ class LearningLoop:
             self._rng, length, N_ACTIONS, self._config.learning.exploration_beta
         )
         result = self._episodes.run(self._task, self._explore, self._on_step)
+        self._rig.timeline.mark("episode log")
         self._tally.add(result)
         inside = self._workspace.contains(self._rig.place())
         self._tally.see(inside, standing_up=False)
         self._learner.end_episode(self._task, np.multiply(result.mean_costs, self._cost_scale))
         self._log_episode(result)
+        self._rig.timeline.mark("collect")
+        collect()  # 0.1 ms, once an episode
 
     def _choose_task(self, pose: Pose2D, stayed: bool) -> str:
         tasks, experience = self._config.tasks, self._tally.experience()
@@ -282,6 +319,8 @@ class LearningLoop:
         return self._policies[self._task].act(observation, deterministic=False, noise=noise)
 
     def _on_step(self, step: Step) -> None:
+        mark = self._rig.timeline.mark
+        mark("learner")
         self._tally.moving_s += self._rig.clock.elapsed_s
         self._tally.tasks[step.task].steps += 1
         if step.ended != "stop":
@@ -294,7 +333,9 @@ class LearningLoop:
                 step.done,
                 step.task,
             )
+        mark("journal")
         self._recorder.step(step)
+        mark("learner")
         if self._tally.steps >= self._config.learning.random_steps:
             self._learner.update(self._config.learning.updates_per_step)
         self._show()
@@ -305,6 +346,7 @@ class LearningLoop:
             self._tally.standing_up_s += self._rig.clock.elapsed_s
         else:
             self._tally.waiting_s += self._rig.clock.elapsed_s
+        self._rig.timeline.mark("journal")
         self._recorder.reset(kind, state, self._rig.pose.latest(), sent_rad)
         self._show()
 
@@ -394,7 +436,7 @@ class LearningLoop:
         self._next_checkpoint_s = float(state["next_checkpoint_s"])
         self._wall_start = time.monotonic() - float(state["wall_s"])
 
-    def _checkpoint(self, last: bool = False) -> None:
+    def _checkpoint(self, wait: bool = False) -> None:
         state = self.state_dict()
         # A robot that stands on its feet can't wait for a disk.
         self._keeper.save(
@@ -402,7 +444,7 @@ class LearningLoop:
             state,
             self._tally.score,
             self._recorder.flush,
-            wait=last or self._config.learning.process != "free",
+            wait=wait or self._config.learning.process != "free",
         )
         if state["robot"] is not None:
             # Bullet's caches can't be saved. So that a resumed run can equal this one, this one
@@ -414,7 +456,7 @@ class LearningLoop:
             if status not in ("failed", "cut"):  # then the last checkpoint is the one to go on from
                 ended, status = status, "failed"
                 self._learner.drain()
-                self._checkpoint(last=True)
+                self._checkpoint(wait=True)
                 status = ended
         finally:
             self._run.event("learn_end", status=status, robot_s=self._robot_s)
@@ -443,6 +485,7 @@ class LearningLoop:
         if now_s < self._next_view_s and not force:
             return
         self._next_view_s = now_s + VIEW_EVERY_S
+        self._rig.timeline.mark("view")
         for text in self._learner.notices():
             self._view.message(text)
             self._run.event("learner", robot_s=self._robot_s, text=text)

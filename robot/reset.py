@@ -98,12 +98,17 @@ class Resetter:
     def _attempts(self) -> tuple[bool, int]:
         state = self._rig.robot.read()
         self._script.reset(state)
+        timeline = self._rig.timeline
         while not self._stopped():
+            timeline.mark("script")
             command = self._script.step(state, self._rig.clock.now_s())
             if command.done or command.failed:
                 return command.done, self._script.attempts
-            sent = self._actuator.script(command.motor_angle_rad, command.kp, command.kd)
+            timeline.mark("command")
+            sent = self._actuator.script(command.motor_angle_rad, command.kp, command.kd, state)
+            timeline.sent()
             self._rig.clock.tick()
+            timeline.mark("read")
             state = self._rig.robot.read()
             self._on_period("stand_up", state, sent)
         return False, self._script.attempts

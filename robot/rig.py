@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -25,8 +25,12 @@ from hardware.robot import (
 from robot.board_figures import BoardFigures
 from robot.clock import Clock, TwinClock
 from robot.config_schema import Config
+from robot.fault_budget import FaultBudget
+from robot.timeline import Timeline
 from safety.action_filter import ActionFilter
-from safety.limits import CommandLimiter
+from safety.limits import CommandLimiter, limit_torque
+from safety.strain import Strain
+from safety.supervisor_client import silence_limit_s, validity_s
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -61,9 +65,11 @@ class Arming(Protocol):
 
     Attributes:
         say: told what a person should know.
+        budget: its faults, and what is left of their budgets.
     """
 
     say: Callable[[str], None]
+    budget: FaultBudget
 
     def ready(self, stopped: Callable[[], bool]) -> bool:
         """Wait until it is armed; False when somebody said stop, or a person is needed."""
@@ -91,12 +97,14 @@ class Rig:
         pose: where it stands.
         clock: lets time pass.
         arming: makes it ready; None for a twin, which always is.
+        timeline: what the control thread does when.
     """
 
     robot: Robot
     pose: PoseSource
     clock: Clock
     arming: Arming | None = None
+    timeline: Timeline = field(default_factory=Timeline)
 
     @property
     def real_time(self) -> bool:
@@ -181,7 +189,15 @@ class Actuator:
         )
         self._limiter = CommandLimiter(self._body, rig.clock.period_s)
         # A command outlives a late tick, not a dead host (docs: validity on the board).
-        self._valid_s = max(0.1, 3.0 * rig.clock.period_s)
+        patience_s = silence_limit_s(rig.clock.period_s, config.board.command_gap_s)
+        self._valid_s = validity_s(rig.clock.period_s, patience_s)
+        body = rig.robot.body
+        # A twin's motors come back by themselves; a board's fault would need the robot caught.
+        self._strain = (
+            Strain(body.overheat_torque_nm, body.overheat_s, body.torque_limit_nm)
+            if rig.real_time
+            else None
+        )
 
     def start(self, state: RobotState) -> FloatArray:
         """Begin at the measured posture; returns it as the (8,) filtered action."""
@@ -206,10 +222,26 @@ class Actuator:
 
     def pose(self, target_rad: FloatArray, state: RobotState, kp: float, kd: float) -> FloatArray:
         """Send motor angles (8,) rad through the limits; returns what was really sent."""
-        safe, _ = self._limiter.limit(target_rad, state, kp, kd)
+        safe, _ = self._limiter.limit(target_rad, state, kp, kd, self._caps_nm(state))
         return self._robot.command(MotorCommand(safe, kp, kd, self._valid_s)).angle_rad
 
-    def script(self, target_rad: FloatArray, kp: float, kd: float) -> FloatArray:
-        """Send a scripted posture; the script limits its own rate and range (`safety.stand_up`)."""
+    def script(
+        self, target_rad: FloatArray, kp: float, kd: float, state: RobotState | None = None
+    ) -> FloatArray:
+        """Send a scripted posture; the script limits its own rate and range (`safety.stand_up`).
+
+        With the newest measurement, motors that strain are relieved here too.
+        """
+        caps_nm = None if state is None else self._caps_nm(state)
+        if caps_nm is not None and state is not None:
+            angle, velocity = state.motor_angle_rad, state.motor_velocity_rad_s
+            weaker = limit_torque(target_rad, angle, velocity, kp, kd, caps_nm)
+            strained = caps_nm < self._body.torque_limit_nm
+            target_rad = np.where(strained, weaker, target_rad)
         command = MotorCommand(target_rad, kp, kd, self._valid_s)
         return self._robot.command(command).angle_rad
+
+    def _caps_nm(self, state: RobotState) -> FloatArray | None:
+        if self._strain is None:
+            return None
+        return self._strain.caps(state.motor_torque_nm, state.time_s)

@@ -18,9 +18,9 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -42,6 +42,7 @@ class RunFolder:
         self._lock = lock
         self._events: JsonLines | None = None
         self._metrics: JsonLines | None = None
+        self._later: Callable[[Callable[[], object]], object] | None = None
         if lock is not None:
             self._events = JsonLines(path / "events.jsonl")
             self._metrics = JsonLines(path / "metrics.jsonl")
@@ -165,6 +166,10 @@ class RunFolder:
         except ConfigError as error:
             raise RunError(str(error)) from None
 
+    def write_with(self, later: Callable[[Callable[[], object]], object] | None) -> None:
+        """From now on events and metrics are written by whoever this has do it; None: at once."""
+        self._later = later
+
     def event(self, kind: str, **fields: Any) -> None:
         """Append one event."""
         self._write(self._events, {"event": kind, **fields})
@@ -223,7 +228,10 @@ class RunFolder:
     def _write(self, stream: JsonLines | None, fields: Mapping[str, Any]) -> None:
         if stream is None:
             raise RunError(f"{self.path}: open for reading only")
-        stream.write(fields)
+        if self._later is None:
+            stream.write(fields)
+        else:
+            self._later(partial(stream.write, fields))
 
 
 def _check_is_run(path: Path) -> None:
@@ -270,8 +278,15 @@ def check_creatable(path: Path) -> None:
     """Refuse a place where no run folder can be made, before anything is made.
 
     Raises:
-        RunError: something is there already, or a parent can't be written.
+        RunError: something is there already, or a parent can't be read or written.
     """
+    try:
+        _check_creatable(path)
+    except OSError as error:  # a folder on the way that this user may not look into
+        raise RunError(f"{path}: {why(error)}; choose another place") from None
+
+
+def _check_creatable(path: Path) -> None:
     if path.is_symlink() and not path.exists():
         raise RunError(f"{path}: a broken link is there; choose another place")
     if path.exists():

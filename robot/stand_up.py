@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hardware.priority import CONTROL_PRIORITY, on_time
 from hardware.robot import Stop
+from robot.beside import CLOSE_S, SideThread
 from robot.board_rig import make_board
 from robot.config_schema import Config
 from robot.reset import Resetter, StandUpOutcome
@@ -34,12 +36,22 @@ def stand_up(
     Raises:
         RobotError: it can't be armed, or was lost on the way.
     """
-    rig = make_board(config, port, who="robot stand-up", say=say, fenced=False)
-    try:
-        return _stand(rig, config, seconds, stopped, say)
-    finally:
-        rig.robot.stop(Stop.SETTLE)
-        rig.robot.close()
+    with SideThread("view", CLOSE_S) as screen:
+
+        def tell(text: str) -> None:  # a terminal may take its time
+            screen.do(lambda: say(text))
+
+        rig = make_board(config, port, who="robot stand-up", say=tell, fenced=False)
+        try:
+            with on_time(CONTROL_PRIORITY) as granted:
+                for text in granted.refused:
+                    tell(f"not quite on time: {text}")
+                try:
+                    return _stand(rig, config, seconds, stopped, tell)
+                finally:  # while it is still on time: the supervisor waits for commands
+                    rig.robot.stop(Stop.SETTLE)
+        finally:
+            rig.robot.close()
 
 
 def _stand(
@@ -65,6 +77,7 @@ def _stand(
     while rig.clock.now_s() < end_s and not stopped():
         state = rig.robot.read()
         actuator.pose(body.stance_motor_rad(), state, body.kp, body.kd)
+        rig.timeline.sent()
         rig.clock.tick()
     say("it sits down")
     return True

@@ -185,4 +185,6 @@ def _counts(snapshot: Snapshot) -> RenderableType:
         age = f"{board.telemetry_age_ms:.1f} ms, {board.lost_frames} lost"
         grid.add_row("telemetry age", age, "skipped", str(board.skipped_periods))
         grid.add_row("links lost", str(board.link_losses), "cuts", str(board.supervisor_cuts))
+        if board.budgets:
+            grid.add_row("faults", board.spent())
     return grid

@@ -103,6 +103,13 @@ class Guardian:
             return _FIRED[fired]
         return "" if self._client.alive() else "the supervisor process is gone, or hangs"
 
+    def fault(self) -> str:
+        """The code of that trouble."""
+        fired = self._client.fired
+        if fired is Fired.NO:
+            return "supervisor_lost"
+        return "estop" if fired is Fired.ESTOP else "control_silent"
+
     # -- arming ------------------------------------------------------------------------------------
 
     def estop(self) -> str:

@@ -95,7 +95,12 @@ class CommandLimiter:
         self._last_rad = _finite(motor_angle_rad, "measured angles").copy()
 
     def limit(
-        self, target_rad: FloatArray, state: RobotState, kp: float, kd: float
+        self,
+        target_rad: FloatArray,
+        state: RobotState,
+        kp: float,
+        kd: float,
+        caps_nm: FloatArray | None = None,
     ) -> tuple[FloatArray, LimitReport]:
         """The nearest safe command.
 
@@ -104,6 +109,7 @@ class CommandLimiter:
             state: the newest measurement.
             kp: proportional gain the motors will use, PWM per rad.
             kd: derivative gain, PWM per rad/s.
+            caps_nm: (8,) torque caps that are lower than `torque_cap_nm`; None for none.
 
         Returns:
             (8,) motor angles to send, a new array, and what was changed. Within the angle limits
@@ -121,7 +127,11 @@ class CommandLimiter:
             )
         in_range, angle_legs = self._limit_angle(asked)
         slow, rate_legs = self._limit_rate(in_range)
-        safe, torque_motors = self._limit_torque(slow, angle, velocity, kp, kd)
+        caps = np.full(N_MOTORS, self.torque_cap_nm)
+        if caps_nm is not None:
+            caps = np.minimum(caps, caps_nm)
+        safe = limit_torque(slow, angle, velocity, kp, kd, caps)
+        torque_motors = int((safe != slow).sum())
         self._last_rad = safe
         return safe.copy(), LimitReport(angle_legs, rate_legs, torque_motors)
 
@@ -159,23 +169,41 @@ class CommandLimiter:
         slowed = self._last_rad + np.repeat(factor, 2) * step
         return np.where(np.repeat(fast, 2), slowed, motor_rad), int(fast.sum())
 
-    def _limit_torque(
-        self, motor_rad: FloatArray, angle: FloatArray, velocity: FloatArray, kp: float, kd: float
-    ) -> tuple[FloatArray, int]:
-        current = motor_current_a(motor_rad, angle, velocity, kp, kd)
-        cap_a = float(np.interp(self.torque_cap_nm, TORQUE_TABLE_NM, CURRENT_TABLE_A))
-        over = np.abs(current) > cap_a * (1.0 + 1e-9)
-        if kp < WEAKEST_GAIN or not over.any():
-            return motor_rad, 0
-        # The target whose current is the cap, but never beyond the measured angle: an excess that
-        # is left there comes from damping and back-EMF, which only brake.
-        wanted_pwm = (
-            np.sign(current) * cap_a * RESISTANCE_OHM + TORQUE_CONSTANT_NM_A * velocity
-        ) / SUPPLY_V
-        pulled = angle + (wanted_pwm + kd * velocity) / kp
-        low, high = np.minimum(motor_rad, angle), np.maximum(motor_rad, angle)
-        safe = np.where(over, np.clip(pulled, low, high), motor_rad)
-        return safe, int((safe != motor_rad).sum())
+
+def limit_torque(
+    target_rad: FloatArray,
+    angle_rad: FloatArray,
+    velocity_rad_s: FloatArray,
+    kp: float,
+    kd: float,
+    cap_nm: FloatArray,
+) -> FloatArray:
+    """Targets pulled toward the measured angles until the estimated torques are within the caps.
+
+    Args:
+        target_rad: (8,).
+        angle_rad: (8,) measured.
+        velocity_rad_s: (8,) measured.
+        kp: PWM per rad.
+        kd: PWM per rad/s.
+        cap_nm: (8,) of the torque's magnitude.
+
+    Returns:
+        (8,) rad; `target_rad` itself where nothing is too much.
+    """
+    current = motor_current_a(target_rad, angle_rad, velocity_rad_s, kp, kd)
+    cap_a = np.interp(cap_nm, TORQUE_TABLE_NM, CURRENT_TABLE_A)
+    over = np.abs(current) > cap_a * (1.0 + 1e-9)
+    if kp < WEAKEST_GAIN or not over.any():
+        return target_rad
+    # The target whose current is the cap, but never beyond the measured angle: an excess that
+    # is left there comes from damping and back-EMF, which only brake.
+    wanted_pwm = (
+        np.sign(current) * cap_a * RESISTANCE_OHM + TORQUE_CONSTANT_NM_A * velocity_rad_s
+    ) / SUPPLY_V
+    pulled = angle_rad + (wanted_pwm + kd * velocity_rad_s) / kp
+    low, high = np.minimum(target_rad, angle_rad), np.maximum(target_rad, angle_rad)
+    return np.where(over, np.clip(pulled, low, high), target_rad)
 
 
 def motor_current_a(

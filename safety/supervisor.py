@@ -19,8 +19,10 @@ from enum import Enum, IntEnum
 GONE_S = 2.0
 """A condition must be gone for so long; one that flickers is still there."""
 BUDGET_10_MIN, BUDGET_24_H = 3, 20
-_TEN_MINUTES_S, _DAY_S = 600.0, 86_400.0
+TEN_MINUTES_S, _DAY_S = 600.0, 86_400.0
 PAUSE_FIRST_S, PAUSE_LONGEST_S = 2.0, 60.0
+COOL_S = 10.0
+"""First pause after a motor strained too long: its winding has cooled to its case by then."""
 
 
 class Level(IntEnum):
@@ -52,11 +54,17 @@ class Rule:
         level: how hard to stop.
         clears: what it takes.
         text: what it is, for people.
+        per_10_min: AUTO_BUDGET: times in ten minutes; one more needs a person.
+        per_24_h: AUTO_BUDGET: times in a day.
+        pause_s: AUTO_BUDGET: after the first one; doubled with each, up to `PAUSE_LONGEST_S`.
     """
 
     level: Level
     clears: Clears
     text: str
+    per_10_min: int = BUDGET_10_MIN
+    per_24_h: int = BUDGET_24_H
+    pause_s: float = PAUSE_FIRST_S
 
 
 FAULTS: Mapping[str, Rule] = {
@@ -75,7 +83,9 @@ FAULTS: Mapping[str, Rule] = {
     "late": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "the control loop missed three periods"),
     "bad_action": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "an action that is not finite"),
     "board_timeout": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "the board missed commands"),
-    "overheat": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "a motor was switched off: too hot"),
+    "overheat": Rule(
+        Level.SETTLE, Clears.AUTO_BUDGET, "a motor was switched off: too hot", pause_s=COOL_S
+    ),
     "imu": Rule(Level.SETTLE, Clears.OPERATOR, "the IMU failed"),
     "battery": Rule(Level.SETTLE, Clears.OPERATOR, "the battery is empty"),
     "motor": Rule(Level.SETTLE, Clears.OPERATOR, "a motor does not do what it is told"),
@@ -130,9 +140,9 @@ class Supervisor:
             return  # it flickers: still the same fault
         fault.cleared = False
         fault.times_s = [t for t in fault.times_s if now_s - t < _DAY_S] + [now_s]
-        clears = self.rule(code).clears
-        recent = self._recent(fault, now_s)
-        spent = recent > BUDGET_10_MIN or len(fault.times_s) > BUDGET_24_H
+        rule = self.rule(code)
+        clears = rule.clears
+        spent = self._recent(fault, now_s) > rule.per_10_min or len(fault.times_s) > rule.per_24_h
         fault.needs_person = clears is Clears.OPERATOR or (clears is Clears.AUTO_BUDGET and spent)
 
     def gone(self, code: str, now_s: float) -> None:
@@ -178,6 +188,21 @@ class Supervisor:
             if self._faults[code].needs_person or self.rule(code).clears is never
         )
 
+    def used(self, code: str, now_s: float) -> int:
+        """Times in the last ten minutes."""
+        fault = self._faults.get(code)
+        return 0 if fault is None else self._recent(fault, now_s)
+
+    def why_person(self, code: str, now_s: float) -> str:
+        """Why this one needs a person, in words."""
+        rule = self.rule(code)
+        if rule.clears is not Clears.AUTO_BUDGET:
+            return rule.text
+        used = self.used(code, now_s)
+        if used > rule.per_10_min:
+            return f"{rule.text}; {used} times in ten minutes, {rule.per_10_min} may pass"
+        return f"{rule.text}; more than {rule.per_24_h} times in a day"
+
     def clears_in_s(self, now_s: float) -> float:
         """Until nothing stands against arming; infinite while a condition is there or for a person.
 
@@ -195,15 +220,16 @@ class Supervisor:
                 fault.cleared = True
 
     def _wait_s(self, code: str, now_s: float) -> float:
-        fault, clears = self._faults[code], self.rule(code).clears
+        fault, rule = self._faults[code], self.rule(code)
+        clears = rule.clears
         if fault.there or fault.needs_person or clears is Clears.NEVER:
             return math.inf
         pause_s = GONE_S
         if clears is Clears.AUTO_BUDGET:
             times = max(1, self._recent(fault, now_s))
-            pause_s = min(PAUSE_FIRST_S * 2.0 ** (times - 1), PAUSE_LONGEST_S)
+            pause_s = min(rule.pause_s * 2.0 ** (times - 1), PAUSE_LONGEST_S)
         return max(pause_s, GONE_S) - (now_s - fault.gone_since_s)
 
     @staticmethod
     def _recent(fault: _Fault, now_s: float) -> int:
-        return sum(now_s - t < _TEN_MINUTES_S for t in fault.times_s)
+        return sum(now_s - t < TEN_MINUTES_S for t in fault.times_s)

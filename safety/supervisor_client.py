@@ -26,6 +26,7 @@ from safety.heartbeat import Fired, Heartbeat
 from safety.supervisor_process import NEW_PORT, NO_PORT, QUIT, RESET
 
 LIMIT_S = 0.030
+LONGEST_S = 0.1
 START_S = 10.0
 LOST_S = 0.1
 """A supervisor that has not looked for so long is lost."""
@@ -38,6 +39,18 @@ class SupervisorLost(RobotError):  # noqa: N818 - says what happened
 def silence_limit_s(period_s: float, least_s: float = LIMIT_S) -> float:
     """How long commands may stay away: 30 ms, or one and a half periods of a slower loop."""
     return max(least_s, 1.5 * period_s)
+
+
+def validity_s(period_s: float, limit_s: float = LIMIT_S) -> float:
+    """How long the board holds a command: a bit longer than the supervisor waits, at most 100 ms.
+
+    Where the supervisor died too, this is what ends the torque.
+
+    Args:
+        period_s: of the loop.
+        limit_s: of the supervisor's patience.
+    """
+    return min(LONGEST_S, max(2.0 * LIMIT_S, 3.0 * period_s, limit_s + LIMIT_S))
 
 
 class SupervisorClient:

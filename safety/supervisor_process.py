@@ -171,10 +171,12 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)
     control, memory, limit_us, latch = arguments
-    prioritise(SUPERVISOR_PRIORITY, lock_future=True)
+    granted = prioritise(SUPERVISOR_PRIORITY, lock_future=True)
+    heartbeat = Heartbeat(int(memory))
+    heartbeat.set_prioritised(granted.scheduler)
     supervisor = SupervisorProcess(
         socket.socket(fileno=int(control)),
-        Heartbeat(int(memory)),
+        heartbeat,
         int(limit_us) * 1e-6,
         Path(latch),
     )

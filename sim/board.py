@@ -22,7 +22,7 @@ from typing import TextIO
 import numpy as np
 
 from hardware.body import N_MOTORS
-from hardware.protocol import Decoder, Mode, fields_of
+from hardware.protocol import Mode
 from sim.board_core import BoardCore, BoardSensors
 from sim.board_faults import Fault, active_kinds
 from sim.board_pose import PosePublisher
@@ -106,7 +106,7 @@ class EmulatedBoard:
         self._zero_s: float | None = None  # the wall clock's at the board's start; None: simulated
         self._moving = False
         self._mode = Mode.OFF
-        self._watch = Decoder()
+        self._pulled_until_s = 0.0
         self._master: int | None = None
         self._slave: int | None = None
         self._plug_in()
@@ -144,6 +144,10 @@ class EmulatedBoard:
                 pose = replace(pose, x_m=pose.x_m + CARRIED_M)
             self._poses.take(pose, now_s)
         self._poses.send(now_s)
+
+    def pull_cable(self, seconds: float) -> None:
+        """Pull it now, and put it back after so long."""
+        self._pulled_until_s = self._twin.time_s + seconds
 
     def run(self, stopped: Callable[[], bool], real_time_factor: float = 1.0) -> None:
         """Step at the wall clock's pace until somebody says stop.
@@ -194,6 +198,7 @@ class EmulatedBoard:
         s.battery_v = EMPTY_V if "brown-out" in self._now else self.settings.battery_v
         s.imu_ok = "bad-imu" not in self._now
         drive = self._core.tick(s, self._time_us())
+        self._note_mode()
         duty = drive.duty.tolist()
         if "dead-motor" in self._now:
             duty[DEAD_MOTOR] = 0.0
@@ -237,7 +242,6 @@ class EmulatedBoard:
     def _speak(self, time_s: float) -> None:
         data = self._core.transmit()
         if data and "mute" not in self._now:
-            self._note_modes(data)
             if "garble" in self._now:
                 data = self._garbled(data)
             late_s = DELAY_S if "delay" in self._now else 0.0
@@ -269,17 +273,18 @@ class EmulatedBoard:
         values[hit] = self._rng.integers(0, 256, int(hit.sum()))
         return bytes(values)
 
-    def _note_modes(self, data: bytes) -> None:
-        for frame in self._watch.feed(data):
-            said = fields_of(frame)
-            if "mode" in said and Mode(said["mode"]) is not self._mode:
-                self._mode = Mode(said["mode"])
-                self._event("mode", mode=self._mode.name, faults=said["faults"])
+    def _note_mode(self) -> None:
+        mode = Mode(self._core.mode)
+        if mode is not self._mode:
+            self._mode = mode
+            self._event("mode", mode=mode.name, faults=self._core.faults)
 
     # -- what goes wrong ---------------------------------------------------------------------------
 
     def _look_for_faults(self, time_s: float) -> None:
         now = active_kinds(self._faults, time_s)
+        if time_s < self._pulled_until_s:
+            now |= {"unplug"}
         for kind in sorted(now ^ self._now):
             self._event("fault", what=kind, active=kind in now)
         if "unplug" in now and "unplug" not in self._now:

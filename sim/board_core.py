@@ -145,6 +145,16 @@ class BoardCore:
         )
         return Drive(np.array(duty[:], dtype=np.float64), cap_nm.value)
 
+    @property
+    def mode(self) -> int:
+        """What the motors do now, as `hardware.protocol.Mode`."""
+        return int(self._library.wh_board_mode(self._memory))
+
+    @property
+    def faults(self) -> int:
+        """The bits that are latched, as `hardware.protocol.BoardFault`."""
+        return int(self._library.wh_board_faults(self._memory))
+
     def report(self, sensors: BoardSensors, now_us: int) -> None:
         """Queue a STATE frame."""
         self._library.wh_board_report(
@@ -166,5 +176,6 @@ def library() -> ctypes.CDLL:
         raise RobotError(f"the emulated board needs its C code compiled: {error}") from error
     for function in ("wh_board_size", "wh_board_transmit", "wh_encode"):
         getattr(loaded, function).restype = ctypes.c_size_t
-    loaded.wh_crc32.restype = ctypes.c_uint32
+    loaded.wh_board_mode.restype = ctypes.c_uint8
+    loaded.wh_board_faults.restype = loaded.wh_crc32.restype = ctypes.c_uint32
     return loaded

@@ -56,7 +56,10 @@ def emulate(
     ] = False,
     battery: Annotated[float, typer.Option(min=0.0, max=60.0, help="Of its battery, V.")] = 16.0,
 ) -> None:
-    """Emulate a robot's board on a serial port: its firmware, with the twin as its physics."""
+    """Emulate a robot's board on a serial port: its firmware, with the twin as its physics.
+
+    kill -USR1 pulls its cable for a second.
+    """
     with StopRequest() as stop, bad_input():
         resolved = resolve(terrain, None, None, seed, None, None)
         numbers = {

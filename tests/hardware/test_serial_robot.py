@@ -485,11 +485,15 @@ class Watching:
     def trouble(self):
         return self.why
 
+    def fault(self):
+        return "supervisor_lost"
+
 
 def test_a_watchdog_hears_of_every_port_and_every_command(port, robot):
     watchdog = Watching()
     robot.watched_by(watchdog)
     armed(port, robot)
+    assert watchdog.told == ["port"]  # no torque yet, so nothing is due
     hold(port, robot, 0.06)
     robot.stop(Stop.SETTLE)
     assert watchdog.told == ["port", "watch", "beat", "beat", "beat", "rest"]
@@ -498,8 +502,9 @@ def test_a_watchdog_hears_of_every_port_and_every_command(port, robot):
     assert watchdog.told == ["rest", "no port", "port"]
     armed(port, robot)
     watchdog.why = "it is gone"
-    with pytest.raises(RobotStopped, match="it is gone"):
+    with pytest.raises(RobotStopped, match="it is gone") as stopped:
         robot.read()
+    assert stopped.value.code == "supervisor_lost"
     with pytest.raises(RobotStopped):  # and nothing goes out any more
         robot.command(MotorCommand(HALF, 0.5, 0.005))
     assert "beat" not in watchdog.told

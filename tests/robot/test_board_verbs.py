@@ -21,6 +21,7 @@ from robot.cli import app
 from robot.ports import Port, describe
 
 ROOT = Path(__file__).parents[2]
+NOBODY = 65534
 EMULATE = (sys.executable, "-m", "robot.cli", "emulate")
 
 
@@ -157,9 +158,47 @@ def test_no_port(tmp_path):
     assert "not a serial port" in refused(2, "learn", "--port", "/dev/null")
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may open everything")
-def test_no_rights(board):
-    assert "dialout" in refused(2, "learn", "--port", "/dev/ttyS0")
+def invoke_without_rights(*arguments):
+    """As `invoke`, in a process that is not root, whoever runs this: exit code and what it says."""
+    invoke(*arguments)  # so that all modules are loaded: the other may not read them
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.getuid() == 0:
+                os.setgroups([])
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+            result = invoke(*arguments)
+            said = f"{result.output}{result.exception or ''}"
+            os.write(writer, json.dumps([os.getuid(), result.exit_code, said]).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as stream:
+        uid, code, output = json.load(stream)
+    assert uid != 0
+    return code, output
+
+
+def test_no_rights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    master, slave = pty.openpty()
+    try:
+        os.chmod(os.ttyname(slave), 0)
+        port = os.ttyname(slave)
+        for verb in ("learn", "doctor", "stand-up"):
+            code, output = invoke_without_rights(verb, "--port", port)
+            assert (code, output.count("\n")) == (2, 1), output
+            assert port in output
+            assert "dialout" in output
+        tmp_path.chmod(0o700)
+        code, output = invoke_without_rights("learn", "--port", port, "--run-dir", tmp_path / "run")
+        assert (code, output.count("\n")) == (2, 1), output
+    finally:
+        os.close(master)
+        os.close(slave)
 
 
 @pytest.mark.parametrize(

@@ -265,6 +265,7 @@ ANEW = {
     "_recorder": "its length is compared by the journal itself",
     "_run": "the folder",
     "_view": "shown only",
+    "timeline": "when it did what, shown only",
     "_stop": "signals",
     "_checkpoints": "the folder",
     "_client": "number of PyBullet's connection",
