@@ -22,9 +22,10 @@ from robot.journal import (
     PHASE_STAND_UP,
     RECORD,
 )
+from robot.journal_episodes import find_episode
 from robot.journal_writer import JournalWriter
 from robot.overlay import Caption, write_over
-from robot.replay import film_episode, find_episode, show_episode
+from robot.replay import film_episode, show_episode
 from robot.run import RunError
 from robot.video import Mp4, VideoError
 from sim.render import Stage
@@ -260,8 +261,13 @@ def test_the_command_films_an_episode(tmp_path):
     ("arguments", "part"),
     [
         (["--port", "/dev/x"], "needs --on-robot"),
-        (["--port", "/dev/x", "--on-robot"], "not there yet"),
-        (["--on-robot"], "not there yet"),
+        (["--on-robot"], "name its --port"),
+        (["--port", "/dev/x", "--on-robot"], "records of it are missing"),
+        (["--port", "/dev/x", "--on-robot", "--episode", "9"], "has episodes 1 to 2"),
+        (["--port", "/dev/x", "--on-robot", "--speed", "2"], "--speed: it is for pictures"),
+        (["--port", "/dev/x", "--on-robot", "--video", "x.mp4"], "--video: it is for pictures"),
+        (["--port", "/dev/x", "--on-robot", "--set", "run.seed=3"], "only keys of `board`"),
+        (["--set", "board.silence_s=0.2"], "goes with --port"),
         (["--video", "x.avi"], "ends in .mp4"),
         (["--episode", "9", "--video", "x.mp4"], "has episodes 1 to 2"),
         (["--speed", "nan"], "--speed"),

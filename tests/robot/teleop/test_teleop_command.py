@@ -115,7 +115,7 @@ def test_a_window_that_is_closed_is_told(learned, monkeypatch):
     """The twin lives in its window: closed, there is no robot left to settle."""
     monkeypatch.setattr("sim.twin.pybullet.GUI", pybullet.DIRECT)
     monkeypatch.setenv("DISPLAY", ":0")
-    monkeypatch.setattr("robot.teleop.drive.PacedClock", lambda clock: clock)
+    monkeypatch.setattr("robot.teleop.twin_stage.PacedClock", lambda clock: clock)
     calls = []
 
     def follow(client, place_m):
@@ -123,7 +123,7 @@ def test_a_window_that_is_closed_is_told(learned, monkeypatch):
         if len(calls) == 4:
             pybullet.disconnect(physicsClientId=client)
 
-    monkeypatch.setattr("robot.teleop.drive.follow_in_window", follow)
+    monkeypatch.setattr("robot.teleop.twin_stage.follow_in_window", follow)
     result = invoke(learned, "--script", "forward 30s", "--gui")
     assert result.exit_code == 1, result.output
     assert "was its window closed?" in result.stderr
