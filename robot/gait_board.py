@@ -16,7 +16,7 @@ from hardware.body import CURRENT_TABLE_A, TORQUE_TABLE_NM
 from robot.config import Config
 from robot.gait import foot_force_of_torque_n
 from robot.gait_record import GaitRecord
-from robot.journal import FLAG_FALL
+from robot.journal import FLAG_FALL, FLAG_FIRST
 from sim.motor import electrical_power_w
 
 LAST_EPISODES = 5  # of a task; the longest of them is shown
@@ -45,8 +45,9 @@ def board_gaits(
     found: dict[str, GaitRecord] = {}
     for index, task in enumerate(config.tasks):
         own = records[(records["task"] == index) & (records["episode"] >= first_episode)]
-        episodes = [own[own["episode"] == number] for number in np.unique(own["episode"])]
-        walked = [rows for rows in episodes if not (rows["flags"] & FLAG_FALL).any()]
+        # A roll-out that a fault cut short has the number of the next one.
+        roll_outs = np.split(own, np.flatnonzero(own["flags"] & FLAG_FIRST))
+        walked = [rows for rows in roll_outs if len(rows) and not (rows["flags"] & FLAG_FALL).any()]
         if walked:
             longest = max(walked[-LAST_EPISODES:], key=len)
             if len(longest) * _period_s(config) >= SHORTEST_S:

@@ -114,10 +114,10 @@ def find_episode(run: RunFolder, number: int, with_stand_up: bool = False) -> Ep
     wanted = int(numbers[number]) if -len(numbers) <= number < 0 else number
     if wanted not in numbers:
         raise RunError(f"--episode {number}: {run.path} has episodes {numbers[0]} to {numbers[-1]}")
-    chosen = records["episode"] == wanted - 1
-    own = records[chosen & is_episode]
-    if with_stand_up:
-        own = records[chosen & (is_episode | (records["phase"] == PHASE_STAND_UP))]
+    known = is_episode | (records["phase"] == PHASE_STAND_UP)
+    own = _last_attempt(records[(records["episode"] == wanted - 1) & known])
+    if not with_stand_up:
+        own = own[own["phase"] == PHASE_EPISODE]
     flags = int(np.bitwise_or.reduce(own["flags"]))
     ended = next((words for flag, words in _ENDED if flags & flag), "time")
     tasks = own["task"][own["phase"] == PHASE_EPISODE]
@@ -130,3 +130,12 @@ def find_episode(run: RunFolder, number: int, with_stand_up: bool = False) -> Ep
         for name in ("action", "filtered"):
             own[name][start[0]] = own[name][after]
     return Episode(wanted, task, ended, own, 1.0 / run.config.control.rate_hz)
+
+
+def _last_attempt(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Without what a fault of the robot cut short: it counts as no episode, the next one does."""
+    starts = np.flatnonzero(rows["flags"] & FLAG_START)
+    if len(starts) < 2:
+        return rows
+    acted = np.flatnonzero(rows["phase"] == PHASE_EPISODE)
+    return rows[acted[acted < starts[-1]][-1] + 1 :]

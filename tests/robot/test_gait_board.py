@@ -9,7 +9,7 @@ from fake_run import make_fake_run
 from hardware.rotation import roll_pitch_yaw
 from robot.gait import on_ground, without_chatter
 from robot.gait_board import board_gaits, first_board_episode, gait_of_episode
-from robot.journal import FLAG_FALL, RECORD
+from robot.journal import FLAG_FALL, FLAG_FIRST, RECORD
 from robot.report_data import RunData
 from robot.report_gait import contacts_from, gait_rows
 from robot.reset import Resetter
@@ -103,7 +103,7 @@ def test_the_longest_of_the_last_good_episodes_is_taken(walked):
     def episode(number, task, length, flags=0):
         part = rows[:length].copy()
         part["episode"], part["task"] = number, task
-        part["flags"][-1] = flags
+        part["flags"][0], part["flags"][-1] = FLAG_FIRST, flags
         return part
 
     parts = [

@@ -84,6 +84,24 @@ def test_an_episode_is_found_with_its_task_and_end(run):
     assert whole.times_s()[25] == 0.0
 
 
+def test_what_a_fault_cut_short_is_not_the_episode(run):
+    empty = {name: np.zeros(RECORD[name].shape) for name in RECORD.names if name != "index"}
+    with JournalWriter(run.journal, first_record=152) as writer:
+        for attempt, steps in ((0, 30), (1, 10)):
+            common = {**empty, "episode": 2}
+            for _ in range(5):
+                writer.append(**{**common, "phase": PHASE_STAND_UP, "task": -1})
+            common |= {"phase": PHASE_EPISODE, "task": attempt}
+            writer.append(**{**common, "flags": FLAG_START})
+            for _ in range(steps):
+                writer.append(**common)
+    last = find_episode(run, 3)
+    assert (last.task, len(last.records)) == ("backward", 11)
+    whole = find_episode(run, 3, with_stand_up=True)
+    assert len(whole.records) == 16
+    assert whole.times_s()[0] == pytest.approx(-0.1)
+
+
 def test_the_pace_and_what_is_between_the_records(run):
     episode = find_episode(run, 1)
     frames = list(episode.frames(0.005))  # four per record
