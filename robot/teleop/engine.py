@@ -213,7 +213,7 @@ class Teleop:
         outcome = self._resetter.stand_up()
         if not outcome.ok:
             self.tally.needs_help = not self._let_go()
-            if outcome.attempts or self.tally.needs_help:
+            if outcome.attempts or self.tally.needs_help or self._order.stop is not None:
                 self._settle("a person is needed" if self.tally.needs_help else "")
             else:  # let go before it moved: nothing to tell
                 self._rig.robot.stop(Stop.SETTLE)
@@ -266,8 +266,9 @@ class Teleop:
         return True
 
     def _waits_no_more(self) -> bool:
-        self._listen()
-        self._show(None, None, None)
+        if not self._let_go():  # what made it let go stays, until it has been acted on
+            self._listen()
+            self._show(None, None, None)
         return self._let_go()
 
     def _caught(self, error: RobotError) -> None:

@@ -76,7 +76,7 @@ class Screen:
 
     def _columns(self) -> int:
         try:
-            return os.get_terminal_size(self._stream.fileno()).columns
+            return os.get_terminal_size(self._stream.fileno()).columns or 80  # 0: it does not know
         except OSError:
             return 80
 

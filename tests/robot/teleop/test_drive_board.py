@@ -138,6 +138,16 @@ def test_a_cut_is_latched_and_ends_the_drive(world, policies):
     assert len(board.events("torque")) == 1
 
 
+def test_a_cut_while_it_is_armed_is_a_cut(world, policies):
+    board = world()
+    plan = ((0.0, HELD), (0.3, Order(stop=Stop.CUT)), (0.31, HELD))  # a key's press is short
+    tally, _ = drive(board, policies, *plan, ends_s=10.0)
+    assert (tally.cuts, tally.ended_by) == (1, "the torque was cut")
+    _, log = drive(board, policies, (0.0, HELD), ends_s=30.0)
+    assert any("ESTOP_BOARD" in event.get("text", "") for event in log.events)
+    assert board.events("torque") == []
+
+
 def test_letting_go_while_it_is_armed_gives_no_torque(world, policies):
     board = world()
     plan = ((0.0, FREE), (3.0, HELD), (3.2, FREE))
