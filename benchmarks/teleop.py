@@ -27,7 +27,8 @@ from robot.learned import checked_policies
 from robot.rig import make_twin
 from robot.run import RunFolder
 from robot.teleop.bindings import read_bindings
-from robot.teleop.engine import Listeners, Moment, Teleop
+from robot.teleop.engine import Teleop
+from robot.teleop.moment import Listeners, Moment
 from robot.teleop.orders import Order
 
 SOON_S = 1.0
@@ -36,6 +37,8 @@ STAYS_S = (0.5, 2.0)
 
 class RandomDriver:
     """Changes its mind at random times; ends after so many changes."""
+
+    attended = False
 
     def __init__(self, tasks: list[str], switches: int, rng: np.random.Generator) -> None:
         self._choices: list[str | None] = [None, *tasks]

@@ -85,6 +85,30 @@ def toe_position(
     return -back_m, -length_m
 
 
+def toe_jacobian(
+    swing_rad: FloatArray, extension_rad: FloatArray, toe_m: float = TOE_M
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Derivatives of `toe_position`: dx/dswing, dz/dswing, dx/dextension, dz/dextension, m/rad.
+
+    Args:
+        swing_rad: any shape.
+        extension_rad: the same shape.
+        toe_m: see `toe_position`.
+    """
+    lever = CRANK_M / SHANK_M
+    alpha = np.arcsin(lever * np.sin(extension_rad))
+    bends = lever * np.cos(extension_rad) / np.cos(alpha)  # dalpha/dextension
+    toe, crank = alpha + swing_rad, extension_rad + swing_rad
+    toe_x, toe_z = toe_m * np.cos(toe), toe_m * np.sin(toe)
+    crank_x, crank_z = CRANK_M * np.cos(crank), CRANK_M * np.sin(crank)
+    return (
+        crank_x - toe_x,
+        toe_z - crank_z,
+        crank_x - bends * toe_x,
+        bends * toe_z - crank_z,
+    )
+
+
 @dataclass(frozen=True)
 class Body:
     """Geometry, stance, action range and limits of a Minitaur-style robot.

@@ -124,14 +124,17 @@ class Arming:
 
     # -- looking -----------------------------------------------------------------------------------
 
-    def examine(self) -> list[Finding]:
+    def examine(self, stopped: Callable[[], bool] = lambda: False) -> list[Finding]:
         """Look at the robot for a moment; all reasons not to arm it. No torque.
+
+        Args:
+            stopped: asked with every frame; the look is cut short when it says so.
 
         Raises:
             LinkLost: it does not answer.
             RobotStopped: the board has forgotten this session.
         """
-        findings = check(self.snapshot(), self._robot.body, self._now())
+        findings = check(self.snapshot(stopped), self._robot.body, self._now())
         return [f for f in findings if self._fenced or not f.code.startswith("POSE")]
 
     def look_patiently(self) -> list[Finding]:
@@ -142,8 +145,11 @@ class Arming:
             findings = self.examine()
         return findings
 
-    def snapshot(self) -> ArmingSnapshot:
+    def snapshot(self, stopped: Callable[[], bool] = lambda: False) -> ArmingSnapshot:
         """What the checks look at; clears the faults that may be cleared.
+
+        Args:
+            stopped: see `examine`.
 
         Raises:
             LinkLost: it does not answer.
@@ -157,6 +163,8 @@ class Arming:
         try:
             end_s = self._clock.now_s() + LOOK_S
             while self._clock.now_s() < end_s and len(states) < self._now().min_frames:
+                if stopped():
+                    break
                 robot.pump(end_s - self._clock.now_s())
                 self._pose.latest()  # so that it sees every pose, not only the last
         finally:
@@ -223,7 +231,8 @@ class Arming:
         """Wait until the robot is armed; at once if it is.
 
         Args:
-            stopped: asked several times a second; may do some work of its own.
+            stopped: asked all the time, and last right before the torque; may do some work of its
+                own.
 
         Returns:
             False when somebody said stop, or a person is needed (which was said).
@@ -240,9 +249,15 @@ class Arming:
                     self._lost = False
                     self.say(f"{self._robot.port}: the board is back")
                 self._release_own_stop()
-                findings = self.examine()
+                findings = self.examine(stopped)
+                if stopped():
+                    break
                 problem = told(findings) if findings else self._not_yet()
                 if not problem:
+                    self._clock.timeline.mark("prove the time-out")
+                    self.proof_s = self._robot.prove_timeout()
+                    if stopped():
+                        break
                     self._arm()
                     return True
             except (LinkLost, RobotStopped, Implausible, PortRefused, BoardRefused) as error:
@@ -259,6 +274,7 @@ class Arming:
                 self.say(f"waiting: {problem}")
                 heard |= kinds
             self._clock.sleep(AGAIN_S)
+        self._clock.restart()
         return False
 
     def _not_yet(self) -> str:
@@ -288,8 +304,6 @@ class Arming:
 
     def _arm(self) -> None:
         mark = self._clock.timeline.mark
-        mark("prove the time-out")
-        self.proof_s = self._robot.prove_timeout()
         if self._memory is not None:
             self._memory.write_text(self._start(), encoding="utf-8")
         mark("arm")

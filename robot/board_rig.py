@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hardware.board import BoardTiming, SerialRobot
 from hardware.handshake import BoardIdentity
+from hardware.priority import CONTROL_PRIORITY, on_time
+from hardware.robot import Stop
 from robot.arming import Arming
+from robot.beside import CLOSE_S, SideThread
 from robot.calibration import Calibration, calibration_path, load_calibration
 from robot.clock import WallClock
+from robot.config import ConfigError, parse_override, resolve_config
 from robot.config_schema import Config
 from robot.pose_setup import make_pose
 from robot.rig import Rig
@@ -75,7 +80,7 @@ def make_board(
         pose: see `robot.pose_setup`; the configuration's when None.
         who: what this process does.
         say: told what a person should know.
-        fenced: whether a pose is needed.
+        fenced: whether a pose is needed; else no source is asked for one.
 
     Raises:
         RobotError: it can't be used now: port, board, calibration, pose source, or a check before
@@ -83,7 +88,8 @@ def make_board(
     """
     board = open_board(config, port, who)
     try:
-        guard = make_pose(pose or config.board.pose, board.robot)
+        # The robot's own socket can always be had, also with nobody who sends to it.
+        guard = make_pose((pose or config.board.pose) if fenced else "auto", board.robot)
         clock = WallClock(config.control.rate_hz)
         table = None if board.calibration is None else board.calibration.zero_table
         memory = memory_of(board.identity.robot_id)
@@ -97,3 +103,61 @@ def make_board(
         board.robot.close()
         raise
     return Rig(board.robot, guard, clock, arming, clock.timeline)
+
+
+@contextlib.contextmanager
+def board_in_use(config: Config, port: str, who: str, say: Callable[[str], None]) -> Iterator[Rig]:
+    """A robot on a port for somebody who stands beside it: on time, and settled at the end.
+
+    Whatever ends it, the robot is let down and let go of; KeyboardInterrupt, which is somebody who
+    insists, cuts its torque.
+
+    Args:
+        config: body, rate, limits.
+        port: of the board.
+        who: what this process does, for whoever finds the lease taken.
+        say: told what a person should know.
+
+    Raises:
+        RobotError: see `make_board`.
+    """
+    with SideThread("view", CLOSE_S) as screen:
+
+        def tell(text: str) -> None:  # a terminal may take its time
+            screen.do(lambda: say(text))
+
+        rig, how = make_board(config, port, who=who, say=tell, fenced=False), Stop.SETTLE
+        try:
+            with on_time(CONTROL_PRIORITY) as granted:
+                for text in granted.refused:
+                    tell(f"not quite on time: {text}")
+                try:
+                    yield rig
+                except KeyboardInterrupt:
+                    how = Stop.CUT
+                    raise
+                finally:  # before anything that takes its time, or the supervisor cuts
+                    rig.robot.stop(how)
+        finally:
+            rig.robot.close()
+
+
+def config_on_port(run: Path, port: str, overrides: Sequence[str]) -> Config:
+    """What a run was learned with, for a robot on a port.
+
+    Args:
+        run: the run's folder.
+        port: of the board.
+        overrides: "board.key=value"; all else has to stay as it was learned.
+
+    Raises:
+        ConfigError: an override can't be used.
+    """
+    for override in overrides:
+        key, _ = parse_override(override)
+        if not key.startswith("board."):
+            raise ConfigError(
+                f"--set {override}: only keys of `board` go here; all else is as it was learned"
+            )
+    flags = {"board.port": port}
+    return resolve_config(run / "config.yaml", flags=flags, overrides=overrides).config

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -73,6 +74,10 @@ PortOption = Annotated[
 PoseOption = Annotated[
     str | None,
     typer.Option(metavar="SOURCE", help="auto, unix:PATH, odometry, ... (docs/first-hour.md)."),
+]
+BoardSetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="On a port: a key of `board`."),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON, no live view.")]
@@ -192,6 +197,20 @@ def board_refusals() -> Iterator[None]:
             fail(str(error))
         except NotReady as error:
             fail(str(error), EXIT_SAFETY)
+
+
+def cut(port: str | None) -> NoReturn:
+    """Leave after the second signal, which cut the torque; a board keeps its stop latched."""
+    if port is not None:
+        tell_latched(port)
+    raise SystemExit(EXIT_INTERRUPTED)
+
+
+def tell_latched(port: str) -> None:
+    """How to release the stop that a cut leaves on a board."""
+    typer.echo(
+        f"the board's stop is latched: robot doctor --port {shlex.quote(port)} --release", err=True
+    )
 
 
 def require_twin() -> None:

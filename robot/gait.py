@@ -16,14 +16,26 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hardware.body import N_LEGS, Body, motor_to_leg, toe_position
+from hardware.body import (
+    LEG_SIGN,
+    N_LEGS,
+    Body,
+    motor_to_leg,
+    toe_jacobian,
+    toe_position,
+)
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 CONTACT_N = 1.0  # less force than that is a foot that brushes the ground
+# Of a force that was estimated from torques, which also hold and swing the leg: half of a standing
+# leg's share of a Minitaur's weight, and none (docs/driving.md has how often that is right).
+TOUCHES_N, LEAVES_N = 7.0, 0.0
 # A foot that bounces off for less is still on the ground; a shorter touch is a stumble.
 CHATTER_S = 0.03
+
+_STRAIGHT_M2 = 1e-3  # of the Jacobian's determinant; 0.02 in the stance
 
 REFERENCE_LEG = 0  # front left
 
@@ -77,6 +89,46 @@ class Gait:
 def on_ground(force_n: FloatArray) -> BoolArray:
     """Whether each foot stands: (n, 4) forces to (n, 4) contacts."""
     return np.asarray(force_n > CONTACT_N, dtype=np.bool_)
+
+
+def on_ground_by_torque(force_n: FloatArray) -> BoolArray:
+    """Whether each foot stands, by estimated forces (n, 4): from `TOUCHES_N` until `LEAVES_N`."""
+    out = np.zeros(force_n.shape, dtype=np.bool_)
+    stands = np.ones(force_n.shape[1:], dtype=np.bool_)
+    for row, force in enumerate(force_n):
+        stands = np.where(stands, force > LEAVES_N, force > TOUCHES_N)
+        out[row] = stands
+    return out
+
+
+def foot_force_of_torque_n(
+    motor_angle_rad: FloatArray, torque_nm: FloatArray, attitude_rad: FloatArray
+) -> FloatArray:
+    """How hard the ground pushes up at each foot, by virtual work: J^T f = -torque.
+
+    A leg without weight or inertia, standing on its toe; so a leg that swings fast seems to push a
+    little. A leg that is straight carries without torque: there no force is found.
+
+    Args:
+        motor_angle_rad: (n, 8).
+        torque_nm: (n, 8) that the motors give.
+        attitude_rad: (n, 2) roll and pitch.
+
+    Returns:
+        (n, 4) N along the world's vertical; negative pulls.
+    """
+    swing, extension = motor_to_leg(motor_angle_rad)
+    first, second = torque_nm[..., 0::2], torque_nm[..., 1::2]
+    along_swing, along_extension = LEG_SIGN * (second - first), first + second
+    x_s, z_s, x_e, z_e = toe_jacobian(swing, extension)
+    area = x_s * z_e - z_s * x_e
+    bent = np.abs(area) > _STRAIGHT_M2
+    scale = np.where(bent, -1.0, 0.0) / np.where(bent, area, 1.0)
+    force_x = scale * (z_e * along_swing - z_s * along_extension)
+    force_z = scale * (x_s * along_extension - x_e * along_swing)
+    roll, pitch = attitude_rad[..., :1], attitude_rad[..., 1:]
+    # The world's vertical in the body's axes; sideways a leg has no motor.
+    return np.asarray(-np.sin(pitch) * force_x + np.cos(pitch) * np.cos(roll) * force_z)
 
 
 def without_chatter(

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""What legs and motors did in a roll-out of the twin, on disk for the report.
+"""What legs and motors did: in a roll-out of the twin, on disk for the report, or on a board.
 
-`robot eval` leaves one file per task in RUN/report/gait; `robot report` needs no PyBullet then.
+`robot eval` leaves one file per task in RUN/report/gait; `robot report` needs no PyBullet then. A
+board's are made of the journal (`robot.gait_board`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from robot.files import write_bytes
+from robot.gait import on_ground, on_ground_by_torque
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -23,7 +25,7 @@ class GaitRecordInvalid(ValueError):  # noqa: N818 - what it is
 
 @dataclass(frozen=True)
 class GaitRecord:
-    """One roll-out, one row per physics step.
+    """One roll-out, one row per physics step of the twin, or per control period of a board.
 
     Attributes:
         time_s: (n,) since the start of the roll-out.
@@ -32,6 +34,7 @@ class GaitRecord:
         motor_velocity_rad_s: (n, 8).
         torque_nm: (n, 8) of the shafts.
         power_w: (n, 8) what each motor takes from the battery; negative while it feeds back.
+        estimated: the forces are not measured, but estimated from torques, on a board.
     """
 
     time_s: FloatArray
@@ -40,6 +43,17 @@ class GaitRecord:
     motor_velocity_rad_s: FloatArray
     torque_nm: FloatArray
     power_w: FloatArray
+    estimated: bool = field(default=False, kw_only=True)
+
+    def contact(self) -> npt.NDArray[np.bool_]:
+        """(n, 4) whether each foot is on the ground."""
+        find = on_ground_by_torque if self.estimated else on_ground
+        return find(self.foot_force_n)
+
+    def since(self, row: int) -> GaitRecord:
+        """Without the rows before."""
+        arrays = (getattr(self, name)[row:] for name in _ARRAYS)
+        return GaitRecord(*arrays, estimated=self.estimated)
 
     @property
     def torque_rms_nm(self) -> float:
@@ -63,8 +77,11 @@ class GaitRecord:
         return float(np.maximum(work_w, 0.0).sum(axis=1).mean())
 
 
+_ARRAYS = tuple(known.name for known in fields(GaitRecord) if known.name != "estimated")
+
+
 def save_gait(path: Path, record: GaitRecord, facts: dict[str, str]) -> None:
-    """Write a record as safetensors, float32.
+    """Write a record of the twin as safetensors, float32.
 
     Args:
         path: where; replaced if it exists.
@@ -74,8 +91,7 @@ def save_gait(path: Path, record: GaitRecord, facts: dict[str, str]) -> None:
     from safetensors.numpy import save
 
     tensors = {
-        known.name: np.ascontiguousarray(getattr(record, known.name), dtype=np.float32)
-        for known in fields(GaitRecord)
+        name: np.ascontiguousarray(getattr(record, name), dtype=np.float32) for name in _ARRAYS
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, save(tensors, metadata=facts))
@@ -95,9 +111,8 @@ def load_gait(path: Path) -> tuple[GaitRecord, dict[str, str]]:
             facts = dict(file.metadata() or {})
     except (OSError, SafetensorError, ValueError) as error:
         raise GaitRecordInvalid(f"{path}: not a gait record: {error}") from None
-    names = [known.name for known in fields(GaitRecord)]
     rows = {len(array) for array in arrays.values()}
     finite = all(np.isfinite(array).all() for array in arrays.values())
-    if sorted(arrays) != sorted(names) or len(rows) != 1 or not finite:
+    if sorted(arrays) != sorted(_ARRAYS) or len(rows) != 1 or not finite:
         raise GaitRecordInvalid(f"{path}: not a whole gait record; run `robot eval` again")
     return GaitRecord(**arrays), facts

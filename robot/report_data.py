@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robot.config import Config
+from robot.gait_board import board_gaits, first_board_episode
 from robot.gait_record import GaitRecord, GaitRecordInvalid, load_gait
 from robot.journal import FLAG_START, PHASE_EPISODE, RECORD, JournalError, read_journal
 from robot.run import RunError, RunFolder
@@ -37,7 +38,8 @@ class RunData:
         metrics: the lines of metrics.jsonl.
         records: the journal's records of steps in episodes; empty when there is no journal.
         notes: what a reader should know about the data itself.
-        gaits: per task what legs and motors did in a roll-out of `robot eval`, if it left any.
+        gaits: per task what legs and motors did: on the board where the run was on one, else in a
+            roll-out of `robot eval`, if it left any.
     """
 
     path: Path
@@ -81,7 +83,7 @@ class RunData:
             metrics=metrics,
             records=records,
             notes=notes,
-            gaits=_gaits(run, notes),
+            gaits=_gaits(run, notes) | _gaits_on_board(events, records, run.config),
         )
 
     def of_task(self, task: str) -> list[dict[str, Any]]:
@@ -144,6 +146,13 @@ def _gaits(run: RunFolder, notes: list[str]) -> dict[str, GaitRecord]:
             except GaitRecordInvalid as error:
                 notes.append(f"No gait of {task}: {error}")
     return found
+
+
+def _gaits_on_board(
+    events: list[dict[str, Any]], records: npt.NDArray[Any], config: Config
+) -> dict[str, GaitRecord]:
+    first = first_board_episode(events)
+    return {} if first is None else board_gaits(records, config, first)
 
 
 def _provenance(path: Path) -> dict[str, Any]:

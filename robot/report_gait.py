@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The figures of a report about gaits: footfalls, toe paths, torque and power.
 
-They show what `robot eval` recorded in the twin (`robot.gait_record`); numbers are of `robot.gait`.
+They show what `robot eval` recorded in the twin (`robot.gait_record`), or what the journal of a run
+on a board has (`robot.gait_board`); numbers are of `robot.gait`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from robot.gait import (
     REFERENCE_LEG,
     Gait,
     analyse,
-    on_ground,
     stride_mean,
     toe_paths,
     touch_downs,
@@ -40,7 +40,7 @@ def settled(record: GaitRecord) -> GaitRecord:
     first = int(np.searchsorted(record.time_s, SETTLED_S))
     if len(record.time_s) - first < 2:
         return record
-    return GaitRecord(*(getattr(record, name)[first:] for name in record.__dataclass_fields__))
+    return record.since(first)
 
 
 def period_s(record: GaitRecord) -> float:
@@ -50,8 +50,12 @@ def period_s(record: GaitRecord) -> float:
 
 def gait_of(record: GaitRecord) -> Gait:
     """The settled gait of a record."""
-    part = settled(record)
-    return analyse(on_ground(part.foot_force_n), period_s(record))
+    return analyse(settled(record).contact(), period_s(record))
+
+
+def contacts_from(record: GaitRecord) -> str:
+    """Where the contacts come from, for readers."""
+    return "estimated from torque, on the robot" if record.estimated else "measured, in the twin"
 
 
 def gait_rows(run: RunData) -> list[list[str]]:
@@ -63,6 +67,7 @@ def gait_rows(run: RunData) -> list[list[str]]:
             [
                 task,
                 gait.name,
+                contacts_from(record),
                 _number(gait.stride_rate_hz, 2),
                 _number(gait.step_rate_hz, 1),
                 _number(part.mean_power_w, 0),
@@ -95,7 +100,7 @@ def footfalls(run: RunData) -> Figure | None:
     axes = figure.subplots(len(run.gaits), 1, squeeze=False, sharex=True)[:, 0]
     for axis, (task, record) in zip(axes, run.gaits.items(), strict=True):
         part, step_s = settled(record), period_s(record)
-        contact = on_ground(part.foot_force_n)
+        contact = part.contact()
         for row, leg in enumerate(_ROWS):
             bars = _bars(without_chatter(contact[:, leg], step_s), step_s)
             axis.broken_barh(bars, (row - 0.35, 0.7), color=LEG_COLOUR[leg], linewidth=0)
@@ -105,7 +110,10 @@ def footfalls(run: RunData) -> Figure | None:
         axis.grid(visible=False, axis="y")
         gait = analyse(contact, step_s)
         axis.set_ylabel("foot (on ground)")
-        axis.set_title(f"{task}: {gait.name}, {_number(gait.stride_rate_hz, 2)} strides/s")
+        axis.set_title(
+            f"{task}: {gait.name}, {_number(gait.stride_rate_hz, 2)} strides/s; "
+            f"contacts {contacts_from(record)}"
+        )
     axes[-1].set_xlabel("time (s)")
     return figure
 
@@ -183,7 +191,7 @@ def torques_and_power(run: RunData) -> Figure | None:
 
 
 def _power(axis: Axes, task: str, part: GaitRecord, step_s: float) -> None:
-    contact = on_ground(part.foot_force_n)[:, REFERENCE_LEG]
+    contact = part.contact()[:, REFERENCE_LEG]
     power_w: FloatArray = np.maximum(part.power_w, 0.0).sum(axis=1)
     mean, spread = stride_mean(power_w, touch_downs(without_chatter(contact, step_s)))
     share = np.arange(len(mean)) / len(mean)

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hardware.priority import CONTROL_PRIORITY, on_time
 from hardware.robot import Stop
-from robot.beside import CLOSE_S, SideThread
-from robot.board_rig import make_board
+from robot.board_rig import board_in_use
 from robot.config_schema import Config
 from robot.reset import Resetter, StandUpOutcome
 from robot.rig import ROBOT_FAULTS, Actuator, Rig
@@ -36,32 +34,33 @@ def stand_up(
     Raises:
         RobotError: it can't be armed, or was lost on the way.
     """
-    with SideThread("view", CLOSE_S) as screen:
-
-        def tell(text: str) -> None:  # a terminal may take its time
-            screen.do(lambda: say(text))
-
-        rig = make_board(config, port, who="robot stand-up", say=tell, fenced=False)
-        try:
-            with on_time(CONTROL_PRIORITY) as granted:
-                for text in granted.refused:
-                    tell(f"not quite on time: {text}")
-                try:
-                    return _stand(rig, config, seconds, stopped, tell)
-                finally:  # while it is still on time: the supervisor waits for commands
-                    rig.robot.stop(Stop.SETTLE)
-        finally:
-            rig.robot.close()
+    with board_in_use(config, port, "robot stand-up", say) as rig:
+        actuator = Actuator(rig, config)
+        if not get_up(rig, config, actuator, stopped, say):
+            return False
+        _stand(rig, actuator, seconds, stopped)
+        rig.robot.stop(Stop.SETTLE)
+        say("it sits down")
+        return True
 
 
-def _stand(
+def get_up(
     rig: Rig,
     config: Config,
-    seconds: float,
+    actuator: Actuator,
     stopped: Callable[[], bool],
     say: Callable[[str], None],
 ) -> bool:
-    actuator, arming = Actuator(rig, config), rig.arming
+    """Arm a board's robot and get it on its feet, again after a fault; whether it stands.
+
+    Args:
+        rig: of the board.
+        config: attempts, limits.
+        actuator: of the rig.
+        stopped: asked every period.
+        say: told what happens.
+    """
+    arming = rig.arming
     assert arming is not None
     resetter = Resetter(config, rig, actuator, stopped=stopped, ready=lambda: arming.ready(stopped))
     begin_s = rig.clock.now_s()
@@ -71,6 +70,10 @@ def _stand(
         say("stopped" if stopped() else f"it does not stand after {outcome.attempts} attempts")
         return False
     say(f"it stands after {rig.clock.now_s() - begin_s:.1f} s, attempts: {outcome.attempts}")
+    return True
+
+
+def _stand(rig: Rig, actuator: Actuator, seconds: float, stopped: Callable[[], bool]) -> None:
     body = rig.robot.body
     end_s = rig.clock.now_s() + seconds
     actuator.start(rig.robot.read())
@@ -79,8 +82,6 @@ def _stand(
         actuator.pose(body.stance_motor_rad(), state, body.kp, body.kd)
         rig.timeline.sent()
         rig.clock.tick()
-    say("it sits down")
-    return True
 
 
 def _caught(rig: Rig, resetter: Resetter, say: Callable[[str], None]) -> StandUpOutcome | None:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from hardware.body import N_LEGS, N_MOTORS
 from robot.gait_record import GaitRecord
-from sim.probe import electrical_power_w, foot_forces, push
+from sim.motor import electrical_power_w
+from sim.probe import foot_forces, push
 from sim.twin import PyBulletRobot
 
 FloatArray = npt.NDArray[np.float64]

@@ -111,6 +111,24 @@ def current_of(torque_nm: float) -> float:
     return float(np.interp(torque_nm, TORQUE_TABLE_NM, CURRENT_TABLE_A))
 
 
+def electrical_power_w(
+    torque_nm: FloatArray, current_a: FloatArray, velocity_rad_s: FloatArray
+) -> FloatArray:
+    """What motors take from the battery: heat of the windings and back-EMF times current.
+
+    Args:
+        torque_nm: (..., 8) of the shafts; its sign is the current's.
+        current_a: (..., 8) magnitudes.
+        velocity_rad_s: (..., 8) of the shafts.
+
+    Returns:
+        (..., 8) W; negative while a motor brakes and feeds current back.
+    """
+    heat_w = RESISTANCE_OHM * np.square(current_a)
+    back_emf_w = TORQUE_CONSTANT_NM_A * velocity_rad_s * np.copysign(current_a, torque_nm)
+    return np.asarray(heat_w + back_emf_w, dtype=np.float64)
+
+
 class OverheatGuard:
     """Switches a motor off that holds too much torque for too long; it cools, then works again.
 

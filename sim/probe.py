@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pybullet
 
 from hardware.body import N_LEGS
-from sim.motor import RESISTANCE_OHM, TORQUE_CONSTANT_NM_A
 from sim.twin import PyBulletRobot
 
 FloatArray = npt.NDArray[np.float64]
@@ -51,21 +50,3 @@ def mass_kg(robot: PyBulletRobot) -> float:
         float(pybullet.getDynamicsInfo(robot.quadruped, link, physicsClientId=robot.client)[0])
         for link in links
     )
-
-
-def electrical_power_w(
-    torque_nm: FloatArray, current_a: FloatArray, velocity_rad_s: FloatArray
-) -> FloatArray:
-    """What motors take from the battery: heat of the windings and back-EMF times current.
-
-    Args:
-        torque_nm: (..., 8) of the shafts; its sign is the current's.
-        current_a: (..., 8) magnitudes.
-        velocity_rad_s: (..., 8) of the shafts.
-
-    Returns:
-        (..., 8) W; negative while a motor brakes and feeds current back.
-    """
-    heat_w = RESISTANCE_OHM * np.square(current_a)
-    back_emf_w = TORQUE_CONSTANT_NM_A * velocity_rad_s * np.copysign(current_a, torque_nm)
-    return np.asarray(heat_w + back_emf_w, dtype=np.float64)

@@ -1,33 +1,26 @@
 # SPDX-License-Identifier: MIT
-"""Puts a drive together: a run's policies, a twin, a source of orders, a screen, a camera."""
+"""Puts a drive together: a run's policies, a robot, a source of orders, a screen."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import pybullet
-
-from hardware.robot import RobotError
-from hardware.rotation import roll_pitch_yaw
-from robot.clock import PacedClock
-from robot.config import with_terrain
-from robot.film import Film
+from robot.board_rig import board_in_use, config_on_port
+from robot.config import Config, with_terrain
 from robot.learned import checked_policies
-from robot.rig import Rig, make_twin
+from robot.rig import Rig
 from robot.run import RunFolder
 from robot.teleop.bindings import TeleopConfig
-from robot.teleop.engine import Listeners, Moment, Phase, Tally, Teleop
+from robot.teleop.engine import Teleop
+from robot.teleop.moment import Listeners, Moment, Tally
 from robot.teleop.orders import Source
 from robot.teleop.screen import Screen
 from robot.teleop.script import ScriptSource, parse_script, read_script
-from sim.render import follow_in_window, paint_ground, tidy_window
-from sim.twin import PyBulletRobot
 
 SEED_OFFSET = 2_000_000  # neither the noise of learning nor that of evaluation
-_FOLLOW_EVERY = 5  # control periods
 
 
 @dataclass(frozen=True)
@@ -43,6 +36,8 @@ class Choice:
         gui: open PyBullet's window.
         video: film it here.
         as_json: events as JSON.
+        port: of a board, to drive its robot; the twin when None.
+        overrides: "board.key=value", for a board.
     """
 
     by: str
@@ -53,57 +48,69 @@ class Choice:
     gui: bool = False
     video: Path | None = None
     as_json: bool = False
+    port: str | None = None
+    overrides: Sequence[str] = ()
 
 
 def drive(
     run: Path, choice: Choice, settings: TeleopConfig, stop_requested: Callable[[], bool]
 ) -> Tally:
-    """Drive a twin until the driver or a signal ends it.
+    """Drive the twin, or a board's robot, until the driver or a signal ends it.
 
     Raises:
         TeleopError: the orders can't come in: a bad script, no pad, no terminal.
         PolicyInvalid: the run has no policy that fits.
         VideoError: the film can't be written.
-        RobotError: the twin failed, or its window was closed.
+        ConfigError: terrain or overrides can't be used.
+        RobotError: the twin failed, or its window was closed; the board's robot can't be armed.
     """
     folder = RunFolder.open(run)
     policies = checked_policies(folder.path / "policy.safetensors", folder.config)
-    config = folder.config
-    if choice.terrain is not None:
-        config = with_terrain(config, choice.terrain)
     with contextlib.ExitStack() as stack:
-        source, name = _source(choice, settings, config.tasks)
+        source, name = _source(choice, settings, folder.config.tasks)
         stack.callback(source.close)
-        seed = SEED_OFFSET + (config.run.seed if choice.seed is None else choice.seed)
-        rig = make_twin(config, seed, choice.gui)
-        stack.callback(rig.robot.close)
-        if choice.by != "script" or choice.gui:
-            rig = replace(rig, clock=PacedClock(rig.clock))
         screen = Screen(name, choice.as_json)
-        watchers: list[Callable[[Moment], None]] = [screen.period]
-        if choice.gui:
-            watchers.append(_Window(rig))
-        film = None
-        if choice.video is not None:
-            film = _film(rig, choice.video, watchers)
-            stack.callback(film.discard)
+        stack.callback(screen.close)
+        config, rig, watchers = _robot(folder, choice, screen, stack)
 
         def period(moment: Moment) -> None:
+            screen.period(moment)
             for watcher in watchers:
                 watcher(moment)
 
         listeners = Listeners(period, screen.event)
         if choice.by != "script":
             screen.say(_how_to(choice.by, settings, name()))
-        try:
-            tally = Teleop(
-                config, rig, policies, source, settings.blend_s, listeners, stop_requested
-            ).run()
-        except pybullet.error as error:
-            raise RobotError(f"the twin is gone ({error}): was its window closed?") from None
-        if film is not None:
-            film.close()
-        return tally
+        return Teleop(
+            config, rig, policies, source, settings.blend_s, listeners, stop_requested
+        ).run()
+
+
+def _robot(
+    folder: RunFolder, choice: Choice, screen: Screen, stack: contextlib.ExitStack
+) -> tuple[Config, Rig, Sequence[Callable[[Moment], None]]]:
+    """What is driven, its configuration, and who wants to be told every period."""
+    config = folder.config
+    if choice.port is not None:
+        config = config_on_port(folder.path, choice.port, choice.overrides)
+        rig = stack.enter_context(
+            board_in_use(
+                config,
+                choice.port,
+                "robot teleop",
+                lambda text: screen.event("board", {"text": text}),
+            )
+        )
+        return config, rig, ()
+    if choice.terrain is not None:
+        config = with_terrain(config, choice.terrain)
+    # PyBullet is an extra, and a robot's own computer does without.
+    from robot.teleop.twin_stage import twin_stage
+
+    seed = SEED_OFFSET + (config.run.seed if choice.seed is None else choice.seed)
+    paced = choice.by != "script" or choice.gui
+    stage = twin_stage(config, seed, paced, choice.gui, choice.video)
+    return config, *stack.enter_context(stage)
 
 
 def _source(
@@ -134,39 +141,3 @@ def _how_to(by: str, settings: TeleopConfig, name: str) -> str:
         f"hold {moves} to drive, {keys.stand[0]} to stand; {keys.settle[0]} settles, "
         f"{keys.cut[0]} cuts, {keys.quit[0]} ends"
     )
-
-
-class _Window:
-    """Keeps PyBullet's window on the robot."""
-
-    def __init__(self, rig: Rig) -> None:
-        assert isinstance(rig.robot, PyBulletRobot)
-        self._twin, self._periods = rig.robot, 0
-        tidy_window(self._twin.client)
-        paint_ground(self._twin.terrain, self._twin.client)
-
-    def __call__(self, moment: Moment) -> None:
-        if self._periods % _FOLLOW_EVERY == 0:
-            follow_in_window(self._twin.client, self._twin.true_state().position_m)
-        self._periods += 1
-
-
-def _film(rig: Rig, path: Path, watchers: list[Callable[[Moment], None]]) -> Film:
-    """A film of the drive, which hears of every period."""
-    from robot.overlay import Caption
-
-    def caption(moment: Moment) -> Caption:
-        roll, pitch, _ = roll_pitch_yaw(moment.state.attitude_xyzw)
-        drives = moment.phase is Phase.DRIVING
-        return Caption(
-            moment.doing if drives else moment.phase.value,
-            (moment.order.note, f"falls {moment.tally.falls}"),
-            roll,
-            pitch,
-            moment.action if drives else None,
-            moment.filtered if drives else None,
-        )
-
-    film = Film(rig.robot, path, rig.clock.period_s)
-    watchers.append(lambda moment: film.period(lambda: caption(moment)))
-    return film

@@ -2,33 +2,39 @@
 """The engine of teleoperation: orders in, safe commands out, one control period after the other.
 
     SETTLED      limp, or sitting down. A held dead-man makes it stand up.
+    ARMING       a board's robot is looked at before it gets torque (`robot.arming`).
     STANDING_UP  the scripted stand-up, also after a fall.
     DRIVING      the learned gaits, blended into each other (`robot.teleop.blend`).
 
 Whatever lets go of the dead-man (a thumb, a cable, a terminal) settles the robot at the next
 period, from any state. After a stop button the dead-man must be released before the robot moves
 again. Commands go through the same filter and limits as in learning (`robot.rig.Actuator`).
+
+A board's robot that had to be caught (link, sensors, supervisor) settles as well, and moves again
+only when the driver lets go and presses anew; then it is checked and armed as at the start. A
+driver who can't press, a script, has driven enough.
 """
 
 from __future__ import annotations
 
-import enum
+import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hardware.robot import RobotState, Stop
+from hardware.robot import LinkLost, RobotError, RobotState, Stop
 from hardware.rotation import roll_pitch_yaw
 from learning.policy import NumpyPolicy
 from robot.config import Config
 from robot.learning_setup import observation_layout
 from robot.observation import Observer
 from robot.reset import Resetter
-from robot.rig import Actuator, Rig
+from robot.rig import ROBOT_FAULTS, Actuator, Rig
 from robot.teleop.blend import Blend, mean_action
+from robot.teleop.moment import Listeners, Moment, Phase, Tally
 from robot.teleop.orders import Order, Source
 from safety.attitude import is_fallen
 
@@ -36,81 +42,7 @@ FloatArray = npt.NDArray[np.float64]
 
 STAND = "stand"
 SIT_DOWN_S = 0.7  # the damped sit of `Stop.SETTLE`, and a little more
-
-
-class Phase(enum.Enum):
-    """What the robot is doing."""
-
-    SETTLED = "settled"
-    STANDING_UP = "standing up"
-    DRIVING = "driving"
-
-
-@dataclass
-class Tally:
-    """What happened, so far.
-
-    Attributes:
-        driven_s: robot time without stand-ups.
-        standing_up_s: robot time of stand-ups.
-        switches: changes from one gait (or standing) to another.
-        falls: while driving.
-        settles: times that it was let down.
-        cuts: times that the torque was cut.
-        needs_help: the stand-up gave up.
-        lost: why the driver is gone; empty while there is one.
-    """
-
-    driven_s: float = 0.0
-    standing_up_s: float = 0.0
-    switches: int = 0
-    falls: int = 0
-    settles: int = 0
-    cuts: int = 0
-    needs_help: bool = False
-    lost: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """What a screen or a camera may want to know of one period.
-
-    Attributes:
-        phase: of the engine.
-        order: of the driver.
-        doing: the gait that has, or gets, the whole weight.
-        state: the newest measurement.
-        action: (8,) what was asked for; zeros unless driving.
-        filtered: (8,) after the low-pass; zeros unless driving.
-        sent_rad: (8,) motor angles after the limits; None when nothing was sent.
-        tally: so far.
-    """
-
-    phase: Phase
-    order: Order
-    doing: str
-    state: RobotState
-    action: FloatArray
-    filtered: FloatArray
-    sent_rad: FloatArray | None
-    tally: Tally
-
-
-def _ignore(kind: str, fields: Mapping[str, Any]) -> None:
-    pass
-
-
-@dataclass(frozen=True)
-class Listeners:
-    """Who is told what happens; neither may wait.
-
-    Attributes:
-        period: told every control period.
-        event: told what changes: a kind, and its numbers.
-    """
-
-    period: Callable[[Moment], None] = lambda moment: None
-    event: Callable[[str, Mapping[str, Any]], None] = field(default=_ignore)
+FIRST_STATE_S = 1.0  # what waited in a port's queue is old; news comes within that
 
 
 class Teleop:
@@ -141,14 +73,19 @@ class Teleop:
         self._listeners = listeners or Listeners()
         self._actuator = Actuator(rig, config)
         self._observer = Observer(observation_layout(config), rig.robot.body)
-        self._resetter = Resetter(config, rig, self._actuator, self._on_reset, self._let_go)
+        self._resetter = Resetter(
+            config, rig, self._actuator, self._on_reset, self._let_go, self._ready
+        )
         self._period_s = rig.clock.period_s
         self._blend_s = blend_s
         self._blend = Blend([STAND, *self._policies], STAND, blend_s, self._period_s)
         self._phase, self._doing, self._scale = Phase.SETTLED, STAND, 1.0
         self._order = Order()
         self._must_release = False
-        self._state = rig.robot.read()
+        self._unseen = False  # the robot was lost while nobody drove it; arming finds it again
+        if rig.arming is not None:
+            rig.arming.say = lambda text: self._event("board", text=text)
+        self._state = self._first_state()
         self._observation = np.zeros(self._observer.layout.size)
         self.tally = Tally()
 
@@ -157,14 +94,12 @@ class Teleop:
 
         Raises:
             KeyboardInterrupt: somebody insisted; the torque was cut.
+            RobotError: the twin failed, or a board's robot must not be commanded any more.
         """
         how = Stop.SETTLE
         try:
             while self._go_on():
-                if self._phase is Phase.DRIVING:
-                    self._drive()
-                else:
-                    self._wait()
+                self._period()
         except KeyboardInterrupt:
             how = Stop.CUT
             raise
@@ -178,8 +113,17 @@ class Teleop:
     def _go_on(self) -> bool:
         self._listen()
         self.tally.lost = self._order.lost
-        ended = self._order.ended or bool(self._order.lost)
+        ended = self._order.ended or bool(self._order.lost) or bool(self.tally.ended_by)
         return not (ended or self.tally.needs_help or self._stop_requested())
+
+    def _period(self) -> None:
+        try:
+            if self._phase is Phase.DRIVING:
+                self._drive()
+            else:
+                self._wait()
+        except ROBOT_FAULTS as error:
+            self._caught(error)
 
     def _listen(self) -> None:
         self._order = order = self._source.poll(self.tally.driven_s)
@@ -208,8 +152,7 @@ class Teleop:
             self._doing = wanted
         action = self._action(self._blend.step(wanted))
         filtered, sent_rad = self._actuator.act(action, self._state)
-        self._rig.clock.tick()
-        self.tally.driven_s += self._period_s
+        self._pass_time()
         self._state = self._rig.robot.read()
         self._observation = self._observer.observe(self._state, filtered)
         self._show(action, filtered, sent_rad)
@@ -241,30 +184,40 @@ class Teleop:
             self._stand_up()
             return
         if self._order.stop is Stop.CUT:
-            self._rig.robot.stop(Stop.CUT)
-        self._rig.clock.tick()
-        self.tally.driven_s += self._period_s
-        self._state = self._rig.robot.read()
+            self._settle()
+        self._pass_time()
+        if not self._unseen:
+            self._state = self._rig.robot.read()
         self._show(None, None, None)
 
-    def _settle(self) -> None:
+    def _pass_time(self) -> None:
+        self._rig.clock.tick()
+        self.tally.driven_s += self._rig.clock.elapsed_s
+
+    def _settle(self, why: str = "") -> None:
         cut = self._order.stop is Stop.CUT
         self._rig.robot.stop(Stop.CUT if cut else Stop.SETTLE)
         self._phase, self._doing = Phase.SETTLED, STAND
         self.tally.cuts += cut
         self.tally.settles += not cut
-        self._event("cut" if cut else "settle", why=self._order.note)
+        if cut and self._rig.arming is not None:  # latched, until a person has looked why
+            self.tally.ended_by = "the torque was cut"
+        asked = "asked to stop" if self._stop_requested() else self._order.note
+        self._event("cut" if cut else "settle", why=why or asked)
 
     def _stand_up(self) -> None:
         self._phase, self._doing = Phase.STANDING_UP, STAND
         if self._let_go():
             self._settle()
             return
-        self._event("stand_up")
         outcome = self._resetter.stand_up()
         if not outcome.ok:
             self.tally.needs_help = not self._let_go()
-            self._settle()
+            if outcome.attempts or self.tally.needs_help or self._order.stop is not None:
+                self._settle("a person is needed" if self.tally.needs_help else "")
+            else:  # let go before it moved: nothing to tell
+                self._rig.robot.stop(Stop.SETTLE)
+                self._phase = Phase.SETTLED
             return
         self._phase = Phase.DRIVING
         self._state = self._rig.robot.read()
@@ -277,16 +230,63 @@ class Teleop:
     def _on_reset(self, kind: str, state: RobotState, sent_rad: FloatArray) -> None:
         """A period of the stand-up has passed."""
         self._state = state
-        self.tally.standing_up_s += self._period_s
+        self.tally.standing_up_s += self._rig.clock.elapsed_s
         self._listen()
         self._show(None, None, sent_rad if kind == "stand_up" else None)
 
     def _sit_down(self) -> None:
+        self._phase = Phase.SETTLED
         for _ in range(round(SIT_DOWN_S / self._period_s)):
             self._rig.clock.tick()
-            self._state = self._rig.robot.read()
-            self._phase = Phase.SETTLED
+            if self._rig.arming is None:
+                self._state = self._rig.robot.read()
+            else:  # it is let down already; a lost link changes nothing
+                with contextlib.suppress(*ROBOT_FAULTS):
+                    self._state = self._rig.robot.read()
             self._show(None, None, None)
+
+    # -- a board ---------------------------------------------------------------------------------
+
+    def _first_state(self) -> RobotState:
+        for _ in range(round(FIRST_STATE_S / self._period_s)):
+            with contextlib.suppress(LinkLost):
+                return self._rig.robot.read()
+            self._rig.clock.tick()
+        return self._rig.robot.read()
+
+    def _ready(self) -> bool:
+        """A board's robot is armed before it moves; the driver may let go meanwhile."""
+        arming = self._rig.arming
+        if arming is not None:
+            self._phase = Phase.ARMING
+            if not arming.ready(self._waits_no_more):
+                return False
+            self._phase, self._unseen = Phase.STANDING_UP, False
+        self._event("stand_up")
+        return True
+
+    def _waits_no_more(self) -> bool:
+        if not self._let_go():  # what made it let go stays, until it has been acted on
+            self._listen()
+            self._show(None, None, None)
+        return self._let_go()
+
+    def _caught(self, error: RobotError) -> None:
+        """A board's robot can't be driven now: let it down; only the driver starts it again."""
+        arming = self._rig.arming
+        if arming is None:
+            raise error
+        self._rig.robot.stop(Stop.SETTLE)
+        self._phase, self._doing = Phase.SETTLED, STAND
+        self._unseen = self._must_release = True
+        self.tally.faults += 1
+        self._event("fault", what=type(error).__name__, why=str(error))
+        if not arming.fault(error):
+            self.tally.needs_help = True
+        elif not self._source.attended:
+            self.tally.ended_by = str(error)
+        else:
+            self._event("board", text="let go, and press again: it is checked and armed anew")
 
     # -- who is told -----------------------------------------------------------------------------
 

@@ -70,6 +70,8 @@ class GamepadSource:
         TeleopError: no pad, no pad of that name, or more than one.
     """
 
+    attended = True
+
     def __init__(
         self,
         config: TeleopConfig,

@@ -39,6 +39,8 @@ class KeyboardSource:
         TeleopError: it is no terminal.
     """
 
+    attended = True
+
     def __init__(
         self,
         config: TeleopConfig,

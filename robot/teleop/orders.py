@@ -38,7 +38,13 @@ class Order:
 
 
 class Source(Protocol):
-    """Where orders come from."""
+    """Where orders come from.
+
+    Attributes:
+        attended: a person gives them, who can let go and press again after a fault.
+    """
+
+    attended: bool
 
     def poll(self, driven_s: float) -> Order:
         """The newest order; never waits.

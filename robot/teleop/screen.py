@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
-from robot.teleop.engine import Moment, Phase
+from robot.teleop.moment import Moment, Phase
 
 EVERY_S = 0.1
 _CLEAR = "\r\x1b[K"
@@ -68,9 +68,15 @@ class Screen:
         if not self._as_json:
             self._put((_CLEAR if self._live else "") + text + "\n")
 
+    def close(self) -> None:
+        """Take the line away that renews itself; safe to call twice."""
+        if self._live:
+            self._put(_CLEAR)
+            self._live = False
+
     def _columns(self) -> int:
         try:
-            return os.get_terminal_size(self._stream.fileno()).columns
+            return os.get_terminal_size(self._stream.fileno()).columns or 80  # 0: it does not know
         except OSError:
             return 80
 
@@ -108,5 +114,7 @@ def event_line(kind: str, fields: Mapping[str, Any]) -> str:
         "cut": "torque cut: {why}",
         "stand_up": "stands up",
         "stands": "stands",
+        "fault": "settles: {why}",
+        "board": "{text}",
     }
     return at + words.get(kind, kind).format_map(fields)

@@ -84,6 +84,8 @@ class ScriptSource:
         scale: share of the learned stride.
     """
 
+    attended = False
+
     def __init__(self, parts: Sequence[Part], scale: float = 1.0) -> None:
         self._parts, self._scale = list(parts), scale
         self._ends_s = [

@@ -21,6 +21,7 @@ from robot.command_line import (
     StopRequest,
     bad_input,
     board_refusals,
+    cut,
     fail,
     resolve,
 )
@@ -108,7 +109,10 @@ def stand_up(
         from robot.stand_up import stand_up as run
 
         resolved = resolve(None, None, None, None, config, overrides, port).config
-        outcome = run(resolved, port, seconds, lambda: stop.requested, typer.echo)
+        try:
+            outcome = run(resolved, port, seconds, lambda: stop.requested, typer.echo)
+        except KeyboardInterrupt:
+            cut(port)
         if stop.requested:
             raise typer.Exit(EXIT_INTERRUPTED)
     raise typer.Exit(0 if outcome else EXIT_SAFETY)

@@ -32,6 +32,7 @@ from robot.command_line import (
     print_table,
     require_twin,
     resolve,
+    tell_latched,
 )
 
 # What a run's status means to a script.
@@ -163,10 +164,7 @@ class _Cut(SystemExit):
     def __init__(self, path: Path, port: str | None = None) -> None:
         super().__init__(EXIT_INTERRUPTED)
         if port is not None:
-            name = shlex.quote(port)
-            typer.echo(
-                f"the board's stop is latched: robot doctor --port {name} --release", err=True
-            )
+            tell_latched(port)
         typer.echo(f"cut; resume with: robot learn --resume {shlex.quote(str(path))}", err=True)
 
 

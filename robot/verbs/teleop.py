@@ -16,15 +16,19 @@ import typer
 from robot.command_line import (
     EXIT_INTERRUPTED,
     EXIT_SAFETY,
+    BoardSetOption,
     JsonOption,
+    PortOption,
     RunArgument,
     SeedOption,
     StopRequest,
     TerrainOption,
     bad_input,
+    board_refusals,
+    cut,
     fail,
-    failures,
     require_twin,
+    tell_latched,
 )
 from robot.verbs.watch import check_video, film_failures, require_display, require_video
 
@@ -39,6 +43,8 @@ def teleop(
     pad: Annotated[
         str | None, typer.Option(metavar="NAME|N", help="Which gamepad, if there are several.")
     ] = None,
+    port: PortOption = None,
+    overrides: BoardSetOption = None,
     terrain: TerrainOption = None,
     seed: SeedOption = None,
     bindings: Annotated[
@@ -50,14 +56,21 @@ def teleop(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Drive the learned gaits in the twin: by keyboard, unless --gamepad or --script says else.
+    """Drive the learned gaits, in the twin or on a PORT: by keyboard, gamepad or script.
 
     Keyboard: hold w s a d (or the arrows) to move, h to stand; let go and the robot sits down.
     Space settles it, x cuts the torque, + and - change the stride, q ends. Gamepad: hold the right
     trigger; left stick up and down walks, right stick turns, B settles, both shoulder buttons cut.
+
+    On a board the robot is checked and armed when you press, and again after every fault, once you
+    have let go; after a cut, a person has to release the board's stop (robot doctor).
     """
     with StopRequest() as stop, bad_input(), _bad_orders():
         _refuse_two_inputs(script, gamepad or pad is not None, as_json)
+        if port is not None:
+            _refuse_for_a_board(terrain=terrain, seed=seed, gui=gui, video=video)
+        elif overrides:
+            fail("--set: the twin is as it was learned; it goes with --port")
         check_video(video)
         if gui:
             require_display("leave --gui out, or film it with --video FILE.mp4")
@@ -66,22 +79,31 @@ def teleop(
 
         settings = read_bindings(bindings)
         RunFolder.open(run)
-        require_twin()
+        if port is None:
+            require_twin()
         if video is not None:
             require_video()
         from learning.policy import PolicyInvalid
         from robot.teleop.drive import Choice, drive
 
         by = "script" if script is not None else "gamepad" if gamepad or pad else "keyboard"
-        choice = Choice(by, script or "", pad, terrain, seed, gui, video, as_json)
-        with failures(), film_failures():
+        choice = Choice(
+            by, script or "", pad, terrain, seed, gui, video, as_json, port, overrides or ()
+        )
+        with board_refusals(), film_failures():
             try:
                 tally = drive(run, choice, settings, lambda: stop.requested)
             except PolicyInvalid as error:
                 fail(str(error))
             except KeyboardInterrupt:
-                raise typer.Exit(EXIT_INTERRUPTED) from None
-    raise typer.Exit(_tell(tally, stop.requested, as_json))
+                cut(port)
+    raise typer.Exit(_tell(tally, stop.requested, as_json, port))
+
+
+def _refuse_for_a_board(**options: object) -> None:
+    for name, value in options.items():
+        if value is not None and value is not False:
+            fail(f"--{name}: it is for the twin; leave it out with --port")
 
 
 def _refuse_two_inputs(script: str | None, gamepad: bool, as_json: bool) -> None:
@@ -91,7 +113,7 @@ def _refuse_two_inputs(script: str | None, gamepad: bool, as_json: bool) -> None
         fail("--json goes with --script; people get a screen")
 
 
-def _tell(tally: Any, stopped: bool, as_json: bool) -> int:
+def _tell(tally: Any, stopped: bool, as_json: bool, port: str | None) -> int:
     try:
         if as_json:
             typer.echo(json.dumps({"event": "end", **vars(tally)}))
@@ -100,16 +122,18 @@ def _tell(tally: Any, stopped: bool, as_json: bool) -> int:
                 f"{tally.driven_s:.1f} s driven, {tally.switches} switches, {tally.falls} falls, "
                 f"{tally.standing_up_s:.1f} s standing up"
             )
-            if tally.lost:
-                typer.echo(f"{tally.lost}: the robot was settled", err=True)
+            for why in filter(None, (tally.lost, tally.ended_by)):
+                typer.echo(f"{why}: the robot was settled", err=True)
             if tally.needs_help:
-                typer.echo("it does not get up by itself; help it", err=True)
+                typer.echo("it does not go on by itself; help it", err=True)
+            if port is not None and tally.cuts:
+                tell_latched(port)
     except OSError:
         # The terminal is what was lost. What waits for it must not spoil the exit code.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if stopped:
         return EXIT_INTERRUPTED
-    return EXIT_SAFETY if tally.lost or tally.needs_help else 0
+    return EXIT_SAFETY if tally.lost or tally.ended_by or tally.needs_help else 0
 
 
 @contextlib.contextmanager

@@ -8,24 +8,32 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from robot.command_line import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
+    EXIT_SAFETY,
+    BoardSetOption,
     JsonOption,
+    PortOption,
     RunArgument,
     StopRequest,
     bad_input,
+    board_refusals,
+    cut,
     fail,
     failures,
     print_table,
     require_twin,
 )
+
+if TYPE_CHECKING:
+    from robot.run import RunFolder
 
 # Columns of the table; the JSON has everything.
 _SHOWN = (
@@ -100,25 +108,36 @@ def replay(
     with_stand_up: Annotated[
         bool, typer.Option("--with-stand-up", help="Show the stand-up before it too.")
     ] = False,
-    port: Annotated[
-        str | None, typer.Option(metavar="PORT", help="Replay on hardware: not there yet.")
-    ] = None,
+    port: PortOption = None,
     on_robot: Annotated[
-        bool, typer.Option("--on-robot", help="Needed for a replay on hardware.")
+        bool,
+        typer.Option("--on-robot", help="Let the robot on --port do it again; it does not look."),
     ] = False,
+    overrides: BoardSetOption = None,
 ) -> None:
-    """Show what happened in an episode, from the journal: a window, or a film with --video."""
+    """Show what happened in an episode, from the journal: a window, or a film with --video.
+
+    With --port and --on-robot a real robot stands up, eases into the episode's first posture, and
+    does again what was asked of it then, through filter and limits, wherever that leads.
+    """
     with StopRequest() as stop, bad_input():
         if math.isnan(speed):  # passes every range check
             fail("--speed: write a number")
-        _refuse_hardware(port, on_robot)
+        if port is not None or on_robot:
+            drawn = {"speed": speed != 1.0, "video": video, "with-stand-up": with_stand_up}
+            _refuse_hardware(port, on_robot, drawn)
+        elif overrides:
+            fail("--set: nothing is simulated here; it goes with --port")
         check_video(video)
         from robot.run import RunFolder
 
         folder = RunFolder.open(run)
+        if port is not None:
+            raise typer.Exit(_on_robot(folder, episode, port, overrides or (), stop))
         require_twin()
         require_video()
-        from robot.replay import film_episode, find_episode, show_episode
+        from robot.journal_episodes import find_episode
+        from robot.replay import film_episode, show_episode
 
         chosen = find_episode(folder, episode, with_stand_up)
         with failures(), film_failures():
@@ -136,15 +155,38 @@ def replay(
             typer.echo(video)
 
 
-def _refuse_hardware(port: str | None, on_robot: bool) -> None:
-    if port is None and not on_robot:
-        return
+def _refuse_hardware(port: str | None, on_robot: bool, drawn: Mapping[str, object]) -> None:
+    if port is None:
+        fail("--on-robot: which one? name its --port")
     if not on_robot:
         fail("--port: a replay moves the robot without looking; it needs --on-robot too")
-    fail(
-        "a replay on hardware is not there yet: without --port and --on-robot it is drawn; "
-        "`robot teleop` drives what was learned"
+    for name, given in drawn.items():
+        if given:
+            fail(f"--{name}: it is for pictures; leave it out with --on-robot")
+
+
+def _on_robot(
+    folder: RunFolder, episode: int, port: str, overrides: Sequence[str], stop: StopRequest
+) -> int:
+    from robot.board_rig import config_on_port
+    from robot.journal_episodes import find_episode
+    from robot.replay_on_robot import commands_of, replay_on_robot
+
+    config = config_on_port(folder.path, port, overrides)
+    chosen = find_episode(folder, episode)
+    commands = commands_of(chosen)
+    typer.echo(
+        f"episode {chosen.number}: {chosen.task}, {len(commands.actions) * chosen.period_s:.1f} s, "
+        f"ended by {chosen.ended}"
     )
+    with board_refusals():
+        try:
+            whole = replay_on_robot(config, port, commands, lambda: stop.requested, typer.echo)
+        except KeyboardInterrupt:
+            cut(port)
+    if stop.requested:
+        return EXIT_INTERRUPTED
+    return 0 if whole else EXIT_SAFETY
 
 
 def check_video(video: Path | None) -> None:

@@ -17,6 +17,7 @@ from hardware.body import (
     Body,
     leg_to_motor,
     motor_to_leg,
+    toe_jacobian,
     toe_position,
 )
 
@@ -99,3 +100,19 @@ def test_foot_turns_with_the_swing(swing, extension):
 def test_more_extension_is_a_longer_leg(extension):
     _, z = toe_position(np.zeros(2), np.array([extension, extension + 0.1]))
     assert z[1] < z[0] < 0.0
+
+
+@given(
+    arrays(np.float64, 4, elements=st.floats(-1.5, 1.5)),
+    arrays(np.float64, 4, elements=st.floats(0.3, 2.8)),
+)
+def test_the_jacobian_is_the_derivative_of_the_toe_s_place(swing, extension):
+    step = 1e-6
+    by_swing = np.subtract(
+        toe_position(swing + step, extension), toe_position(swing - step, extension)
+    )
+    by_extension = np.subtract(
+        toe_position(swing, extension + step), toe_position(swing, extension - step)
+    )
+    known = np.concatenate([by_swing, by_extension]) / (2.0 * step)
+    np.testing.assert_allclose(toe_jacobian(swing, extension), known, atol=1e-7)

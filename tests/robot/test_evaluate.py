@@ -18,7 +18,8 @@ from robot.rig import Actuator, make_twin
 from robot.roll_out import roll_out
 from robot.run import RunFolder
 from robot.twin_meter import MeteredClock, Pushes
-from sim.probe import electrical_power_w, foot_forces, mass_kg, push
+from sim.motor import electrical_power_w
+from sim.probe import foot_forces, mass_kg, push
 
 GRAVITY = 9.81
 
@@ -199,8 +200,9 @@ def test_the_report_s_table_has_a_row_per_task():
     eight = np.full((3000, 8), 2.0)
     record = GaitRecord(rows, np.maximum(feet, 0.0), eight, eight, eight, -eight)
     run = type("Run", (), {"gaits": {"forward": record}})()
-    [[task, name, strides, steps, power, mechanical, *legs]] = gait_rows(run)
+    [[task, name, contacts, strides, steps, power, mechanical, *legs]] = gait_rows(run)
     assert (task, name, strides, steps) == ("forward", "trot", "2.00", "8.0")
+    assert contacts == "measured, in the twin"
     assert (power, mechanical) == ("0", "32")
     assert legs[0] in ("0.49", "0.50")
     assert legs[4:] == ["0.00 ± 0.00", "0.50 ± 0.00", "0.50 ± 0.00", "0.00 ± 0.00"]

@@ -8,12 +8,17 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hardware.body import MINITAUR, leg_to_motor
+from hardware.body import MINITAUR, leg_to_motor, motor_to_leg, toe_position
+from hardware.rotation import quaternion, rotate_inverse
 from robot.gait import (
+    LEAVES_N,
     PATTERNS,
+    TOUCHES_N,
     analyse,
     circular_mean,
+    foot_force_of_torque_n,
     on_ground,
+    on_ground_by_torque,
     pattern_name,
     phase_difference,
     relative_phases,
@@ -129,6 +134,49 @@ def test_a_leg_s_phase_counts_in_the_reference_s_stride():
 
 def test_forces_below_a_newton_are_no_contact():
     assert on_ground(np.array([[0.0, 0.9, 1.1, 50.0]])).tolist() == [[False, False, True, True]]
+
+
+forces = st.lists(st.floats(-40.0, 40.0), min_size=4, max_size=4)
+
+
+@given(
+    st.lists(st.floats(-0.5, 0.5), min_size=4, max_size=4),
+    st.lists(st.floats(1.5, 2.5), min_size=4, max_size=4),
+    forces,
+    forces,
+    st.floats(-0.5, 0.5),
+    st.floats(-0.5, 0.5),
+)
+def test_torques_that_hold_a_force_tell_of_it(swing, extension, along, up, roll, pitch):
+    """The work of the torques on a small turn of each motor is what the foot does on the ground."""
+    angle = leg_to_motor(np.array(swing), np.array(extension))
+    torque = np.zeros(8)
+    for motor in range(8):
+        turn = 1e-6 * np.eye(8)[motor]
+        after, before = (toe_position(*motor_to_leg(angle + sign * turn)) for sign in (1.0, -1.0))
+        moved_x, moved_z = np.subtract(after, before) / 2e-6
+        torque[motor] = -(np.dot(moved_x, along) + np.dot(moved_z, up))
+    level = foot_force_of_torque_n(angle[None], torque[None], np.zeros((1, 2)))
+    np.testing.assert_allclose(level[0], up, atol=1e-5)
+    tilted = foot_force_of_torque_n(angle[None], torque[None], np.array([[roll, pitch]]))
+    # The part of the force along the world's vertical; a leg gives none sideways.
+    x, _, z = rotate_inverse(quaternion(roll, pitch, 0.3), np.array([0.0, 0.0, 1.0]))
+    np.testing.assert_allclose(tilted[0], x * np.array(along) + z * np.array(up), atol=1e-5)
+
+
+def test_a_straight_leg_tells_nothing_and_breaks_nothing():
+    angle = leg_to_motor(np.zeros((1, 4)), np.full((1, 4), math.pi))
+    force = foot_force_of_torque_n(angle, np.ones((1, 8)), np.zeros((1, 2)))
+    np.testing.assert_array_equal(force, np.zeros((1, 4)))
+
+
+def test_estimated_contacts_have_hysteresis():
+    between = 0.5 * (TOUCHES_N + LEAVES_N)
+    force = np.array([LEAVES_N - 1, between, TOUCHES_N + 1, between, LEAVES_N - 1, between])
+    found = on_ground_by_torque(np.repeat(force[:, None], 4, axis=1))
+    assert found[:, 0].tolist() == [False, False, True, True, False, False]
+    assert (found == found[:, :1]).all()
+    assert on_ground_by_torque(np.zeros((0, 4))).shape == (0, 4)
 
 
 def test_toes_stand_under_their_hips_in_the_stance():

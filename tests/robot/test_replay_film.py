@@ -22,9 +22,10 @@ from robot.journal import (
     PHASE_STAND_UP,
     RECORD,
 )
+from robot.journal_episodes import find_episode
 from robot.journal_writer import JournalWriter
 from robot.overlay import Caption, write_over
-from robot.replay import film_episode, find_episode, show_episode
+from robot.replay import film_episode, show_episode
 from robot.run import RunError
 from robot.video import Mp4, VideoError
 from sim.render import Stage
@@ -81,6 +82,24 @@ def test_an_episode_is_found_with_its_task_and_end(run):
     assert len(whole.records) == 76
     assert whole.times_s()[0] == pytest.approx(-0.5)
     assert whole.times_s()[25] == 0.0
+
+
+def test_what_a_fault_cut_short_is_not_the_episode(run):
+    empty = {name: np.zeros(RECORD[name].shape) for name in RECORD.names if name != "index"}
+    with JournalWriter(run.journal, first_record=152) as writer:
+        for attempt, steps in ((0, 30), (1, 10)):
+            common = {**empty, "episode": 2}
+            for _ in range(5):
+                writer.append(**{**common, "phase": PHASE_STAND_UP, "task": -1})
+            common |= {"phase": PHASE_EPISODE, "task": attempt}
+            writer.append(**{**common, "flags": FLAG_START})
+            for _ in range(steps):
+                writer.append(**common)
+    last = find_episode(run, 3)
+    assert (last.task, len(last.records)) == ("backward", 11)
+    whole = find_episode(run, 3, with_stand_up=True)
+    assert len(whole.records) == 16
+    assert whole.times_s()[0] == pytest.approx(-0.1)
 
 
 def test_the_pace_and_what_is_between_the_records(run):
@@ -260,8 +279,13 @@ def test_the_command_films_an_episode(tmp_path):
     ("arguments", "part"),
     [
         (["--port", "/dev/x"], "needs --on-robot"),
-        (["--port", "/dev/x", "--on-robot"], "not there yet"),
-        (["--on-robot"], "not there yet"),
+        (["--on-robot"], "name its --port"),
+        (["--port", "/dev/x", "--on-robot"], "records of it are missing"),
+        (["--port", "/dev/x", "--on-robot", "--episode", "9"], "has episodes 1 to 2"),
+        (["--port", "/dev/x", "--on-robot", "--speed", "2"], "--speed: it is for pictures"),
+        (["--port", "/dev/x", "--on-robot", "--video", "x.mp4"], "--video: it is for pictures"),
+        (["--port", "/dev/x", "--on-robot", "--set", "run.seed=3"], "only keys of `board`"),
+        (["--set", "board.silence_s=0.2"], "goes with --port"),
         (["--video", "x.avi"], "ends in .mp4"),
         (["--episode", "9", "--video", "x.mp4"], "has episodes 1 to 2"),
         (["--speed", "nan"], "--speed"),

@@ -46,7 +46,7 @@ class FakeRobot:
 class FakeClock:
     """Time passes when it is told to."""
 
-    period_s = 0.02
+    period_s = elapsed_s = 0.02
 
     def __init__(self, robot):
         self._robot = robot

@@ -17,7 +17,8 @@ from hardware.robot import MotorCommand, Stop
 from hardware.rotation import quaternion
 from robot.learning_setup import observation_layout
 from robot.rig import Rig, make_twin
-from robot.teleop.engine import Listeners, Phase, Teleop
+from robot.teleop.engine import Teleop
+from robot.teleop.moment import Listeners, Phase
 from robot.teleop.orders import Order
 
 ON_ITS_SIDE = quaternion(math.pi / 2, 0.0, 0.0)
@@ -25,6 +26,8 @@ ON_ITS_SIDE = quaternion(math.pi / 2, 0.0, 0.0)
 
 class Driver:
     """Gives orders by a list, a period each; the last is `ended`."""
+
+    attended = True
 
     def __init__(self, orders):
         self.orders = list(orders)

@@ -9,8 +9,9 @@ from hardware.robot import Stop
 from robot.cli import app
 from robot.rig import make_twin
 from robot.teleop.bindings import TeleopConfig
-from robot.teleop.engine import Listeners, Phase, Teleop
+from robot.teleop.engine import Teleop
 from robot.teleop.gamepad import GamepadSource
+from robot.teleop.moment import Listeners, Phase
 from robot.teleop.orders import TeleopError
 
 pygame = pytest.importorskip("pygame")

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from robot.teleop.engine import Moment, Phase, Tally
+from robot.teleop.moment import Moment, Phase, Tally
 from robot.teleop.orders import Order
 from robot.teleop.screen import Screen, event_line, status_line
 

@@ -61,6 +61,15 @@ def test_the_same_script_is_the_same_drive(learned):
         (["--script", "forward 1s", "--gui"], "no display"),
         (["--script", "forward 1s", "--bindings", "nope.yaml"], "no such file"),
         (["--script", "forward 1s", "--terrain", "lava"], "unknown terrain"),
+        (["--script", "forward 1s", "--port", "/dev/none"], "no such port"),
+        (["--script", "forward 1s", "--port", "/dev/null"], "not a serial port"),
+        (["--script", "jump 1s", "--port", "/dev/none"], "'jump' was not learned"),
+        (["--port", "/dev/none", "--terrain", "flat"], "--terrain: it is for the twin"),
+        (["--port", "/dev/none", "--video", "x.mp4"], "--video: it is for the twin"),
+        (["--port", "/dev/none", "--gui"], "--gui: it is for the twin"),
+        (["--script", "forward 1s", "--set", "board.silence_s=0.2"], "goes with --port"),
+        (["--script", "forward 1s", "--port", "x", "--set", "robot.kp=9"], "only keys of `board`"),
+        (["--script", "forward 1s", "--port", "x", "--set", "board.x=9"], "unknown key"),
     ],
 )
 def test_bad_input_is_one_line_and_no_motion(learned, monkeypatch, arguments, part):
@@ -115,7 +124,7 @@ def test_a_window_that_is_closed_is_told(learned, monkeypatch):
     """The twin lives in its window: closed, there is no robot left to settle."""
     monkeypatch.setattr("sim.twin.pybullet.GUI", pybullet.DIRECT)
     monkeypatch.setenv("DISPLAY", ":0")
-    monkeypatch.setattr("robot.teleop.drive.PacedClock", lambda clock: clock)
+    monkeypatch.setattr("robot.teleop.twin_stage.PacedClock", lambda clock: clock)
     calls = []
 
     def follow(client, place_m):
@@ -123,7 +132,7 @@ def test_a_window_that_is_closed_is_told(learned, monkeypatch):
         if len(calls) == 4:
             pybullet.disconnect(physicsClientId=client)
 
-    monkeypatch.setattr("robot.teleop.drive.follow_in_window", follow)
+    monkeypatch.setattr("robot.teleop.twin_stage.follow_in_window", follow)
     result = invoke(learned, "--script", "forward 30s", "--gui")
     assert result.exit_code == 1, result.output
     assert "was its window closed?" in result.stderr

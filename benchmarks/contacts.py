@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""Contacts estimated from the motors' torques against the twin's true ones, on learned gaits.
+
+Takes about 20 s for the tasks of one run, 10 roll-outs of 6 s each. What a board would tell is
+sampled out of the twin: angles and torques at the control rate, 14 ms after each command, as a
+board's telemetry comes. Both sides have chatter taken out, as in the report.
+
+`always` is how often somebody is right who says that every foot always stands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hardware.body import N_LEGS
+from robot.gait import (
+    foot_force_of_torque_n,
+    on_ground,
+    on_ground_by_torque,
+    without_chatter,
+)
+from robot.gait_record import GaitRecord
+from robot.learned import checked_policies
+from robot.roll_out import roll_out
+from robot.run import RunFolder
+
+AFTER_COMMAND_S = 0.014
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+def both(record: GaitRecord, attitude_rad: Any, period_s: float) -> tuple[BoolArray, BoolArray]:
+    """True and estimated contacts (n, 4) of a record of the twin."""
+    step_s = float(np.median(np.diff(record.time_s)))
+    rows = slice(round(AFTER_COMMAND_S / step_s), None, round(period_s / step_s))
+    true = _quiet(on_ground(record.foot_force_n), step_s)[rows]
+    force_n = foot_force_of_torque_n(
+        record.motor_angle_rad[rows], record.torque_nm[rows], attitude_rad[: len(true)]
+    )
+    return true, _quiet(on_ground_by_torque(force_n), period_s)
+
+
+def _quiet(contact: BoolArray, period_s: float) -> BoolArray:
+    feet = [without_chatter(contact[:, leg], period_s) for leg in range(N_LEGS)]
+    return np.stack(feet, axis=1)
+
+
+def measure(path: Path, episodes: int, seconds: float) -> dict[str, dict[str, float]]:
+    """Per task, and for all of them, the shares in which the estimate is right."""
+    run = RunFolder.open(path)
+    policies = checked_policies(run.path / "policy.safetensors", run.config)
+    pairs: dict[str, list[tuple[BoolArray, BoolArray]]] = {}
+    for task in run.config.tasks:
+        for number in range(episodes):
+            attitudes: list[tuple[float, float]] = []
+            out = roll_out(
+                run.config,
+                task,
+                policies[task],
+                number,
+                seconds,
+                make_watcher=lambda rig, task, into=attitudes: (
+                    lambda step: into.append(step.attitude)
+                ),
+            )
+            pairs.setdefault(task, []).append(both(out.record, np.array(attitudes), out.period_s))
+    pairs["all"] = [pair for task in run.config.tasks for pair in pairs[task]]
+    return {task: shares(*map(np.concatenate, zip(*of, strict=True))) for task, of in pairs.items()}
+
+
+def shares(true: BoolArray, estimated: BoolArray) -> dict[str, float]:
+    """How often the estimate is right: always, while a foot stands, while it does not."""
+    right = true == estimated
+    return {
+        "samples": int(right.size),
+        "right": float(right.mean()),
+        "right_standing": float(right[true].mean()),
+        "right_in_the_air": float(right[~true].mean()),
+        "always": float(true.mean()),
+    }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="a run's folder")
+    parser.add_argument("--episodes", type=int, default=10, help="per task")
+    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--quick", action="store_true", help="one episode per task")
+    arguments = parser.parse_args()
+    episodes = 1 if arguments.quick else arguments.episodes
+    for task, row in measure(arguments.run, episodes, arguments.seconds).items():
+        print(json.dumps({"task": task, **{key: round(value, 3) for key, value in row.items()}}))
+
+
+if __name__ == "__main__":
+    main()

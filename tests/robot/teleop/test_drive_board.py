@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: MIT
+"""Driving a robot behind the emulated board: armed before it moves, caught, and armed anew.
+
+Firmware, pseudo-terminal and arming are real, time is the board's own (`board_world`).
+"""
+
+import pytest
+from board_world import World
+from learned_run import TASKS
+
+from hardware.robot import Stop
+from robot.teleop.engine import Teleop
+from robot.teleop.moment import Listeners, Phase
+from robot.teleop.orders import Order
+
+HELD, FREE = Order("forward", held=True), Order()
+
+
+class Driver:
+    """Gives the order of a moment of the board's time; the last one goes on."""
+
+    def __init__(self, world, *plan, ends_s, attended=True):
+        self.world, self.plan, self.ends_s, self.attended = world, plan, ends_s, attended
+
+    def poll(self, driven_s):
+        now_s = self.world.now()
+        if now_s >= self.ends_s:
+            return Order(ended=True)
+        return [order for from_s, order in self.plan if from_s <= now_s][-1]
+
+    def close(self):
+        pass
+
+
+class Log:
+    def __init__(self):
+        self.events, self.moments = [], []
+
+    @property
+    def listeners(self):
+        return Listeners(
+            self.moments.append, lambda kind, fields: self.events.append({"kind": kind, **fields})
+        )
+
+    def kinds(self):
+        return [event["kind"] for event in self.events]
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = []
+
+    def make(*faults, sets=(), **what):
+        tasks = f"tasks=[{', '.join(TASKS)}]"
+        made.append(World(tmp_path, *faults, sets=(tasks, *sets), **what))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def drive(world, policies, *plan, ends_s, attended=True):
+    log, driver = Log(), Driver(world, *plan, ends_s=ends_s, attended=attended)
+    rig = world.rig()
+    tally = Teleop(world.config, rig, policies, driver, 0.3, log.listeners).run()
+    rig.robot.close()
+    return tally, log
+
+
+def modes(world):
+    return [event["mode"] for event in world.events("mode")]
+
+
+def test_it_is_armed_when_somebody_presses_and_limp_after_letting_go(world, policies):
+    board = world()
+    plan = ((0.0, FREE), (3.0, HELD), (11.0, FREE), (13.0, HELD))
+    tally, log = drive(board, policies, *plan, ends_s=20.0)
+    assert tally.settles == 1
+    assert tally.faults == 0
+    assert tally.switches == 2
+    torques = [event["board_s"] for event in board.events("torque")]
+    limps = [event["board_s"] for event in board.events("limp")]
+    assert torques[0] > 3.0  # nobody had pressed before
+    assert len(torques) == 2
+    assert 11.0 < limps[0] < 12.0 < 13.0 < torques[1]  # damped for half a second, then nothing
+    assert {moment.phase for moment in log.moments} == set(Phase)
+
+
+@pytest.mark.parametrize("fault", ["unplug@9:0.5", "mute@9:0.5", "bad-imu@9:0.5"])
+def test_after_a_fault_it_stays_down_until_it_is_pressed_anew(world, policies, fault):
+    board = world(fault)
+    # Held all along, through the fault, and let go and pressed again only at 12 s.
+    plan = ((0.0, HELD), (11.9, FREE), (12.0, HELD))
+    tally, log = drive(board, policies, *plan, ends_s=20.0)
+    assert tally.faults == 1
+    assert (tally.needs_help, tally.ended_by) == (False, "")
+    (told,) = [event for event in log.events if event["kind"] == "fault"]
+    assert told["why"]
+    torques = [event["board_s"] for event in board.events("torque")]
+    assert len(torques) == 2
+    assert torques[0] < 9.0 < 12.0 < torques[1]
+    limp_s = board.events("limp")[0]["board_s"]
+    assert 9.0 < limp_s < 9.0 + 0.1 + 0.1 + 0.6  # silence is noticed, validity, damping
+    assert log.kinds()[-3:] == ["stand_up", "stands", "switch"]
+
+
+def test_a_link_that_goes_while_nobody_drives_is_told_once(world, policies):
+    board = world("unplug@4:1")
+    plan = ((0.0, FREE), (7.0, HELD))
+    tally, log = drive(board, policies, *plan, ends_s=9.0)
+    assert log.kinds().count("fault") == 1
+    assert tally.driven_s > 5.0
+    assert board.events("torque")[0]["board_s"] > 7.0
+    assert any("the board is back" in event.get("text", "") for event in log.events)
+
+
+def test_a_script_can_t_press_again_so_a_fault_ends_it(world, policies):
+    board = world("unplug@7:0.3")
+    tally, _ = drive(board, policies, (0.0, HELD), ends_s=30.0, attended=False)
+    assert "link lost" in tally.ended_by
+    assert board.now() < 10.0
+    board.sleep(2.0)
+    assert len(board.events("torque")) == 1
+    assert modes(board)[-1] == "OFF"
+
+
+def test_a_cut_is_latched_and_ends_the_drive(world, policies):
+    board = world()
+    plan = ((0.0, HELD), (7.0, Order(stop=Stop.CUT)))
+    tally, _ = drive(board, policies, *plan, ends_s=30.0)
+    assert (tally.cuts, tally.ended_by) == (1, "the torque was cut")
+    cut_s = next(e["board_s"] for e in board.events("mode") if e["faults"] & 2)
+    assert 7.0 <= cut_s < 7.1
+    again, log = drive(board, policies, (0.0, HELD), ends_s=30.0)
+    assert again.needs_help
+    assert any("ESTOP_BOARD" in event.get("text", "") for event in log.events)
+    assert len(board.events("torque")) == 1
+
+
+def test_a_cut_while_it_is_armed_is_a_cut(world, policies):
+    board = world()
+    plan = ((0.0, HELD), (0.3, Order(stop=Stop.CUT)), (0.31, HELD))  # a key's press is short
+    tally, _ = drive(board, policies, *plan, ends_s=10.0)
+    assert (tally.cuts, tally.ended_by) == (1, "the torque was cut")
+    _, log = drive(board, policies, (0.0, HELD), ends_s=30.0)
+    assert any("ESTOP_BOARD" in event.get("text", "") for event in log.events)
+    assert board.events("torque") == []
+
+
+def test_letting_go_while_it_is_armed_gives_no_torque(world, policies):
+    board = world()
+    plan = ((0.0, FREE), (3.0, HELD), (3.2, FREE))
+    tally, log = drive(board, policies, *plan, ends_s=6.0)
+    assert any(moment.phase is Phase.ARMING for moment in log.moments)
+    assert board.events("torque") == []
+    assert (tally.settles, log.kinds()) == (0, [])
+
+
+def test_what_must_not_be_armed_ends_the_drive_and_says_why(world, policies):
+    board = world(battery_v=12.0)
+    tally, log = drive(board, policies, (0.0, HELD), ends_s=30.0)
+    assert tally.needs_help
+    assert any("[BATTERY]" in event.get("text", "") for event in log.events)
+    assert board.events("torque") == []
+
+
+def test_too_many_faults_need_a_person(world, policies):
+    faults = [f"mute@{6 + 6 * k}:0.3" for k in range(4)]
+    board = world(*faults, sets=("board.rearms_per_10_min=1",))
+    plan = [(0.0, HELD)]
+    for k in range(4):
+        plan += [(7.0 + 6 * k, FREE), (7.1 + 6 * k, HELD)]
+    tally, _ = drive(board, policies, *plan, ends_s=40.0)
+    assert tally.needs_help
+    assert tally.faults == 2
+
+
+def test_a_board_that_falls_silent_before_the_drive_is_told(world, policies):
+    board = world("mute@0.5")
+    tally, _ = drive(board, policies, (0.0, FREE), ends_s=30.0, attended=False)
+    assert "no telemetry" in tally.ended_by
+    assert board.now() < 3.0
+    assert board.events("torque") == []
