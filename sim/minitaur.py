@@ -34,6 +34,10 @@ FOOT_CLEARANCE_M = 0.005  # of a robot that is set down
 _CRANK_M = 0.115
 _SHANK_M = 0.2
 
+_set_motors, _TORQUE = pybullet.setJointMotorControlArray, pybullet.TORQUE_CONTROL
+_get_pose, _get_velocity = pybullet.getBasePositionAndOrientation, pybullet.getBaseVelocity
+_get_joints = pybullet.getJointStates
+
 _SIGN: tuple[float, ...] = tuple(float(sign) for sign in URDF_MOTOR_SIGN)
 
 
@@ -50,7 +54,8 @@ class Sample(NamedTuple):
 
     def is_finite(self) -> bool:
         """Whether every number is a number."""
-        return all(math.isfinite(value) for field in self for value in field)
+        # One that is not makes the sum so.
+        return math.isfinite(sum(map(sum, self)))
 
 
 class Minitaur:
@@ -71,7 +76,7 @@ class Minitaur:
             for joint in range(pybullet.getNumJoints(self.id, physicsClientId=client))
         ]
         index = {info[1].decode(): int(info[0]) for info in joints}
-        self.motors = [index[name] for name in body.motor_names]
+        self.motors = tuple(index[name] for name in body.motor_names)
         self.knees = [
             index[name.replace("motor_", "knee_").replace("_joint", "_link")]
             for name in body.motor_names
@@ -210,20 +215,16 @@ class Minitaur:
 
     def apply_torques(self, torque_nm: Sequence[float]) -> None:
         """Set the torques of the 8 motors for the next physics step."""
-        pybullet.setJointMotorControlArray(
-            self.id,
-            self.motors,
-            pybullet.TORQUE_CONTROL,
-            forces=[sign * torque for sign, torque in zip(_SIGN, torque_nm, strict=True)],
-            physicsClientId=self._client,
-        )
+        forces = [sign * torque for sign, torque in zip(_SIGN, torque_nm, strict=True)]
+        _set_motors(self.id, self.motors, _TORQUE, forces=forces, physicsClientId=self._client)
 
     def sense(self, torque_nm: Sequence[float]) -> Sample:
         """The sensors now; `torque_nm` is what the board reports."""
+        # By position: keywords cost PyBullet as much as the answer does.
         c = self._client
-        position, quaternion = pybullet.getBasePositionAndOrientation(self.id, physicsClientId=c)
-        linear, angular = pybullet.getBaseVelocity(self.id, physicsClientId=c)
-        states = pybullet.getJointStates(self.id, self.motors, physicsClientId=c)
+        position, quaternion = _get_pose(self.id, c)
+        linear, angular = _get_velocity(self.id, c)
+        states = _get_joints(self.id, self.motors, c)
         return Sample(
             [sign * state[0] for sign, state in zip(_SIGN, states, strict=True)],
             [sign * state[1] for sign, state in zip(_SIGN, states, strict=True)],

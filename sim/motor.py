@@ -24,6 +24,7 @@ OBSERVED_TORQUE_LIMIT_NM = 5.7
 # Empirical saturation of the torque with the current.
 CURRENT_TABLE_A = (0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
 TORQUE_TABLE_NM = (0.0, 1.0, 1.9, 2.45, 3.0, 3.25, 3.5)
+_LAST = len(CURRENT_TABLE_A) - 1
 _SLOPES: tuple[float, ...] = tuple((np.diff(TORQUE_TABLE_NM) / np.diff(CURRENT_TABLE_A)).tolist())
 
 AMBIENT_C = 22.0
@@ -74,17 +75,18 @@ class MotorModel:
             cap_nm: largest torque magnitude; the current is limited to match it.
         """
         back_emf_v_s = TORQUE_CONSTANT_NM_A + self.viscous_damping_v_s
+        battery_v, strength = self.battery_v, self.strength
         torques, currents = [], []
         for motor_duty, velocity in zip(duty, velocity_rad_s, strict=True):
-            volts = motor_duty * self.battery_v - back_emf_v_s * velocity
-            magnitude_v = abs(volts)
+            volts = motor_duty * battery_v - back_emf_v_s * velocity
+            magnitude_v = volts if volts >= 0.0 else -volts
             current = (magnitude_v if magnitude_v < VOLTAGE_CLIP_V else VOLTAGE_CLIP_V) / (
                 RESISTANCE_OHM
             )
-            torque = self.strength * torque_of(current)
+            torque = strength * torque_of(current)
             if torque > cap_nm:
-                torque, current = cap_nm, current_of(cap_nm / self.strength)
-            torques.append(math.copysign(torque, volts))
+                torque, current = cap_nm, current_of(cap_nm / strength)
+            torques.append(torque if volts >= 0.0 else -torque)
             currents.append(current)
         return torques, currents
 
@@ -99,10 +101,9 @@ class MotorModel:
 
 def torque_of(current_a: float) -> float:
     """Torque of a current magnitude: the table, straight lines between, flat above."""
-    last = len(CURRENT_TABLE_A) - 1
     i = bisect_right(CURRENT_TABLE_A, current_a) - 1
-    if i >= last:
-        return TORQUE_TABLE_NM[last]
+    if i >= _LAST:
+        return TORQUE_TABLE_NM[_LAST]
     return _SLOPES[i] * (current_a - CURRENT_TABLE_A[i]) + TORQUE_TABLE_NM[i]
 
 
@@ -177,8 +178,8 @@ class ThermalModel:
     """Winding and case temperatures of the motors, two thermal nodes each."""
 
     def __init__(self, n_motors: int) -> None:
-        self._core_c = np.full(n_motors, AMBIENT_C)
-        self._case_c = np.full(n_motors, AMBIENT_C)
+        self._core_c = [AMBIENT_C] * n_motors
+        self._case_c = [AMBIENT_C] * n_motors
 
     @property
     def core_c(self) -> FloatArray:
@@ -187,20 +188,22 @@ class ThermalModel:
 
     def state_dict(self) -> dict[str, list[float]]:
         """The temperatures, degrees C."""
-        return {"core_c": self._core_c.tolist(), "case_c": self._case_c.tolist()}
+        return {"core_c": list(self._core_c), "case_c": list(self._case_c)}
 
     def load_state_dict(self, state: Mapping[str, Sequence[float]]) -> None:
         """Go on from `state_dict`."""
-        self._core_c = np.array(state["core_c"], dtype=np.float64)
-        self._case_c = np.array(state["case_c"], dtype=np.float64)
+        self._core_c = [float(value) for value in state["core_c"]]
+        self._case_c = [float(value) for value in state["case_c"]]
 
-    def advance(self, squared_current_a2: FloatArray, dt_s: float) -> None:
-        """Heat by the copper loss of (8,) mean square currents for `dt_s`.
+    def advance(self, squared_current_a2: Sequence[float], dt_s: float) -> None:
+        """Heat by the copper loss of mean square currents, one per motor, for `dt_s`.
 
         `dt_s` must be far below the windings' time constant of 40 s.
         """
-        loss_w = WINDING_OHM * squared_current_a2
-        to_case_w = (self._core_c - self._case_c) / CORE_TO_CASE_K_W
-        to_air_w = (self._case_c - AMBIENT_C) / CASE_TO_AIR_K_W
-        self._core_c = self._core_c + (loss_w - to_case_w) * (dt_s / CORE_J_K)
-        self._case_c = self._case_c + (to_case_w - to_air_w) * (dt_s / CASE_J_K)
+        core_c, case_c = self._core_c, self._case_c
+        for i, square_a2 in enumerate(squared_current_a2):
+            core, case = core_c[i], case_c[i]
+            to_case_w = (core - case) / CORE_TO_CASE_K_W
+            to_air_w = (case - AMBIENT_C) / CASE_TO_AIR_K_W
+            core_c[i] = core + (WINDING_OHM * square_a2 - to_case_w) * (dt_s / CORE_J_K)
+            case_c[i] = case + (to_case_w - to_air_w) * (dt_s / CASE_J_K)

@@ -307,15 +307,16 @@ class PyBulletRobot:
         """
         steps = max(1, round(duration_s / self._dt_s))
         squared_a2 = [0.0] * N_MOTORS
+        apply, step, sense = self._model.apply_torques, pybullet.stepSimulation, self._model.sense
         for _ in range(steps):
             reported_nm, current_a = self._motor_step()
             self._current_a = current_a
             squared_a2 = [total + a * a for total, a in zip(squared_a2, current_a, strict=True)]
-            self._model.apply_torques(self._torque_nm)
-            pybullet.stepSimulation(physicsClientId=self._client)
+            apply(self._torque_nm)
+            step(self._client)
             self._step_count += 1
-            self._remember(self._model.sense(reported_nm))
-        self._heat.advance(np.array(squared_a2) / steps, steps * self._dt_s)
+            self._remember(sense(reported_nm))
+        self._heat.advance([total / steps for total in squared_a2], steps * self._dt_s)
         newest = self._history[0]
         speed_m_s = math.hypot(*newest.velocity_m_s)
         if not (newest.is_finite() and speed_m_s < MAX_SPEED_M_S):
