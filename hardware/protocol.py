@@ -228,7 +228,7 @@ def encode(kind: MessageType, fields: Mapping[str, Any], seq: int, time_us: int)
         values = fields[name]
         if len(values) != count:
             raise ProtocolError(f"{kind.name}.{name} has {len(values)} numbers, not {count}")
-        flat += values
+        flat.extend(values)
     try:
         payload = _STRUCTS[kind].pack(*flat)
     except (struct.error, OverflowError) as error:
