@@ -22,7 +22,7 @@ from robot.config_schema import Config
 from robot.observation import Observer
 from robot.rig import Actuator, Rig
 from robot.tally import EpisodeResult
-from robot.tasks import TASKS, motion, reward_features, reward_weights
+from robot.tasks import TASKS, motion, reward_features, reward_weights, rewards_of
 from robot.workspace import Workspace
 from safety.attitude import attitude_costs, attitude_margin, is_fallen
 
@@ -204,7 +204,7 @@ class Episodes:
             attitude=(roll, pitch),
             pose=now.pose,
             features=features,
-            rewards=features @ self._weights,
+            rewards=rewards_of(features, self._weights),
             costs=self._costs(roll, pitch),
             done=now.ended == "fall",
             ended=now.ended,

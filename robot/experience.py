@@ -18,7 +18,7 @@ import numpy.typing as npt
 from robot.config_schema import Config
 from robot.journal import FLAG_FALL, FLAG_START, FLAG_STOP, PHASE_EPISODE
 from robot.observation import FRAME_SIZE
-from robot.tasks import reward_weights
+from robot.tasks import reward_weights, rewards_of
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -79,7 +79,7 @@ def transitions(
                     index,
                     observation,
                     record["action"],
-                    record["features"] @ weights,
+                    rewards_of(record["features"], weights),
                     record["costs"][:n_constraints],
                     past.reshape(-1).copy(),
                     bool(flags & FLAG_FALL),

@@ -3,7 +3,7 @@
 
 Task vector w = [w_x, w_y, w_yaw], reward w . [dx, dy, dyaw] / dt minus a smoothness penalty (Ha
 2020, section 3.2). Everything task-specific enters linearly, so each transition is relabelled for
-every task by one matrix product: `rewards = features @ weights`.
+every task at once (`rewards_of`).
 """
 
 from __future__ import annotations
@@ -110,8 +110,17 @@ def reward_features(
     return np.array([v_x, v_y, turn, speed, abs(turn), float(jerk @ jerk), float(lean)])
 
 
+def rewards_of(features: FloatArray, weights: FloatArray) -> FloatArray:
+    """(n tasks,) every task's reward: features (7,) times weights (7, n tasks).
+
+    Added up in the order of the features: a BLAS product adds in one that depends on how many tasks
+    there are, and the same step would get other last bits when it is looked at for other tasks.
+    """
+    return np.asarray((features[:, None] * weights).sum(axis=0))
+
+
 def reward_weights(tasks: tuple[str, ...], config: RewardConfig) -> FloatArray:
-    """(7, n tasks): multiply features by this to get every task's reward.
+    """(7, n tasks): what `rewards_of` multiplies features by.
 
     `lean_penalty` is ours too, after Haarnoja 2019, who penalises legs folded under the body:
     swinging all legs back moves the body 0.1 m at once, and a robot that found this leans for ever

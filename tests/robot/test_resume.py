@@ -272,6 +272,7 @@ ANEW = {
     "_model": "compared by its state_dict below",
     "_history": "compared by the twin's state_dict below",
     "_buffers": "scratch memory of the replay",
+    "_job": "addresses of tensors that are compared by their own names, and of gradients",
     "_workspaces": "scratch memory of the fast learner",
     "_gradient": "overwritten by every update",
     "gradients": "overwritten by every update",
