@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A run that has learned four postures."""
+"""A run that has learned four postures, and places of a module's own."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,3 +38,14 @@ def learned(tmp_path, config, policies):
     run.close()
     save_policies(run.path / "policy.safetensors", policies, policy_metadata(config))
     return run.path
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Sockets, locks, calibrations and the emergency stop of a module's own."""
+    folder = tmp_path_factory.mktemp("user")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+            patch.setenv(name, str(folder))
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        yield folder

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +27,7 @@ from robot.journal_writer import JournalWriter
 from robot.learning_setup import observation_layout, policy_metadata
 from robot.run import RunFolder
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("places")
 ROBOT = (sys.executable, "-m", "robot.cli")
 ESTOPPED = 2  # bit of the board's faults
 # A busy machine is no dead control process; what is tested here does not depend on it.
@@ -36,17 +35,6 @@ SETS = ("--set", "board.command_gap_s=0.1", "--set", "board.silence_s=0.5")
 TRIES = 3  # a machine that is busier still stops the robot, and rightly
 LIMP_S = 3.0  # 0.1 s of validity, 0.5 s of damping, and a machine that is busy
 STEPS = 60
-
-
-@pytest.fixture(autouse=True, scope="module")
-def places(tmp_path_factory):
-    """Sockets, locks, calibrations and the emergency stop of this module's own."""
-    folder = tmp_path_factory.mktemp("user")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
-            patch.setenv(name, str(folder))
-        patch.setenv("PYTHONPATH", str(ROOT))
-        yield folder
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from robot.cli import app
 from safety import estop
 from safety.guardian import estop_reason
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("places")
 ROBOT = (sys.executable, "-m", "robot.cli")
 ESTOPPED = 2  # bit of the board's faults
 SOON_S = 20.0
@@ -58,17 +58,6 @@ def until(what, limit_s=SOON_S):
 
 def invoke(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def places(tmp_path_factory):
-    """Sockets, locks, calibrations and the emergency stop of this module's own."""
-    folder = tmp_path_factory.mktemp("user")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
-            patch.setenv(name, str(folder))
-        patch.setenv("PYTHONPATH", str(ROOT))
-        yield folder
 
 
 @pytest.fixture(scope="module")
