@@ -8,6 +8,7 @@ one is a state machine, pure of I/O, called once per control period:
     GATHER     down: bring the legs home, which also unwinds motors that turned over.
     PROBE      legs that had left their range: are they the right way round? (`stand_up_moves`)
     WHIP       those that are not.
+    NUDGE      those of them whose shanks the whip left across their cranks.
     ROLL       on its back or side: a script of `safety.roll_over`, or its mirror image.
     RISE       upright or on its belly: fold under the body, then extend. The usual case.
     CHECK      level, calm, and the legs carry the weight: done. Otherwise the next attempt.
@@ -41,7 +42,7 @@ FloatArray = npt.NDArray[np.float64]
 
 LONGEST_PERIOD_S = 0.1  # a late call moves the targets no further than this long would
 MAX_PROBES = 4
-LEAST_S = 0.2
+LEAST_S = 0.2  # of a move that may end because all motors are still; before, they start
 STILL_RAD_S = 1.5
 RANGE_MARGIN_RAD = 0.1
 GIVE_WAY_RAD_S = 80.0
@@ -214,7 +215,7 @@ class StandUp:
             _, extension_error = self._error(state)
             self._plan(self._library.nudge(self._moves[0].goal_rad, extension_error))
         elif phase is not StandUpPhase.PROBE and self._can_probe(state):
-            self._probe(from_anywhere=True)
+            self._probe()
         else:
             if phase is StandUpPhase.PROBE and self._lies_flat(state):
                 self._tangled = False
@@ -233,7 +234,7 @@ class StandUp:
         self._probes = 0
         self._on_belly = self._upright(state)
         if self._can_probe(state):
-            self._probe(from_anywhere=True)
+            self._probe()
         elif self._tangled or self._out_of_range(state) or not self._on_belly:
             self._plan(self._library.gather())
         elif self._near_stance(state):
@@ -241,9 +242,9 @@ class StandUp:
         else:
             self._plan(self._library.rise())
 
-    def _probe(self, from_anywhere: bool) -> None:
+    def _probe(self) -> None:
         self._probes += 1
-        self._plan(self._library.probe(self._on_belly, from_anywhere))
+        self._plan(self._library.probe(self._on_belly))
 
     def _plan(self, moves: list[Move]) -> None:
         self._moves = deque(moves)

@@ -171,12 +171,11 @@ class Moves:
         rate = self._settings.gather_rate_rad_s
         return [self._move(StandUpPhase.GATHER, 0.0, 1.0, 1.0, rate, until_reached=True)]
 
-    def probe(self, on_belly: bool, from_anywhere: bool) -> list[Move]:
+    def probe(self, on_belly: bool) -> list[Move]:
         """Swing the legs to the sky by a weak spring.
 
         Args:
             on_belly: where the sky is.
-            from_anywhere: the legs have to get to where a probe begins first.
         """
         s = self._settings
         rate, leaning = s.gather_rate_rad_s, self._swing(LEANING_RAD, on_belly)
@@ -195,7 +194,7 @@ class Moves:
             until_reached=True,
             reached_rad=PROBE_REACHED_RAD,
         )
-        return [bring, feel] if from_anywhere else [feel]
+        return [bring, feel]
 
     def whip(
         self,
