@@ -98,7 +98,10 @@ def test_the_summary_says_how_it_kept_time(whole):
     figures = whole.loop._rig.arming.figures()
     assert figures.link_losses == 2
     assert "link_lost 2/3" in figures.line()
-    assert board["longest_silences"][0]["ms"] >= 19.0  # of the world's own time: two periods
+    silences = [one["ms"] for one in board["longest_silences"]]  # the host's time, not the world's
+    assert len(silences) == 5
+    assert silences == sorted(silences, reverse=True)
+    assert silences[-1] > 0.0
 
 
 def test_no_transition_crosses_a_fault(whole):
