@@ -21,11 +21,12 @@ import numpy as np
 
 from hardware.board_session import BoardSession
 from hardware.body import MINITAUR, N_MOTORS, Body
-from hardware.handshake import BoardIdentity, BoardRefused, why_stopped
+from hardware.handshake import BoardIdentity, BoardRefused, WrongRobot, why_stopped
 from hardware.link import SerialLink
 from hardware.protocol import BoardFault, Mode
 from hardware.robot import (
     Implausible,
+    LinkDamaged,
     LinkLost,
     MotorCommand,
     RobotState,
@@ -107,6 +108,7 @@ class SerialRobot:
 
         Raises:
             LinkLost: the port is gone, or telemetry stands still.
+            LinkDamaged: too many frames are damaged, here or on the board.
             Implausible: three readings in a row can't be true.
             RobotStopped: the board has let the motors go by itself.
         """
@@ -134,6 +136,11 @@ class SerialRobot:
             )
         if state is None:
             raise LinkLost(f"{self.port}: no telemetry yet; check cable and power")
+        if self._armed and heard.damage.reached:
+            raise LinkDamaged(
+                f"{self.port}: too many damaged frames ({heard.damaged} since the port was opened, "
+                f"{heard.fresh} whole); check the cable, its shielding and the baud rate"
+            )
         # By its measurement, not its arrival: what waited in a queue is not news.
         age_s = max(0.0, now_s - state.time_s)
         if age_s > self._timing.silence_s:
@@ -287,7 +294,8 @@ class SerialRobot:
 
         Raises:
             PortRefused: the port is not back yet.
-            BoardRefused: nobody answers yet, or another robot does.
+            WrongRobot: another robot answers.
+            BoardRefused: nobody answers yet.
             LinkLost: it went away again.
         """
         before = self.identity
@@ -296,7 +304,7 @@ class SerialRobot:
         if (now.robot_id, now.zero_table) != (before.robot_id, before.zero_table):
             self._close_port()
             self._session.identity = before
-            raise BoardRefused(
+            raise WrongRobot(
                 f"{self.port}: now robot {now.robot_id!r} with zero table {now.zero_table} "
                 f"answers, not {before.robot_id!r} with {before.zero_table}; put the cable back, "
                 "or start anew"

@@ -44,7 +44,7 @@ TRIES = 4
 PROOF_VALID_S = 0.02
 PROOF_LIMIT_S = 0.1
 PROOF_WAIT_S = 0.5
-_COUNTS = ("fresh", "lost", "stale", "implausible")
+_COUNTS = ("fresh", "lost", "stale", "damaged", "implausible")
 _ZEROS = (0.0,) * N_MOTORS
 
 
@@ -86,10 +86,11 @@ class BoardSession:
         self._sent_s: deque[tuple[int, float]] = deque(maxlen=64)  # commands not yet confirmed
         self._answers: deque[tuple[MessageType, dict[str, Any]]] = deque(maxlen=16)
         self._echoed = False
+        self._damaged = 0  # pieces that this link has counted and telemetry knows of
         self._before = dict.fromkeys(_COUNTS, 0)
 
     def counts(self) -> dict[str, int]:
-        """`fresh`, `lost`, `stale` and `implausible` frames over all connections so far."""
+        """`fresh`, `lost`, `stale`, `damaged`, `implausible` frames over all connections."""
         return {name: self._before[name] + getattr(self.telemetry, name) for name in _COUNTS}
 
     def rewire(self, wiring: Wiring) -> None:
@@ -133,7 +134,7 @@ class BoardSession:
         self._before = self.counts()
         self.telemetry = Telemetry(self.telemetry.wiring)
         self._sent_s.clear()
-        self._link = self._open(self.port, self._baud)
+        self._link, self._damaged = self._open(self.port, self._baud), 0
         try:
             self.identity = self._handshake(self._link)
             self.telemetry.lost = 0  # what was said while nobody listened is no loss
@@ -195,6 +196,10 @@ class BoardSession:
             link.wait(wait_s)
         for frame in link.read():
             self._sort(frame)
+        damaged = link.damaged
+        if damaged > self._damaged:
+            self.telemetry.count_damaged(damaged - self._damaged)
+            self._damaged = damaged
         link.flush()
 
     def catch_up(self) -> None:

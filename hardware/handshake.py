@@ -22,6 +22,12 @@ class BoardRefused(RobotError):  # noqa: N818 - says what happened
     """What is on the port can't be used; the message says why and what to do."""
 
 
+class WrongRobot(BoardRefused):
+    """Another robot answers than before, or with another zero table."""
+
+    code = "wrong_robot"
+
+
 @dataclass(frozen=True)
 class BoardIdentity:
     """Who answered HELLO, and what it allows.

@@ -37,6 +37,12 @@ class LinkLost(RobotError):  # noqa: N818 - the field says "link lost"
     code = "link_lost"
 
 
+class LinkDamaged(LinkLost):
+    """So much of what arrives is damaged that the rest can't be relied on."""
+
+    code = "link_damaged"
+
+
 class Implausible(RobotError):  # noqa: N818 - a reading, not a programming error
     """A reading that no real robot gives: not finite, or far outside its range."""
 
@@ -52,6 +58,19 @@ class RobotStopped(RobotError):  # noqa: N818 - says what happened
     """
 
     def __init__(self, text: str = "", code: str = "unknown") -> None:
+        self.code = code
+        super().__init__(text)
+
+
+class NotFit(RobotError):  # noqa: N818 - says what it is
+    """The host must not drive the robot on as it does; the message says why.
+
+    Args:
+        text: the message.
+        code: why, as `RobotError.code`.
+    """
+
+    def __init__(self, text: str, code: str) -> None:
         self.code = code
         super().__init__(text)
 

@@ -17,6 +17,7 @@ import numpy as np
 from hardware.body import CURRENT_TABLE_A, TORQUE_TABLE_NM
 from hardware.protocol import BoardFault, Frame, Mode, fields_of
 from hardware.robot import Fault, RobotState
+from hardware.timing import TooOften
 from hardware.wiring import Wiring
 
 CLOCK_WINDOW_S = 2.0
@@ -29,6 +30,8 @@ ANGULAR_VELOCITY_RAD_S = 50.0
 ACCELERATION_M_S2 = 500.0
 BATTERY_V = 60.0
 QUATERNION_ERROR = 0.05
+DAMAGED_AT_ONCE = 8  # frames; at 100 Hz less than the silence that is a lost link
+DAMAGED_PER_GOOD = 0.25  # a fifth of all may be damaged for ever
 JUMP_RAD = 0.5  # beyond what the largest velocity explains
 
 _FAULTS = {
@@ -118,6 +121,8 @@ class Telemetry:
         fresh: frames that counted.
         stale: frames that were not newer than the one before.
         lost: frames missing in the sequence.
+        damaged: pieces that were no frames, here, and those that the board counted.
+        damage: whether that is too often.
         implausible: frames with a reading that can't be true.
         implausible_in_a_row: of those, since the last good one.
         why: what was wrong with the last implausible one.
@@ -128,6 +133,8 @@ class Telemetry:
         self.state: RobotState | None = None
         self.status: BoardStatus | None = None
         self.arrival_s = -math.inf
+        self.damaged = 0
+        self.damage = TooOften(DAMAGED_AT_ONCE, DAMAGED_PER_GOOD)
         self.fresh = self.stale = self.lost = 0
         self.implausible = self.implausible_in_a_row = 0
         self.why = ""
@@ -147,6 +154,11 @@ class Telemetry:
         """Nobody listened for a while: what was said meanwhile is not lost, only not heard."""
         self._seq = None
 
+    def count_damaged(self, pieces: int) -> None:
+        """So many more pieces came that were no frames."""
+        self.damaged += pieces
+        self.damage.add(pieces, 0.0)
+
     def take(self, frame: Frame, arrival_s: float) -> None:
         """A STATE frame."""
         if not (self.see(frame.seq) and self._clock.newer(frame.time_us)):
@@ -155,8 +167,11 @@ class Telemetry:
         before_s = self._clock.board_s
         time_s = self._clock.take(frame.time_us, arrival_s)
         fields = fields_of(frame)
-        self.status = _status(fields, self._clock.board_s)
+        before, self.status = self.status, _status(fields, self._clock.board_s)
         self.fresh += 1
+        self.damage.add(0.0, 1.0)
+        if before is not None and self.status.session == before.session:
+            self.count_damaged(max(0, self.status.damaged - before.damaged))
         state = _state(fields, self.wiring, time_s, max(0.0, arrival_s - time_s))
         self.why = implausible(state, self.state, self._clock.board_s - before_s)
         if self.why:

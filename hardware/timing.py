@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How late things are: a histogram on a logarithmic scale, of fixed size, cheap to add to."""
+"""How late things are, and how often: of fixed size, cheap to add to."""
 
 from __future__ import annotations
 
@@ -78,3 +78,29 @@ class Lateness:
         while out and out[0][2] == 0:
             out.pop(0)
         return out
+
+
+class TooOften:
+    """Tells what happens too often from what happens now and then: a bucket that leaks.
+
+    Args:
+        limit: so many at once are too many.
+        leak: what a good one takes out; the share that is borne for ever is leak / (1 + leak).
+    """
+
+    def __init__(self, limit: float, leak: float) -> None:
+        self._limit, self._leak = limit, leak
+        self._level = 0.0
+
+    def add(self, bad: float, good: float) -> None:
+        """So many of each, since the last time."""
+        self._level = max(0.0, self._level + bad - self._leak * good)
+
+    @property
+    def reached(self) -> bool:
+        """Whether it is too often, now."""
+        return self._level >= self._limit
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._level = 0.0

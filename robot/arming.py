@@ -17,11 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from hardware.board import SerialRobot
-from hardware.handshake import BoardRefused
+from hardware.handshake import BoardRefused, WrongRobot
 from hardware.link import PortRefused
 from hardware.pose import PoseGuard
 from hardware.protocol import BoardFault
-from hardware.robot import Fault, Implausible, LinkLost, RobotError, RobotState, RobotStopped
+from hardware.robot import (
+    Fault,
+    Implausible,
+    LinkLost,
+    NotFit,
+    RobotError,
+    RobotState,
+    RobotStopped,
+)
 from hardware.telemetry import faults_of
 from robot.board_figures import BoardFigures
 from robot.clock import WallClock
@@ -36,6 +44,7 @@ AGAIN_S = 0.3
 PATIENCE_S = 3.0  # a limp robot comes to rest in two
 TRIP_C = 80.0  # where a Minitaur's motors are in danger (hardware facts)
 _NOT_NOW = (LinkLost, RobotStopped, SupervisorLost)
+LOOSE = {"GAINS", "VALIDITY"}  # findings: the board allows less than would be asked of it
 STAND_UP_KP, STAND_UP_KD = 1.2, 0.02  # largest gains that the scripts ask for
 
 
@@ -236,6 +245,10 @@ class Arming:
 
         Returns:
             False when somebody said stop, or a person is needed (which was said).
+
+        Raises:
+            WrongRobot: another one is on the port now.
+            NotFit: its board has other limits now, and ours are looser.
         """
         if self._robot.armed:
             return True
@@ -243,13 +256,7 @@ class Arming:
         while not stopped():
             findings: list[Finding] = []
             try:
-                self._renew_guardian()
-                if self._lost:
-                    self._fresh |= self._robot.reopen()
-                    self._lost = False
-                    self.say(f"{self._robot.port}: the board is back")
-                self._release_own_stop()
-                findings = self.examine(stopped)
+                findings = self._find_again(stopped)
                 if stopped():
                     break
                 problem = told(findings) if findings else self._not_yet()
@@ -260,6 +267,8 @@ class Arming:
                         break
                     self._arm()
                     return True
+            except WrongRobot:
+                raise  # waiting for another cable is not for a program
             except (LinkLost, RobotStopped, Implausible, PortRefused, BoardRefused) as error:
                 self._lost = True
                 problem = str(error)
@@ -276,6 +285,19 @@ class Arming:
             self._clock.sleep(AGAIN_S)
         self._clock.restart()
         return False
+
+    def _find_again(self, stopped: Callable[[], bool]) -> list[Finding]:
+        """Whoever is on the port now, looked at."""
+        self._renew_guardian()
+        if self._lost:
+            self._fresh |= self._robot.reopen()
+            self._lost = False
+            self.say(f"{self._robot.port}: the board is back")
+        self._release_own_stop()
+        findings = self.examine(stopped)
+        if LOOSE & {finding.code for finding in findings}:
+            raise NotFit(f"{self._robot.port}: {told(findings)}", "unsafe_limits")
+        return findings
 
     def _not_yet(self) -> str:
         """Why a robot that is fit is not armed yet: its last faults want a pause; empty if not."""

@@ -20,10 +20,12 @@ class Clock(Protocol):
     Attributes:
         period_s: nominal length.
         elapsed_s: how long the last one really was, skipped periods included.
+        late_s: after its time the newest one began; 0 where nobody waits for time.
     """
 
     period_s: float
     elapsed_s: float
+    late_s: float
 
     def now_s(self) -> float:
         """Monotonic seconds of the robot's world."""
@@ -40,6 +42,7 @@ class TwinClock:
     def __init__(self, twin: PyBulletRobot, rate_hz: float) -> None:
         self._twin = twin
         self.period_s = self.elapsed_s = 1.0 / rate_hz
+        self.late_s = 0.0
 
     def now_s(self) -> float:
         """Simulated seconds."""
@@ -75,6 +78,7 @@ class WallClock:
         timeline: Timeline | None = None,
     ) -> None:
         self.period_s = self.elapsed_s = 1.0 / rate_hz
+        self.late_s = 0.0
         self.timeline = timeline or Timeline()
         self.lateness = Lateness(self.period_s)
         self.skipped = 0
@@ -98,7 +102,7 @@ class WallClock:
     def restart(self) -> None:
         """A new grid from now, after a pause that was meant."""
         self.timeline.restart()
-        self._start_s, self._slot = self._clock(), 0
+        self._start_s, self._slot, self.late_s = self._clock(), 0, 0.0
 
     def tick(self) -> None:
         """Sleep until the next deadline; one that has passed is late and counts."""
@@ -107,7 +111,7 @@ class WallClock:
         deadline_s = self._start_s + self._slot * self.period_s
         if (left_s := deadline_s - self._clock()) > 0.0:
             self._sleep(left_s)
-        late_s = self._clock() - deadline_s
+        self.late_s = late_s = self._clock() - deadline_s
         self.lateness.add(late_s)
         skipped = max(0, int(late_s / self.period_s))  # the phase stays
         self.skipped += skipped
@@ -134,6 +138,7 @@ class PacedClock:
     ) -> None:
         self._inner, self._wall, self._sleep = inner, wall, sleep
         self.period_s = self.elapsed_s = inner.period_s
+        self.late_s = 0.0
         self._deadline_s = wall()
 
     def now_s(self) -> float:

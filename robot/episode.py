@@ -92,6 +92,15 @@ class _Progress:
     travelled: FloatArray = field(default_factory=lambda: np.zeros(3))  # x, y, yaw, body frame
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """One command: what the policy asked for, filtered, and the motor angles that went out."""
+
+    action: FloatArray
+    filtered: FloatArray
+    rad: FloatArray
+
+
 class Episodes:
     """Runs roll-outs on a rig.
 
@@ -135,7 +144,7 @@ class Episodes:
         Args:
             task: what to do.
             policy: who does it.
-            on_step: told every step.
+            on_step: told every step; of a robot in real time after the command that follows it.
             length_s: time limit; the configuration's when None.
             fenced: end at the workspace's edge.
         """
@@ -143,13 +152,29 @@ class Episodes:
         now = self._begin(max(1, round(seconds / self._rig.clock.period_s)), fenced)
         total, costs = 0.0, np.zeros(self.n_constraints)
         column = self._tasks.index(task)
-        mark = self._rig.timeline.mark
+
+        def hand_on(step: Step | None) -> None:
+            nonlocal total, costs
+            if step is not None:
+                on_step(step)
+                total += float(step.rewards[column])
+                costs += step.costs
+
+        # In lockstep the learner has each step before the policy acts again. A robot does not wait
+        # for that: its next command goes out first, and what is done with a step is done after.
+        waits: Step | None = None
         while not now.ended:
-            mark("policy")
-            step = self._step(task, policy(now.observation), now)
-            on_step(step)
-            total += float(step.rewards[column])
-            costs += step.costs
+            self._rig.timeline.mark("policy")
+            try:
+                sent = self._act(policy(now.observation), now)
+            finally:  # a step that was whole counts, also when the next one fails
+                hand_on(waits)
+                waits = None
+            step = self._look(task, sent, now)
+            if self._rig.real_time and not now.ended:
+                waits = step
+            else:
+                hand_on(step)
         start, end = now.start, now.pose
         return EpisodeResult(
             task=task,
@@ -171,12 +196,17 @@ class Episodes:
         past = deque([filtered, filtered], maxlen=2)
         return _Progress(max_steps, fenced, start, start, state, observation, past)
 
-    def _step(self, task: str, action: FloatArray, now: _Progress) -> Step:
-        """Act for one period and look what came of it; moves `now` on."""
-        timeline = self._rig.timeline
-        timeline.mark("command")
-        filtered, sent = self._actuator.act(action, now.state)
-        timeline.sent()
+    def _act(self, action: FloatArray, now: _Progress) -> _Sent:
+        """The command of one period."""
+        self._rig.timeline.mark("command")
+        filtered, sent_rad = self._actuator.act(action, now.state)
+        self._rig.timeline.sent()
+        return _Sent(action, filtered, sent_rad)
+
+    def _look(self, task: str, sent: _Sent, now: _Progress) -> Step:
+        """Let the period pass, and look what came of it; moves `now` on."""
+        timeline, filtered = self._rig.timeline, sent.filtered
+        timeline.mark("wait")
         self._rig.clock.tick()
         timeline.mark("read")
         before, observation = now.pose, now.observation
@@ -196,9 +226,9 @@ class Episodes:
             task=task,
             first=now.steps == 1,
             observation=observation,
-            action=action,
+            action=sent.action,
             filtered=filtered,
-            sent_rad=sent,
+            sent_rad=sent.rad,
             next_observation=now.observation,
             state=now.state,
             attitude=(roll, pitch),

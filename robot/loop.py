@@ -21,7 +21,7 @@ import numpy.typing as npt
 from hardware.priority import CONTROL_PRIORITY, collect, on_time
 from hardware.robot import Pose2D, RobotError, RobotState, Stop
 from learning.noise import coloured_noise
-from learning.policy import NumpyPolicy
+from learning.policy import NumpyPolicy, PolicyInvalid
 from robot.beside import CLOSE_S, BesideView, SideThread
 from robot.config_schema import Config
 from robot.disk_watch import DiskWatch
@@ -40,6 +40,7 @@ from robot.tally import EpisodeResult, Tally
 from robot.timeline import told
 from robot.view import View
 from robot.workspace import Workspace
+from safety.limits import UnsafeCommand
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -145,7 +146,10 @@ class LearningLoop:
         self._episodes = Episodes(
             config, config.tasks, rig, actuator, observer, lambda: self._stop.requested
         )
-        self._resetter = Resetter(config, rig, actuator, self._on_reset, self._stopped, self._ready)
+        self._resetter = Resetter(
+            *(config, rig, actuator, self._on_reset, self._stopped, self._ready),
+            command_first=rig.real_time,
+        )
         self._workspace = Workspace.of(config.workspace)
         self._wall_start = time.monotonic()
         self._next_view_s = self._next_metric_s = 0.0
@@ -235,6 +239,8 @@ class LearningLoop:
             attempts=outcome.attempts,
             ok=outcome.ok,
         )
+        if outcome.gave_up and self._rig.real_time:
+            raise outcome.fault
         return outcome.ok
 
     def _ready(self) -> bool:
@@ -316,7 +322,10 @@ class LearningLoop:
         if self._tally.steps < self._config.learning.random_steps:
             return np.asarray(np.tanh(noise), dtype=np.float64)
         self._learner.refresh()
-        return self._policies[self._task].act(observation, deterministic=False, noise=noise)
+        try:
+            return self._policies[self._task].act(observation, deterministic=False, noise=noise)
+        except PolicyInvalid as error:
+            raise UnsafeCommand(str(error)) from None
 
     def _on_step(self, step: Step) -> None:
         mark = self._rig.timeline.mark

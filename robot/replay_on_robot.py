@@ -95,7 +95,7 @@ def replay_on_robot(
         try:
             why = _replay(rig, config, actuator, commands, stopped)
         except ROBOT_FAULTS as error:
-            why = str(error)
+            why = f"{error.code}: {error}"
         rig.robot.stop(Stop.SETTLE)
         say(why or "it sits down")
         return not why

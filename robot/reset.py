@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware.body import N_MOTORS
-from hardware.robot import Pose2D, RobotError, RobotState, Stop
+from hardware.robot import NotFit, Pose2D, RobotError, RobotState, Stop
 from robot.config_schema import Config
 from robot.rig import Actuator, Carriable, Rig
 from safety.stand_up import StandUp
@@ -28,15 +28,26 @@ class StandUpOutcome:
     Attributes:
         ok: it stands.
         attempts: scripts tried, over all pauses; none where nobody had to stand up.
+        gave_up: it does not get on its feet, however often it tries.
     """
 
     ok: bool
     attempts: int
+    gave_up: bool = False
 
     @property
     def failed(self) -> int:
         """Attempts after which it did not stand."""
         return self.attempts - int(self.ok and self.attempts > 0)
+
+    @property
+    def fault(self) -> NotFit:
+        """What a robot that gave up says."""
+        return NotFit(
+            f"it does not get on its feet: {self.attempts} attempts failed; look what holds it, "
+            "put it on its belly",
+            "cannot_stand",
+        )
 
 
 class Resetter:
@@ -50,6 +61,8 @@ class Resetter:
             (8,) motor angles that were sent.
         stopped: asked every control period.
         ready: asked before any command; False if there may be none.
+        command_first: `on_period` takes its time, and is told of a period of the script after the
+            command that follows it.
     """
 
     def __init__(
@@ -60,8 +73,9 @@ class Resetter:
         on_period: Callable[[str, RobotState, FloatArray], None] = lambda kind, state, sent: None,
         stopped: Callable[[], bool] = lambda: False,
         ready: Callable[[], bool] = lambda: True,
+        command_first: bool = False,
     ) -> None:
-        self._ready = ready
+        self._ready, self._command_first = ready, command_first
         self._config, self._rig, self._actuator = config, rig, actuator
         self._on_period, self._stopped = on_period, stopped
         self._rng = np.random.default_rng([config.run.seed, 2])
@@ -93,24 +107,35 @@ class Resetter:
                 return StandUpOutcome(ok, attempts)
             if pause < MAX_PAUSES - 1:
                 self._wait(self._config.stand_up.pause_s)
-        return StandUpOutcome(False, attempts)
+        return StandUpOutcome(False, attempts, gave_up=True)
 
     def _attempts(self) -> tuple[bool, int]:
         state = self._rig.robot.read()
         self._script.reset(state)
-        timeline = self._rig.timeline
+        timeline, sent_rad = self._rig.timeline, None
         while not self._stopped():
             timeline.mark("script")
             command = self._script.step(state, self._rig.clock.now_s())
-            if command.done or command.failed:
-                return command.done, self._script.attempts
-            timeline.mark("command")
-            sent = self._actuator.script(command.motor_angle_rad, command.kp, command.kd, state)
-            timeline.sent()
+            before, before_rad = state, sent_rad
+            try:
+                if command.done or command.failed:
+                    return command.done, self._script.attempts
+                timeline.mark("command")
+                sent_rad = self._actuator.script(
+                    command.motor_angle_rad, command.kp, command.kd, state
+                )
+                timeline.sent()
+            finally:
+                if self._command_first and before_rad is not None:
+                    self._on_period("stand_up", before, before_rad)
+            timeline.mark("wait")
             self._rig.clock.tick()
             timeline.mark("read")
             state = self._rig.robot.read()
-            self._on_period("stand_up", state, sent)
+            if not self._command_first:
+                self._on_period("stand_up", state, sent_rad)
+        if self._command_first and sent_rad is not None:
+            self._on_period("stand_up", state, sent_rad)
         return False, self._script.attempts
 
     def _wait(self, seconds: float) -> None:

@@ -10,10 +10,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from hardware.handshake import WrongRobot
 from hardware.robot import (
     Implausible,
     LinkLost,
     MotorCommand,
+    NotFit,
     Pose2D,
     PoseLost,
     PoseSource,
@@ -25,17 +27,18 @@ from hardware.robot import (
 from robot.board_figures import BoardFigures
 from robot.clock import Clock, TwinClock
 from robot.config_schema import Config
+from robot.drive_watch import DriveWatch
 from robot.fault_budget import FaultBudget
 from robot.timeline import Timeline
 from safety.action_filter import ActionFilter
-from safety.limits import CommandLimiter, limit_torque
+from safety.limits import CommandLimiter, UnsafeCommand, limit_torque
 from safety.strain import Strain
 from safety.supervisor_client import silence_limit_s, validity_s
 
 FloatArray = npt.NDArray[np.float64]
 
 # What a real robot may do at any time; it is caught, made ready again, and goes on.
-ROBOT_FAULTS = (LinkLost, Implausible, RobotStopped, PoseLost)
+ROBOT_FAULTS = (LinkLost, Implausible, RobotStopped, PoseLost, NotFit, UnsafeCommand, WrongRobot)
 
 
 @runtime_checkable
@@ -191,6 +194,7 @@ class Actuator:
         # A command outlives a late tick, not a dead host (docs: validity on the board).
         patience_s = silence_limit_s(rig.clock.period_s, config.board.command_gap_s)
         self._valid_s = validity_s(rig.clock.period_s, patience_s)
+        self._watch = DriveWatch(rig.clock, patience_s) if rig.real_time else None
         body = rig.robot.body
         # A twin's motors come back by themselves; a board's fault would need the robot caught.
         self._strain = (
@@ -215,31 +219,45 @@ class Actuator:
 
         Returns:
             The filtered action (8,) and the motor angles really sent (8,) rad.
+
+        Raises:
+            UnsafeCommand: the action is not finite; nothing was sent.
+            NotFit: see `robot.drive_watch`; nothing was sent.
         """
-        filtered = self._filter(action)
+        try:
+            filtered = self._filter(action)
+        except ValueError as error:
+            raise UnsafeCommand(f"{error}; nothing was sent") from None
         target = self._body.action_to_motor(filtered)
         return filtered, self.pose(target, state, self._body.kp, self._body.kd)
 
     def pose(self, target_rad: FloatArray, state: RobotState, kp: float, kd: float) -> FloatArray:
         """Send motor angles (8,) rad through the limits; returns what was really sent."""
         safe, _ = self._limiter.limit(target_rad, state, kp, kd, self._caps_nm(state))
-        return self._robot.command(MotorCommand(safe, kp, kd, self._valid_s)).angle_rad
+        return self._send(MotorCommand(safe, kp, kd, self._valid_s), state)
 
-    def script(
-        self, target_rad: FloatArray, kp: float, kd: float, state: RobotState | None = None
-    ) -> FloatArray:
+    def script(self, target_rad: FloatArray, kp: float, kd: float, state: RobotState) -> FloatArray:
         """Send a scripted posture; the script limits its own rate and range (`safety.stand_up`).
 
-        With the newest measurement, motors that strain are relieved here too.
+        Motors that strain are relieved here too.
         """
-        caps_nm = None if state is None else self._caps_nm(state)
-        if caps_nm is not None and state is not None:
+        if not np.isfinite(target_rad).all():
+            raise UnsafeCommand(f"the script's target is not finite: {target_rad}")
+        caps_nm = self._caps_nm(state)
+        if caps_nm is not None:
             angle, velocity = state.motor_angle_rad, state.motor_velocity_rad_s
             weaker = limit_torque(target_rad, angle, velocity, kp, kd, caps_nm)
             strained = caps_nm < self._body.torque_limit_nm
             target_rad = np.where(strained, weaker, target_rad)
-        command = MotorCommand(target_rad, kp, kd, self._valid_s)
-        return self._robot.command(command).angle_rad
+        return self._send(MotorCommand(target_rad, kp, kd, self._valid_s), state)
+
+    def _send(self, command: MotorCommand, state: RobotState) -> FloatArray:
+        if self._watch is None:
+            return self._robot.command(command).angle_rad
+        self._watch.may_drive(state)
+        sent = self._robot.command(command)
+        self._watch.sent(sent)
+        return sent.angle_rad
 
     def _caps_nm(self, state: RobotState) -> FloatArray | None:
         if self._strain is None:

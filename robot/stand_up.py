@@ -67,6 +67,8 @@ def get_up(
     while (outcome := _caught(rig, resetter, say)) is None:
         pass
     if not outcome.ok:
+        if outcome.gave_up:
+            arming.fault(outcome.fault)
         say("stopped" if stopped() else f"it does not stand after {outcome.attempts} attempts")
         return False
     say(f"it stands after {rig.clock.now_s() - begin_s:.1f} s, attempts: {outcome.attempts}")

@@ -34,6 +34,7 @@ class MeteredClock:
     def __init__(self, twin: PyBulletRobot, rate_hz: float, pushes: Pushes | None = None) -> None:
         self._twin, self._pushes = twin, pushes
         self.period_s = self.elapsed_s = 1.0 / rate_hz
+        self.late_s = 0.0
         self._step_s = 1.0 / twin.settings.physics_rate_hz
         self._steps = max(1, round(self.period_s / self._step_s))
         self._rows: list[FloatArray] = []

@@ -42,6 +42,8 @@ ROUNDING_RAD = 1e-9
 class UnsafeCommand(RobotError):  # noqa: N818 - a verdict on the command, not a programming error
     """A command that must not go out and can't be repaired; nothing was sent."""
 
+    code = "bad_action"
+
 
 @dataclass(frozen=True, slots=True)
 class LimitReport:

@@ -76,11 +76,10 @@ FAULTS: Mapping[str, Rule] = {
     "wrong_robot": Rule(Level.CUT, Clears.OPERATOR, "another robot, or another zero table"),
     "unsafe_limits": Rule(Level.CUT, Clears.NEVER, "limits that are looser than the board's"),
     "supervisor_lost": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "the supervisor process is gone"),
-    "link_lost": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "the board does not answer"),
+    "link_lost": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "no new state: the board is silent"),
     "link_damaged": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "too many damaged frames"),
-    "state_stale": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "no new state for three periods"),
     "implausible": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "readings that can't be true"),
-    "late": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "the control loop missed three periods"),
+    "late": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "the control loop is late again and again"),
     "bad_action": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "an action that is not finite"),
     "board_timeout": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "the board missed commands"),
     "overheat": Rule(
@@ -90,9 +89,7 @@ FAULTS: Mapping[str, Rule] = {
     "battery": Rule(Level.SETTLE, Clears.OPERATOR, "the battery is empty"),
     "motor": Rule(Level.SETTLE, Clears.OPERATOR, "a motor does not do what it is told"),
     "cannot_stand": Rule(Level.SETTLE, Clears.OPERATOR, "it does not get on its feet"),
-    "learner_lost": Rule(Level.PAUSE, Clears.AUTO_BUDGET, "the learner is gone"),
     "pose_lost": Rule(Level.PAUSE, Clears.AUTO, "nobody knows where the robot is"),
-    "disk": Rule(Level.PAUSE, Clears.AUTO, "the disk takes nothing"),
 }
 """The fault matrix."""
 

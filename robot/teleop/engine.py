@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from hardware.robot import LinkLost, RobotError, RobotState, Stop
 from hardware.rotation import roll_pitch_yaw
-from learning.policy import NumpyPolicy
+from learning.policy import NumpyPolicy, PolicyInvalid
 from robot.config import Config
 from robot.learning_setup import observation_layout
 from robot.observation import Observer
@@ -37,6 +37,7 @@ from robot.teleop.blend import Blend, mean_action
 from robot.teleop.moment import Listeners, Moment, Phase, Tally
 from robot.teleop.orders import Order, Source
 from safety.attitude import is_fallen
+from safety.limits import UnsafeCommand
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -165,12 +166,15 @@ class Teleop:
             self._stand_up()
 
     def _action(self, weights: Mapping[str, float]) -> FloatArray:
-        actions = {
-            name: np.zeros(8)
-            if name == STAND
-            else self._policies[name].act(self._observation, deterministic=True)
-            for name in weights
-        }
+        try:
+            actions = {
+                name: np.zeros(8)
+                if name == STAND
+                else self._policies[name].act(self._observation, deterministic=True)
+                for name in weights
+            }
+        except PolicyInvalid as error:
+            raise UnsafeCommand(str(error)) from None
         action = mean_action(weights, actions)
         # A smaller stride is a smaller swing; legs must be lifted as high as ever. It changes as
         # slowly as gaits do.
@@ -211,6 +215,8 @@ class Teleop:
             self._settle()
             return
         outcome = self._resetter.stand_up()
+        if outcome.gave_up and self._rig.arming is not None:
+            raise outcome.fault
         if not outcome.ok:
             self.tally.needs_help = not self._let_go()
             if outcome.attempts or self.tally.needs_help or self._order.stop is not None:
@@ -280,8 +286,9 @@ class Teleop:
         self._phase, self._doing = Phase.SETTLED, STAND
         self._unseen = self._must_release = True
         self.tally.faults += 1
-        self._event("fault", what=type(error).__name__, why=str(error))
-        if not arming.fault(error):
+        goes_on = arming.fault(error)
+        self._event("fault", what=type(error).__name__, why=str(error), **arming.budget.last)
+        if not goes_on:
             self.tally.needs_help = True
         elif not self._source.attended:
             self.tally.ended_by = str(error)

@@ -93,7 +93,7 @@ def test_who_is_metered_moves_as_if_nobody_looked(config):
             clock.start()
         for step in range(50):
             target = rig.robot.body.action_to_motor(np.full(8, 0.3 * np.sin(step)))
-            Actuator(rig, config).script(target, 0.5, 0.005)
+            Actuator(rig, config).script(target, 0.5, 0.005, rig.robot.read())
             clock.tick()
         states.append(rig.robot.true_state())
         rig.robot.close()

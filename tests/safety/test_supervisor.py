@@ -75,7 +75,7 @@ def test_no_answer_before_its_time_is_up(events):
 
 def test_the_longest_wait_counts():
     supervisor = Supervisor()
-    for code, gone_s in (("link_lost", 0.0), ("late", 1.5), ("disk", 0.5)):
+    for code, gone_s in (("link_lost", 0.0), ("late", 1.5), ("pose_lost", 0.5)):
         supervisor.report(code, 0.0)
         supervisor.gone(code, gone_s)
     assert supervisor.clears_in_s(1.5) == 2.0

@@ -47,6 +47,7 @@ class FakeClock:
     """Time passes when it is told to."""
 
     period_s = elapsed_s = 0.02
+    late_s = 0.0
 
     def __init__(self, robot):
         self._robot = robot
