@@ -16,6 +16,7 @@ from hardware.protocol import Decoder, MessageType, Mode, encode, fields_of
 from hardware.robot import (
     Fault,
     Implausible,
+    LinkDamaged,
     LinkLost,
     MotorCommand,
     RobotStopped,
@@ -451,7 +452,7 @@ def test_frames_that_get_damaged_are_never_used(port, robot):
 
     def garble(said):
         values = np.frombuffer(said, np.uint8).copy()
-        values[rng.random(len(values)) < 0.003] ^= 0x55
+        values[rng.random(len(values)) < 0.0005] ^= 0x55  # one frame in nine
         return values.tobytes()
 
     port.mangle = garble
@@ -508,3 +509,32 @@ def test_a_watchdog_hears_of_every_port_and_every_command(port, robot):
     with pytest.raises(RobotStopped):  # and nothing goes out any more
         robot.command(MotorCommand(HALF, 0.5, 0.005))
     assert "beat" not in watchdog.told
+
+
+def test_too_many_damaged_frames_stop_it_before_it_is_silence(port, robot):
+    hold(port, armed(port, robot), 0.2)
+    before = robot.counts()["damaged"]
+    port.mangle = lambda said: said[:-5] + b"\x01\x02\x03\x04\0" if said else said
+    with pytest.raises(LinkDamaged, match="check the cable") as damaged:
+        hold(port, robot, 0.2)
+    assert damaged.value.code == "link_damaged"
+    assert not robot.armed
+    port.mangle = lambda said: said
+    robot.reopen()
+    assert robot.counts()["damaged"] >= before + 8
+    robot.clear_faults()
+    robot.arm()
+    hold(port, robot, 0.2)  # what was before is over
+
+
+def test_a_damaged_frame_now_and_then_is_borne(port, robot):
+    said = [0]
+
+    def mangle(data):
+        said[0] += bool(data)
+        return data[:-5] + b"\x01\x02\x03\x04\0" if data and said[0] % 6 == 0 else data
+
+    armed(port, robot)
+    port.mangle = mangle
+    hold(port, robot, 3.0)
+    assert robot.counts()["damaged"] > 30

@@ -84,3 +84,18 @@ def test_torque_follows_the_motors_curve():
     heard.take(frame(1, 1, current_a=[0.0, 10.0, -10.0, 30.0, -60.0, 100.0, 5.0, -5.0]), 1.0)
     expected = [0.0, 1.0, -1.0, 2.45, -3.5, 3.5, 0.5, -0.5]
     np.testing.assert_allclose(heard.state.motor_torque_nm, expected)
+
+
+def test_what_is_damaged_is_borne_up_to_a_fifth_here_and_on_the_board():
+    telemetry = Telemetry(Wiring())
+    for seq in range(500):
+        telemetry.take(frame(seq, seq * 10_000), seq * 0.01)
+        telemetry.count_damaged(seq % 5 == 0)
+    assert (telemetry.damaged, telemetry.damage.reached) == (100, False)
+    for seq in range(500, 530):  # every third on the board's side, and a new count is none of it
+        damaged = 1000 + (seq - 500) // 2
+        telemetry.take(frame(seq, seq * 10_000, session=2, damaged=damaged), seq * 0.01)
+    assert telemetry.damaged == 114
+    for seq in range(530, 560):
+        telemetry.take(frame(seq, seq * 10_000, session=2, damaged=damaged + seq - 529), seq * 0.01)
+    assert telemetry.damage.reached
