@@ -154,3 +154,14 @@ def test_the_document_has_the_same_table():
     for code, rule in FAULTS.items():
         row = f"| `{code}` | {rule.level.name} | {rule.clears.value} | {rule.text} |"
         assert row in text, row
+    levels = tuple(f"` | {level.name} |" for level in Level)
+    rows = [x for x in text.splitlines() if any(level in x for level in levels)]
+    assert len(rows) == len(FAULTS)
+
+
+def test_every_row_is_reported_by_somebody():
+    root = Path(__file__).parents[2]
+    files = [*root.glob("hardware/*.py"), *root.glob("safety/*.py"), *root.glob("robot/**/*.py")]
+    said = "".join(f.read_text() for f in files if f.name != "supervisor.py")
+    for code in FAULTS:
+        assert f'"{code}"' in said, code
