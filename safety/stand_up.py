@@ -48,7 +48,7 @@ RANGE_MARGIN_RAD = 0.1
 GIVE_WAY_RAD_S = 80.0
 
 # From the first to the last of these the robot is upright, or it has fallen over again.
-RISING = (StandUpPhase.READY, StandUpPhase.RISE, StandUpPhase.CHECK)
+RISING = (StandUpPhase.READY, StandUpPhase.FOLD, StandUpPhase.RISE, StandUpPhase.CHECK)
 
 # Sides of the legs, in the order of `hardware.body`.
 LEFT: FloatArray = np.array([1.0, 1.0, -1.0, -1.0])
@@ -174,6 +174,7 @@ class StandUp:
                 self._ended = StandUpPhase.DONE
                 return
         if move.phase in RISING and self._up(state) < self._settings.fallen_cos:
+            self._tangled = True  # what else would topple it
             self._try_again(state)
             return
         reached = move.until_reached and bool(
@@ -205,8 +206,13 @@ class StandUp:
                 self._tangled = True
             self._try_again(state)
         elif phase is StandUpPhase.ROLL and not self._tangled:
-            self._plan(self._library.rise())
+            self._plan(self._library.fold())
         elif phase is StandUpPhase.ROLL:
+            self._begin(state)
+        elif phase is StandUpPhase.FOLD and (self._up(state) > self._settings.flat_cos or self._probes):
+            self._plan(self._library.rise())
+        elif phase is StandUpPhase.FOLD:
+            self._tangled = True  # a folded leg that props the trunk up is the wrong way round
             self._begin(state)
         elif phase is StandUpPhase.PROBE and self._lies_flat(state) and self._wrong(state).any():
             rng = self._rng if self._probes > 2 else None
@@ -219,7 +225,7 @@ class StandUp:
         else:
             if phase is StandUpPhase.PROBE and self._lies_flat(state):
                 self._tangled = False
-            self._plan(self._library.rise() if upright else self._roll(state))
+            self._plan(self._library.fold() if upright else self._roll(state))
             self._rolls += not upright
 
     def _try_again(self, state: RobotState) -> None:
@@ -235,12 +241,14 @@ class StandUp:
         self._on_belly = self._upright(state)
         if self._can_probe(state):
             self._probe()
+        elif self._leans(state):
+            self._plan(self._library.splay())
         elif self._tangled or self._out_of_range(state) or not self._on_belly:
             self._plan(self._library.gather())
         elif self._near_stance(state):
             self._plan(self._library.ready(self._target))
         else:
-            self._plan(self._library.rise())
+            self._plan(self._library.fold())
 
     def _probe(self) -> None:
         self._probes += 1
@@ -286,6 +294,10 @@ class StandUp:
     def _can_probe(self, state: RobotState) -> bool:
         """Whether legs have to be probed, and the robot lies, or will once they are in the air."""
         return self._tangled and self._lies_flat(state) and self._probes < MAX_PROBES
+
+    def _leans(self, state: RobotState) -> bool:
+        """Whether it lies neither flat on its belly nor on its back: on a side, or on a leg."""
+        return -self._settings.back_cos < self._up(state) < self._settings.flat_cos
 
     def _near_stance(self, state: RobotState) -> bool:
         s, up = self._settings, world_z_in_body(state.attitude_xyzw)

@@ -41,6 +41,9 @@ WRONG_SWING_RAD = 0.2
 PUSHED_SHUT_RAD = -0.1
 PUSHED_OPEN_RAD = 0.15
 JAMMED_RAD = 0.6
+# Front legs to the front, hind legs to the back.
+SPLAYED_RAD: FloatArray = 0.5 * math.pi * np.array([1.0, -1.0, 1.0, -1.0])
+SPLAYED_EXTENSION_RAD = 0.6
 NUDGE_RAD = 0.4
 
 
@@ -49,6 +52,7 @@ class StandUpPhase(enum.Enum):
 
     READY = "ready"
     GATHER = "gather"
+    FOLD = "fold"
     PROBE = "probe"
     WHIP = "whip"
     NUDGE = "nudge"
@@ -71,6 +75,7 @@ class StandUpSettings:
         upright_cos: cosine of the tilt up to which the robot counts as upright.
         near_rad: largest way of a motor to the stance on which the feet may slide.
         near_cos: cosine of the largest tilt at which they may.
+        flat_cos: cosine of the tilt up to which the robot lies flat on the ground, whatever ground.
         fallen_cos: the same beyond which a robot that rises has fallen over.
         back_cos: minus the cosine of the tilt beyond which it lies on its back.
         level_rad: largest roll and pitch of a robot that stands.
@@ -92,6 +97,7 @@ class StandUpSettings:
     upright_cos: float = 0.7
     near_rad: float = 0.8
     near_cos: float = 0.985
+    flat_cos: float = 0.9
     fallen_cos: float = 0.5
     back_cos: float = 0.6
     level_rad: float = 0.25
@@ -153,16 +159,19 @@ class Moves:
         ease = Move(StandUpPhase.READY, stance, duration_s, rate, kp, kd, balanced=True)
         return [ease, self._check()]
 
-    def rise(self) -> list[Move]:
-        """From the belly: fold under the body, extend, check."""
-        body, rate = self._body, self._settings.rise_rate_rad_s
-        fold = body.extension_min_rad + 0.2
+    def fold(self) -> list[Move]:
+        """From the belly: the legs under the body, short."""
+        body, rate = self._body, 2 * self._settings.rise_rate_rad_s
+        short = body.extension_min_rad + 0.2
         swing = body.stance_swing_rad
+        return [self._move(StandUpPhase.FOLD, swing, short, 0.6, rate, until_reached=True)]
+
+    def rise(self) -> list[Move]:
+        """From the folded legs: extend, check."""
+        body, rate = self._body, self._settings.rise_rate_rad_s
+        swing, extension = body.stance_swing_rad, body.stance_extension_rad
         return [
-            self._move(StandUpPhase.RISE, swing, fold, 0.6, 2 * rate, until_reached=True),
-            self._move(
-                StandUpPhase.RISE, swing, body.stance_extension_rad, 0.4, rate, balanced=True
-            ),
+            self._move(StandUpPhase.RISE, swing, extension, 0.4, rate, balanced=True),
             self._check(),
         ]
 
@@ -170,6 +179,13 @@ class Moves:
         """All legs home, wherever their motors wound to."""
         rate = self._settings.gather_rate_rad_s
         return [self._move(StandUpPhase.GATHER, 0.0, 1.0, 1.0, rate, until_reached=True)]
+
+    def splay(self) -> list[Move]:
+        """All legs short, in the plane of the trunk: whichever way round, none props it up."""
+        rate = self._settings.gather_rate_rad_s
+        return [
+            self._move(StandUpPhase.GATHER, SPLAYED_RAD, SPLAYED_EXTENSION_RAD, 1.0, rate, True)
+        ]
 
     def probe(self, on_belly: bool) -> list[Move]:
         """Swing the legs to the sky by a weak spring.
