@@ -11,7 +11,8 @@ benchmark runs, and measures nothing.
 
 `--compare` is another question: which way of learning walks soonest (`comparison`)? 9 variants, 5
 seeds, 8 robot minutes, flat, forward + backward; a finished run in `--out` is not made again. A run
-takes 5 to 50 wall minutes of one core, which the variant decides: about HOURS hours of one core.
+takes 4 to 15 processor minutes, which the variant decides, all of them about 7 hours of one core.
+It needs `pip install -r benchmarks/requirements.txt`; `--compare --quick` takes 3 to 10 minutes.
 """
 
 from __future__ import annotations
