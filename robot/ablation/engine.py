@@ -102,7 +102,7 @@ def child(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as stream:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - the caller's program, no shell
             command,
             stdin=subprocess.PIPE,
             stdout=stream,

@@ -154,10 +154,11 @@ def _learn(folder: Path, config: Config, stop: _Stop, start: StartLearner | None
     from robot.loop import learn
 
     run, resume = _open(folder, config)
+    start = start or start_learner
     with run:
         stop.learning = True
         try:
-            summary = learn(config, run, _Silent(), stop, resume=resume, start=start or start_learner)
+            summary = learn(config, run, _Silent(), stop, resume=resume, start=start)
         finally:
             stop.learning = False
     if summary["status"] not in LEARNED:
