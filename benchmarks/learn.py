@@ -8,6 +8,11 @@ doormat, forward + backward >= 0.2 m/s within 15; no human reset; exits <= 5 % o
 A study takes about as long as seeds x minutes x 1.2 / jobs wall minutes (2 cores, 3 seeds, all four
 studies: about one hour and a half). `--quick` is 0.3 robot minutes of one seed: it shows that the
 benchmark runs, and measures nothing.
+
+`--compare` is another question: which way of learning walks soonest (`comparison`)? 9 variants, 5
+seeds, 8 robot minutes, flat, forward + backward; a finished run in `--out` is not made again. A run
+takes 4 to 15 processor minutes, which the variant decides, all of them about 7 hours of one core.
+It needs `pip install -r benchmarks/requirements.txt`; `--compare --quick` takes 3 to 10 minutes.
 """
 
 from __future__ import annotations
@@ -44,6 +49,8 @@ STUDIES = {
         Study("doormat", "doormat", "forward,backward", 15.0, 0.2, 0.0),
     )
 }
+
+STUDY_NAMES = ",".join(STUDIES)
 
 
 def run_one(
@@ -135,19 +142,39 @@ def report(study: Study, results: list[dict[str, object]]) -> dict[str, object]:
     return {"medians": medians, "met": met, "runs": results}
 
 
+def compare_methods(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """`--compare`; its exit code."""
+    if options.set or options.first_seed or options.studies != STUDY_NAMES:
+        parser.error("--compare has studies, seeds and settings of its own")
+    from comparison import compare
+
+    out = options.out or Path("runs/comparison-quick" if options.quick else "runs/comparison")
+    seeds = options.seeds or 5
+    quick, as_json = options.quick, options.json
+    return compare(options.variants, seeds, options.minutes, options.jobs, out, quick, as_json)
+
+
 def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--studies", default="flat,flat4,mattress,doormat")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--studies", default=STUDY_NAMES)
+    parser.add_argument("--compare", action="store_true", help="ways of learning, on flat ground")
+    parser.add_argument("--variants", help="of --compare, comma-separated; all by default")
+    parser.add_argument("--seeds", type=int, help="3, or 5 with --compare")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, help="robot minutes instead of each study's own")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"))
+    parser.add_argument("--out", type=Path, help="runs/benchmark, or runs/comparison[-quick]")
     parser.add_argument("--set", action="append", default=[], help="as for robot learn")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.compare:
+        sys.exit(compare_methods(parser, options))
+    if options.variants:
+        parser.error("--variants is of --compare")
+    options.out = options.out or Path("runs/benchmark")
+    options.seeds = options.seeds or 3
     names = options.studies.split(",")
     unknown = [name for name in names if name not in STUDIES]
     if unknown:

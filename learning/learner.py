@@ -19,6 +19,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from learning.constraint import ConstraintConfig, Multipliers, make_multipliers
+from learning.crossq import CrossSac
 from learning.fast_sac import FastSac
 from learning.kernels import Kernels
 from learning.policy import NumpyPolicy
@@ -54,6 +55,8 @@ class LearnerConfig:
     """Gradients written out (`fast_sac`) or by autograd (`sac`): same mathematics, same states."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the fast backend's matrix products; parameters and sums are float32 in either case."""
+    critics: Literal["targets", "crossq"] = "targets"
+    """Bootstrapped from target networks, or from themselves (`crossq`, by autograd only)."""
 
     def __post_init__(self) -> None:
         if self.replay_capacity < self.sac.batch_size:
@@ -64,6 +67,8 @@ class LearnerConfig:
             raise ValueError(f"backend must be fast or plain, got {self.backend!r}")
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision must be float32 or bfloat16, got {self.precision!r}")
+        if self.critics not in ("targets", "crossq"):
+            raise ValueError(f"critics must be targets or crossq, got {self.critics!r}")
 
 
 class Learner:
@@ -333,6 +338,9 @@ class Learner:
 
 def _choose_sac(config: LearnerConfig) -> tuple[Callable[..., Sac], str]:
     """What makes a learner of one task, and why it is not the fast one if that was wanted."""
+    if config.critics == "crossq":
+        slow = "there is no compiled update for learning.critics=crossq"
+        return CrossSac, "" if config.backend == "plain" else slow
     if config.backend == "plain":
         return Sac, ""
     half = config.precision == "bfloat16"

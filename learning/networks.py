@@ -8,7 +8,7 @@ want, and the update spends its time in matrix products instead of in attribute 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -144,6 +144,10 @@ class Critics:
                 gain, shift = next(p), next(p)
                 x = torch.addcmul(shift, functional.layer_norm(x, x.shape[-1:]), gain)
             x = x.relu()
+        return self._heads(x, p)
+
+    def _heads(self, x: Tensor, p: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
+        """Values of the last hidden layers, (E, N, out), by the rest of the tensors."""
         weight, bias = next(p), next(p)
         # One output per critic: a product and a sum beat a batched matrix-vector product.
         reward = (x[: self.n_critics] * weight).sum(-1) + bias

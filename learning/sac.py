@@ -149,15 +149,8 @@ class Sac:
             config.log_std_range,
             self.generator,
         )
-        self.critics = Critics(
-            observation_size + action_size,
-            config.hidden_sizes,
-            config.n_critics,
-            n_constraints,
-            config.layer_norm,
-            self.generator,
-        )
-        self.targets = [p.detach().clone() for p in self.critics.parameters]
+        self.critics = self._make_critics(observation_size + action_size)
+        self.targets = self._make_targets()
         self.log_alpha = torch.tensor(math.log(config.initial_temperature), requires_grad=True)
         self.target_entropy = (
             -float(action_size) if config.target_entropy is None else config.target_entropy
@@ -175,6 +168,20 @@ class Sac:
         self.updates = 0
         self._last: dict[str, Tensor] = {}
 
+    def _make_critics(self, input_size: int) -> Critics:
+        c = self.config
+        return Critics(
+            input_size,
+            c.hidden_sizes,
+            c.n_critics,
+            self.n_constraints,
+            c.layer_norm,
+            self.generator,
+        )
+
+    def _make_targets(self) -> list[Tensor]:
+        return [p.detach().clone() for p in self.critics.parameters]
+
     @property
     def alpha(self) -> float:
         """The temperature."""
@@ -191,7 +198,8 @@ class Sac:
         self.updates += 1
         if self.updates % self.config.actor_every == 0:
             self._actor_step(batch, multipliers)
-        torch._foreach_lerp_(self.targets, self.critics.parameters, self.config.tau)
+        if self.targets:
+            torch._foreach_lerp_(self.targets, self.critics.parameters, self.config.tau)
 
     def _critic_step(self, batch: Batch) -> None:
         config = self.config
@@ -215,6 +223,11 @@ class Sac:
                 torch.from_numpy(batch.cost), not_done, next_costs, config.cost_discount
             )
         values, cost_values = self.critics.values(torch.from_numpy(batch.observation_action))
+        self._descend(values, target, cost_values, target_costs)
+
+    def _descend(
+        self, values: Tensor, target: Tensor, cost_values: Tensor, target_costs: Tensor
+    ) -> None:
         loss = critic_loss(values, target, cost_values, target_costs)
         _step(self._critic_optimiser, loss, self.critics.parameters)
         self._last["critic_loss"] = loss.detach()
@@ -251,9 +264,8 @@ class Sac:
 
     def finite(self) -> bool:
         """Whether every number that acts or learns is finite; publish nothing otherwise."""
-        tensors = [*self.actor.parameters, *self.critics.parameters, *self.targets, self.log_alpha]
         # A sum is finite only if every term is (terms this large would be lost anyway).
-        return all(math.isfinite(float(t.detach().sum())) for t in tensors)
+        return all(math.isfinite(float(t.detach().sum())) for t in self.tensors().values())
 
     def tensors(self) -> dict[str, Tensor]:
         """Live tensors of all that evolves, by name, in a fixed order."""
@@ -261,12 +273,17 @@ class Sac:
         for i, (weight, bias) in enumerate(zip(self.actor.weights, self.actor.biases, strict=True)):
             named[f"actor.layer{i}.weight"] = weight
             named[f"actor.layer{i}.bias"] = bias
+        named.update(self._critic_tensors())
+        named["log_alpha"] = self.log_alpha
+        return named
+
+    def _critic_tensors(self) -> dict[str, Tensor]:
+        named: dict[str, Tensor] = {}
         for name, live, target in zip(
             self.critics.names, self.critics.parameters, self.targets, strict=True
         ):
             named[f"critics.{name}"] = live
             named[f"targets.{name}"] = target
-        named["log_alpha"] = self.log_alpha
         return named
 
     def state_dict(self) -> dict[str, NDArray[np.generic]]:

@@ -183,6 +183,7 @@ class LearningConfig(Section):
     initial_temperature: Annotated[float, Field(gt=0.0, le=100.0)] = 0.1
     target_entropy: Annotated[float, Field(ge=-100.0, le=100.0)] = -8.0
     layer_norm: bool = True
+    critics: Literal["targets", "crossq"] = "targets"
     relabel: bool = True
     shared_network: bool = False
     symmetry: Literal["none", "sides", "full"] = "sides"

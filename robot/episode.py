@@ -77,19 +77,54 @@ class Step:
 
 
 @dataclass
-class _Progress:
-    """Where a roll-out stands: what the next step needs of the last ones."""
+class Progress:
+    """Where a roll-out stands: what the next step needs of the last ones.
 
+    Attributes:
+        task: what is done.
+        max_steps: of it; then it is cut short.
+        fenced: whether the workspace's edge ends it.
+        start: place at its beginning.
+        pose: place now.
+        state: measurement now.
+        observation: (n,) what the policy sees now.
+        past: the last two filtered actions, (8,) each.
+        steps: made so far.
+        ended: as `Step.ended`.
+        travelled: (3,) summed velocity along x, y and yaw, body frame.
+        total: sum of the task's rewards.
+        costs: (n constraints,) sums.
+    """
+
+    task: str
     max_steps: int
     fenced: bool
     start: Pose2D
     pose: Pose2D
     state: RobotState
     observation: FloatArray
-    past: deque[FloatArray]  # the last two filtered actions
+    past: deque[FloatArray]
+    costs: FloatArray
     steps: int = 0
     ended: str = ""
-    travelled: FloatArray = field(default_factory=lambda: np.zeros(3))  # x, y, yaw, body frame
+    travelled: FloatArray = field(default_factory=lambda: np.zeros(3))
+    total: float = 0.0
+
+    def result(self) -> EpisodeResult:
+        """What came of it, once it has made a step."""
+        start, end = self.start, self.pose
+        along = np.dot(TASKS[self.task].direction[:2], self.travelled[:2])
+        return EpisodeResult(
+            task=self.task,
+            steps=self.steps,
+            ended=self.ended,
+            start=(start.x_m, start.y_m, start.yaw_rad),
+            end=(end.x_m, end.y_m, end.yaw_rad),
+            speed_m_s=float(along) / self.steps,
+            turn_rate_rad_s=float(self.travelled[2]) / self.steps,
+            undiscounted_return=self.total,
+            mean_costs=tuple(float(c) for c in self.costs / self.steps),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +183,7 @@ class Episodes:
             length_s: time limit; the configuration's when None.
             fenced: end at the workspace's edge.
         """
-        seconds = self._config.episode.length_s if length_s is None else length_s
-        now = self._begin(max(1, round(seconds / self._rig.clock.period_s)), fenced)
-        total, costs = 0.0, np.zeros(self.n_constraints)
-        column = self._tasks.index(task)
-
-        def hand_on(step: Step | None) -> None:
-            nonlocal total, costs
-            if step is not None:
-                on_step(step)
-                total += float(step.rewards[column])
-                costs += step.costs
-
+        now = self.begin(task, length_s, fenced)
         # In lockstep the learner has each step before the policy acts again. A robot does not wait
         # for that: its next command goes out first, and what is done with a step is done after.
         waits: Step | None = None
@@ -168,42 +192,44 @@ class Episodes:
             try:
                 sent = self._act(policy(now.observation), now)
             finally:  # a step that was whole counts, also when the next one fails
-                hand_on(waits)
-                waits = None
-            step = self._look(task, sent, now)
+                if waits is not None:
+                    on_step(waits)
+                    waits = None
+            step = self._look(sent, now)
             if self._rig.real_time and not now.ended:
                 waits = step
             else:
-                hand_on(step)
-        start, end = now.start, now.pose
-        return EpisodeResult(
-            task=task,
-            steps=now.steps,
-            ended=now.ended,
-            start=(start.x_m, start.y_m, start.yaw_rad),
-            end=(end.x_m, end.y_m, end.yaw_rad),
-            speed_m_s=float(np.dot(TASKS[task].direction[:2], now.travelled[:2])) / now.steps,
-            turn_rate_rad_s=float(now.travelled[2]) / now.steps,
-            undiscounted_return=total,
-            mean_costs=tuple(float(c) for c in costs / now.steps),
-        )
+                on_step(step)
+        return now.result()
 
-    def _begin(self, max_steps: int, fenced: bool) -> _Progress:
+    def begin(self, task: str, length_s: float | None = None, fenced: bool = True) -> Progress:
+        """Start a roll-out that somebody else steps through; see `run`."""
         self._rig.timeline.mark("begin")
+        seconds = self._config.episode.length_s if length_s is None else length_s
+        max_steps = max(1, round(seconds / self._rig.clock.period_s))
         state, start = self._rig.robot.read(), self._rig.place()
         filtered = self._actuator.start(state)
         observation = self._observer.reset(state, filtered)
-        past = deque([filtered, filtered], maxlen=2)
-        return _Progress(max_steps, fenced, start, start, state, observation, past)
+        past, costs = deque([filtered, filtered], maxlen=2), np.zeros(self.n_constraints)
+        return Progress(task, max_steps, fenced, start, start, state, observation, past, costs)
 
-    def _act(self, action: FloatArray, now: _Progress) -> _Sent:
+    def step(self, action: FloatArray, now: Progress) -> Step:
+        """Act for one period and look what came of it.
+
+        Args:
+            action: (8,) in [-1, 1].
+            now: a roll-out that has not ended; it is moved on.
+        """
+        return self._look(self._act(action, now), now)
+
+    def _act(self, action: FloatArray, now: Progress) -> _Sent:
         """The command of one period."""
         self._rig.timeline.mark("command")
         filtered, sent_rad = self._actuator.act(action, now.state)
         self._rig.timeline.sent()
         return _Sent(action, filtered, sent_rad)
 
-    def _look(self, task: str, sent: _Sent, now: _Progress) -> Step:
+    def _look(self, sent: _Sent, now: Progress) -> Step:
         """Let the period pass, and look what came of it; moves `now` on."""
         timeline, filtered = self._rig.timeline, sent.filtered
         timeline.mark("wait")
@@ -222,8 +248,11 @@ class Episodes:
         velocity = self._velocity(before, now.pose, frame_yaw)
         features = reward_features(velocity, (filtered, now.past[-1], now.past[-2]))
         now.past.append(filtered)
+        rewards, costs = rewards_of(features, self._weights), self._costs(roll, pitch)
+        now.total += float(rewards[self._tasks.index(now.task)])
+        now.costs += costs
         return Step(
-            task=task,
+            task=now.task,
             first=now.steps == 1,
             observation=observation,
             action=sent.action,
@@ -234,8 +263,8 @@ class Episodes:
             attitude=(roll, pitch),
             pose=now.pose,
             features=features,
-            rewards=rewards_of(features, self._weights),
-            costs=self._costs(roll, pitch),
+            rewards=rewards,
+            costs=costs,
             done=now.ended == "fall",
             ended=now.ended,
         )
@@ -263,7 +292,7 @@ class Episodes:
         margin = attitude_margin(roll, pitch, c.pitch_limit_rad, c.roll_limit_rad)
         return -np.atleast_1d(np.asarray(margin, dtype=np.float64))
 
-    def _ending(self, roll: float, pitch: float, now: _Progress) -> str:
+    def _ending(self, roll: float, pitch: float, now: Progress) -> str:
         e = self._config.episode
         if is_fallen(roll, pitch, e.fall_roll_rad, e.fall_pitch_rad):
             return "fall"

@@ -91,6 +91,7 @@ def make_learner(config: Config) -> Learner:
             learning.shared_network,
             backend=learning.backend,
             precision=precision(config),
+            critics=learning.critics,
         ),
         config.tasks,
         observation_layout(config).size,

@@ -11,15 +11,17 @@ is written.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from hardware.priority import CONTROL_PRIORITY, collect, on_time
-from hardware.robot import Pose2D, RobotError, RobotState, Stop
+from hardware.robot import RobotError, RobotState, Stop
+from learning.client import LearnerClient
 from learning.noise import coloured_noise
 from learning.policy import NumpyPolicy, PolicyInvalid
 from robot.beside import CLOSE_S, BesideView, SideThread
@@ -32,10 +34,11 @@ from robot.learning_setup import N_ACTIONS, cost_scale, observation_layout, prec
 from robot.loop_snapshot import snapshot_of
 from robot.observation import Observer
 from robot.recorder import Recorder
-from robot.reset import Resetter, carry, check_carriable
+from robot.reset import Resetter, check_carriable
 from robot.rig import ROBOT_FAULTS, Actuator, Restorable, Rig, make_twin
 from robot.run import RunFolder
-from robot.scheduler import check_tasks, least_practised, next_task
+from robot.scheduler import check_tasks
+from robot.start import choose_start
 from robot.tally import EpisodeResult, Tally
 from robot.timeline import told
 from robot.view import View
@@ -43,6 +46,9 @@ from robot.workspace import Workspace
 from safety.limits import UnsafeCommand
 
 FloatArray = npt.NDArray[np.float64]
+
+StartLearner = Callable[[Config, Path], LearnerClient]
+"""As `start_learner`: what learns in a run, given its configuration and its folder."""
 
 METRICS_EVERY_S = 5.0  # robot seconds
 VIEW_EVERY_S = 0.25  # wall seconds
@@ -64,6 +70,7 @@ def learn(
     stop: StopRequest,
     rig: Rig | None = None,
     resume: bool = False,
+    start: StartLearner = start_learner,
 ) -> dict[str, Any]:
     """Learn until the robot minutes are spent or somebody says stop.
 
@@ -74,6 +81,7 @@ def learn(
         stop: asked every control step.
         rig: what to drive; the twin in lockstep when None.
         resume: go on from the newest checkpoint of `run`.
+        start: starts what learns.
 
     Returns:
         The summary, as written to summary.json.
@@ -83,19 +91,25 @@ def learn(
     """
     rig = rig or make_twin(config, config.run.seed)
     if rig.real_time:
-        return _learn_in_real_time(config, run, view, stop, rig, resume)
-    return _make_loop(config, run, view, stop, rig, resume).run()
+        return _learn_in_real_time(config, run, view, stop, rig, resume, start)
+    return _make_loop(config, run, view, stop, rig, resume, start).run()
 
 
 def _learn_in_real_time(
-    config: Config, run: RunFolder, view: View, stop: StopRequest, rig: Rig, resume: bool
+    config: Config,
+    run: RunFolder,
+    view: View,
+    stop: StopRequest,
+    rig: Rig,
+    resume: bool,
+    start: StartLearner,
 ) -> dict[str, Any]:
     """As `learn`, by a control thread that waits for nobody: not a learner, a disk, a terminal."""
     free = config.learning.model_copy(update={"process": "free"})
     config = config.model_copy(update={"learning": free})
     with SideThread("log") as log, SideThread("view", CLOSE_S) as screen:
         view = BesideView(view, screen)
-        loop = _make_loop(config, run, view, stop, rig, resume)
+        loop = _make_loop(config, run, view, stop, rig, resume, start)
         with on_time(CONTROL_PRIORITY) as granted:
             for text in granted.refused:
                 view.message(f"not quite on time: {text}")
@@ -109,10 +123,16 @@ def _learn_in_real_time(
 
 
 def _make_loop(
-    config: Config, run: RunFolder, view: View, stop: StopRequest, rig: Rig, resume: bool
+    config: Config,
+    run: RunFolder,
+    view: View,
+    stop: StopRequest,
+    rig: Rig,
+    resume: bool,
+    start: StartLearner,
 ) -> LearningLoop:
     try:
-        return LearningLoop(config, run, view, stop, rig, resume)
+        return LearningLoop(config, run, view, stop, rig, resume, start)
     except BaseException:
         rig.robot.close()
         raise
@@ -129,11 +149,12 @@ class LearningLoop:
         stop: StopRequest,
         rig: Rig,
         resume: bool = False,
+        start: StartLearner = start_learner,
     ) -> None:
         check_tasks(config.tasks, config.ablation.scheduler)
         check_carriable(config, rig)
         self._config, self._run, self._view, self._stop, self._rig = config, run, view, stop, rig
-        self._learner = start_learner(config, run.path)
+        self._learner = start(config, run.path)
         self._cost_scale = cost_scale(config)
         self._policies: dict[str, NumpyPolicy] = {
             name: self._learner.policy(name) for name in config.tasks
@@ -286,10 +307,11 @@ class LearningLoop:
 
     def _episode(self) -> None:
         self._phase = "episode"
-        pose = self._rig.place()
-        stayed = self._tally.inside and self._workspace.contains(pose)
-        self._tally.see(self._workspace.contains(pose), standing_up=True)
-        self._task = self._choose_task(pose, stayed)
+        start = choose_start(self._config, self._rig, self._workspace, self._tally)
+        self._task = start.task
+        if start.carried_from is not None:
+            place = [start.carried_from.x_m, start.carried_from.y_m]
+            self._run.event("human_reset", robot_s=self._robot_s, place=place)
         length = round(self._config.episode.length_s / self._rig.clock.period_s)
         self._noise_step = 0
         self._noise = coloured_noise(
@@ -304,17 +326,6 @@ class LearningLoop:
         self._log_episode(result)
         self._rig.timeline.mark("collect")
         collect()  # 0.1 ms, once an episode
-
-    def _choose_task(self, pose: Pose2D, stayed: bool) -> str:
-        tasks, experience = self._config.tasks, self._tally.experience()
-        if self._config.ablation.scheduler:
-            return next_task(tasks, pose, self._workspace, experience)
-        if not stayed:  # nothing leads home: somebody carries it to the middle
-            carry(self._rig, Pose2D(0.0, 0.0, pose.yaw_rad, pose.time_s))
-            self._tally.human_resets += 1
-            self._tally.see(True, standing_up=True)
-            self._run.event("human_reset", robot_s=self._robot_s, place=[pose.x_m, pose.y_m])
-        return least_practised(tasks, experience)
 
     def _explore(self, observation: FloatArray) -> FloatArray:
         noise = self._noise[self._noise_step]

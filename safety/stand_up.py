@@ -209,7 +209,9 @@ class StandUp:
             self._plan(self._library.fold())
         elif phase is StandUpPhase.ROLL:
             self._begin(state)
-        elif phase is StandUpPhase.FOLD and (self._up(state) > self._settings.flat_cos or self._probes):
+        elif phase is StandUpPhase.FOLD and (
+            self._up(state) > self._settings.flat_cos or self._probes
+        ):
             self._plan(self._library.rise())
         elif phase is StandUpPhase.FOLD:
             self._tangled = True  # a folded leg that props the trunk up is the wrong way round

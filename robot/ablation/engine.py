@@ -14,7 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,8 @@ from robot.ablation.study import Job
 
 POLL_S = 0.1
 STOP_S = 30.0  # a child stops within a control period or a file's writing; then it is killed
+
+COMMAND = (sys.executable, "-m", "robot.ablation.job")
 
 STARTED, FINISHED, FAILED, STOPPED = "started", "finished", "failed", "stopped"
 
@@ -88,17 +90,20 @@ def child_environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def child(order: str, log: Path) -> Iterator[subprocess.Popen[str]]:
+def child(
+    order: str, log: Path, command: Sequence[str] = COMMAND
+) -> Iterator[subprocess.Popen[str]]:
     """A run's process; leaving stops it, if need be by force.
 
     Args:
         order: `robot.ablation.job.order_of`.
         log: its standard output and error are appended here.
+        command: starts `robot.ablation.job`, or what takes the same order.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "robot.ablation.job"],
+        process = subprocess.Popen(  # noqa: S603 - the caller's program, no shell
+            command,
             stdin=subprocess.PIPE,
             stdout=stream,
             stderr=stream,
@@ -146,10 +151,13 @@ class LocalEngine:
 
     Args:
         at_once: how many runs.
+        command_of: what starts a job's process; see `child`.
     """
 
-    def __init__(self, at_once: int) -> None:
-        self._at_once = at_once
+    def __init__(
+        self, at_once: int, command_of: Callable[[Job], Sequence[str]] = lambda job: COMMAND
+    ) -> None:
+        self._at_once, self._command_of = at_once, command_of
 
     def __enter__(self) -> LocalEngine:
         """Nothing to get ready."""
@@ -168,7 +176,8 @@ class LocalEngine:
                     job = waiting.pop(0)
                     own = children.enter_context(contextlib.ExitStack())
                     order = order_of(job, folder.path.absolute())
-                    running[job] = (own.enter_context(child(order, folder.log_of(job))), own)
+                    started = child(order, folder.log_of(job), self._command_of(job))
+                    running[job] = (own.enter_context(started), own)
                     watcher.change(job, STARTED)
                 for job, (process, own) in list(running.items()):
                     code = process.poll()

@@ -21,7 +21,7 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hardware.robot import RobotError
 from learning.checkpoint import CheckpointInvalid
@@ -33,6 +33,9 @@ from robot.files import write_json
 from robot.journal import JournalError
 from robot.run import RunError, RunFolder
 from robot.view import Snapshot
+
+if TYPE_CHECKING:
+    from robot.loop import StartLearner
 
 EVALUATION = "evaluation.json"
 PATIENCE_S = 60.0
@@ -116,8 +119,13 @@ class _Silent:
         """Nothing to leave."""
 
 
-def perform(order: dict[str, Any], stop: _Stop) -> None:
+def perform(order: dict[str, Any], stop: _Stop, start: StartLearner | None = None) -> None:
     """Learn and evaluate, or what is left of it.
+
+    Args:
+        order: `order_of`, read.
+        stop: the wish to stop.
+        start: starts what learns; our learner when None.
 
     Raises:
         RunError: another process writes to the run, or its folder is of something else.
@@ -126,7 +134,7 @@ def perform(order: dict[str, Any], stop: _Stop) -> None:
     folder = Path(order["folder"])
     config = Config.model_validate(order["config"])
     if _status(folder) not in LEARNED or not (folder / "policy.safetensors").is_file():
-        _learn(folder, config, stop)
+        _learn(folder, config, stop, start)
     if not (folder / EVALUATION).is_file():
         from robot.evaluate import Plan, evaluate
 
@@ -141,14 +149,16 @@ def perform(order: dict[str, Any], stop: _Stop) -> None:
         write_json(folder / EVALUATION, {"terrains": results})
 
 
-def _learn(folder: Path, config: Config, stop: _Stop) -> None:
+def _learn(folder: Path, config: Config, stop: _Stop, start: StartLearner | None) -> None:
+    from robot.learner_process import start_learner
     from robot.loop import learn
 
     run, resume = _open(folder, config)
+    start = start or start_learner
     with run:
         stop.learning = True
         try:
-            summary = learn(config, run, _Silent(), stop, resume=resume)
+            summary = learn(config, run, _Silent(), stop, resume=resume, start=start)
         finally:
             stop.learning = False
     if summary["status"] not in LEARNED:
@@ -198,13 +208,17 @@ def _hold_on() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def main() -> int:
-    """Read the order, do it, and say in one line on standard error why it could not be done."""
+def main(start: StartLearner | None = None) -> int:
+    """Read the order, do it, and say in one line on standard error why it could not be done.
+
+    Args:
+        start: starts what learns; our learner when None.
+    """
     stop = _Stop()
     try:
         order = _read_order()
         _hold_on()
-        perform(order, stop)
+        perform(order, stop, start)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except (

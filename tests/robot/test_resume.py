@@ -161,6 +161,15 @@ def test_resume_is_exact_on_other_terrains(tmp_path, terrain):
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
 
 
+def test_resume_is_exact_with_critics_that_keep_statistics(tmp_path):
+    config = config_of("learning.critics=crossq", "run.minutes=0.12", "run.checkpoint_every_s=1.0")
+    run(tmp_path / "whole", config)
+    assert any("statistics" in name for name in newest(tmp_path / "whole")[0])
+    run(tmp_path / "killed", config, 250)
+    run(tmp_path / "killed", config, resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+
+
 def test_the_replay_is_rebuilt_bit_by_bit(tmp_path):
     config = config_of()
     rig = make_twin(config, 0)
