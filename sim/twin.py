@@ -129,7 +129,7 @@ class PyBulletRobot:
         ]
         specific_force[2] += GRAVITY_M_S2
         exact = (*now.angle_rad, *now.velocity_rad_s, *now.torque_nm, *attitude)
-        gyro = rotate_inverse(attitude, now.angular_velocity_rad_s)
+        gyro = rotate_inverse(attitude, now.angular_velocity_rad_s).tolist()
         # One array for all sensors, because small arrays cost as much as large ones.
         noisy = np.array((*exact, *gyro)) + self._noise * self._rng.standard_normal(_N_NOISY)
         quaternion = noisy[24:28]
