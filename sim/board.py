@@ -26,8 +26,8 @@ from hardware.protocol import Mode
 from sim.board_core import BoardCore, BoardSensors
 from sim.board_faults import Fault, active_kinds
 from sim.board_pose import PosePublisher
+from sim.history import Sample
 from sim.jig import Jig
-from sim.minitaur import Sample
 from sim.motor import current_of
 from sim.twin import PyBulletRobot
 

@@ -3,8 +3,9 @@
 
 The URDF is PyBullet's own default (`pybullet_data/quadruped/minitaur.urdf`, 6 kg), set up as
 bullet3's `pybullet_envs/minitaur/envs/minitaur.py` does; `tests/sim/test_reference.py` compares the
-two. Angles and torques have the order and signs of `hardware.body`. Values are tuples of floats:
-for 8 motors Python is faster than NumPy, and this code runs 500 times per simulated second.
+two. Placements have the order and signs of `hardware.body`. What runs 500 times per simulated
+second has the URDF's signs, and values are tuples of floats: for 8 motors Python is faster than
+NumPy.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pybullet
 import pybullet_data
 
-from hardware.body import N_LEGS, N_MOTORS, URDF_MOTOR_SIGN, Body
+from hardware.body import N_LEGS, N_MOTORS, Body
 from hardware.rotation import quaternion
+from sim.history import SIGN, RawSample
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -37,25 +39,6 @@ _SHANK_M = 0.2
 _set_motors, _TORQUE = pybullet.setJointMotorControlArray, pybullet.TORQUE_CONTROL
 _get_pose, _get_velocity = pybullet.getBasePositionAndOrientation, pybullet.getBaseVelocity
 _get_joints = pybullet.getJointStates
-
-_SIGN: tuple[float, ...] = tuple(float(sign) for sign in URDF_MOTOR_SIGN)
-
-
-class Sample(NamedTuple):
-    """All sensors at one physics step, exact; world frame where not said otherwise."""
-
-    angle_rad: Sequence[float]  # 8
-    velocity_rad_s: Sequence[float]  # 8
-    torque_nm: Sequence[float]  # 8, as the board estimates it
-    quaternion_xyzw: Sequence[float]
-    angular_velocity_rad_s: Sequence[float]
-    velocity_m_s: Sequence[float]
-    position_m: Sequence[float]
-
-    def is_finite(self) -> bool:
-        """Whether every number is a number."""
-        # One that is not makes the sum so.
-        return math.isfinite(sum(map(sum, self)))
 
 
 class Minitaur:
@@ -178,7 +161,7 @@ class Minitaur:
             for motor, angle in ((2 * leg, first), (2 * leg + 1, second)):
                 for joint, value in ((self.motors[motor], angle), (self.knees[motor], knee)):
                     pybullet.resetJointState(
-                        self.id, joint, _SIGN[motor] * value, 0.0, physicsClientId=self._client
+                        self.id, joint, SIGN[motor] * value, 0.0, physicsClientId=self._client
                     )
 
     def state_dict(self) -> dict[str, Any]:
@@ -214,26 +197,17 @@ class Minitaur:
             pybullet.resetJointState(self.id, joint, angle, rate, physicsClientId=c)
 
     def apply_torques(self, torque_nm: Sequence[float]) -> None:
-        """Set the torques of the 8 motors for the next physics step."""
-        forces = [sign * torque for sign, torque in zip(_SIGN, torque_nm, strict=True)]
-        _set_motors(self.id, self.motors, _TORQUE, forces=forces, physicsClientId=self._client)
+        """Set the torques of the 8 motors for the next physics step, in the URDF's signs."""
+        _set_motors(self.id, self.motors, _TORQUE, forces=torque_nm, physicsClientId=self._client)
 
-    def sense(self, torque_nm: Sequence[float]) -> Sample:
-        """The sensors now; `torque_nm` is what the board reports."""
+    def sense(self, torque_nm: Sequence[float]) -> RawSample:
+        """The sensors now; `torque_nm` is what the board reports, in the URDF's signs."""
         # By position: keywords cost PyBullet as much as the answer does.
-        c = self._client
-        position, quaternion = _get_pose(self.id, c)
-        linear, angular = _get_velocity(self.id, c)
-        states = _get_joints(self.id, self.motors, c)
-        return Sample(
-            [sign * state[0] for sign, state in zip(_SIGN, states, strict=True)],
-            [sign * state[1] for sign, state in zip(_SIGN, states, strict=True)],
-            torque_nm,
-            quaternion,
-            angular,
-            linear,
-            position,
-        )
+        c, own = self._client, self.id
+        joints = _get_joints(own, self.motors, c)
+        position, quaternion = _get_pose(own, c)
+        linear, angular = _get_velocity(own, c)
+        return RawSample(joints, torque_nm, quaternion, angular, linear, position)
 
     def foot_positions(self) -> FloatArray:
         """(4, 2, 3) m, world: where the left and the right shank of each leg end."""

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sim.history import Joints
+
 FloatArray = npt.NDArray[np.float64]
 
 TORQUE_CONSTANT_NM_A = 0.0954
@@ -49,36 +51,42 @@ class MotorModel:
     viscous_damping_v_s: float = 0.0
     strength: float = 1.0
 
-    def duty(
+    def step(
         self,
         target_rad: Sequence[float],
-        angle_rad: Sequence[float],
-        velocity_rad_s: Sequence[float],
+        felt: Joints,
+        now: Joints,
         kp: float,
         kd: float,
-    ) -> list[float]:
-        """Duty in [-1, 1] of the PD controllers on delayed measurements."""
-        out = []
-        for target, angle, velocity in zip(target_rad, angle_rad, velocity_rad_s, strict=True):
-            duty = kp * (target - angle) - kd * velocity
-            out.append(-1.0 if duty < -1.0 else 1.0 if duty > 1.0 else duty)
-        return out
+        cap_nm: float = math.inf,
+    ) -> tuple[list[float], list[float], list[float]]:
+        """PD controllers and motors: from targets to torques.
 
-    def drive(
-        self, duty: Sequence[float], velocity_rad_s: Sequence[float], cap_nm: float = math.inf
-    ) -> tuple[list[float], list[float]]:
-        """Shaft torque, N m, and current, A, from duty and the true speed (back-EMF).
+        One loop, because a physics step has no time for three.
 
         Args:
-            duty: of each motor, in [-1, 1].
-            velocity_rad_s: true shaft speed of each motor.
+            target_rad: of each motor.
+            felt: each motor's angle and speed as the controllers know them, measured a while ago.
+            now: each motor's true angle and speed; the speed gives the back-EMF.
+            kp: duty per rad.
+            kd: duty per rad/s.
             cap_nm: largest torque magnitude; the current is limited to match it.
+
+        Returns:
+            Shaft torque, N m, magnitude of the current, A, and the torque that the board estimates
+            from duty alone, N m, of each motor.
         """
-        back_emf_v_s = TORQUE_CONSTANT_NM_A + self.viscous_damping_v_s
-        battery_v, strength = self.battery_v, self.strength
-        torques, currents = [], []
-        for motor_duty, velocity in zip(duty, velocity_rad_s, strict=True):
-            volts = motor_duty * battery_v - back_emf_v_s * velocity
+        volts_per_rad_s = TORQUE_CONSTANT_NM_A + self.viscous_damping_v_s
+        battery_v, strength, limit = self.battery_v, self.strength, OBSERVED_TORQUE_LIMIT_NM
+        torques, currents, estimates = [], [], []
+        for target, known, true in zip(target_rad, felt, now, strict=True):
+            duty = kp * (target - known[0]) - kd * known[1]
+            duty = -1.0 if duty < -1.0 else 1.0 if duty > 1.0 else duty
+            estimate = TORQUE_CONSTANT_NM_A * (duty * battery_v / RESISTANCE_OHM)
+            estimates.append(
+                -limit if estimate < -limit else limit if estimate > limit else estimate
+            )
+            volts = duty * battery_v - volts_per_rad_s * true[1]
             magnitude_v = volts if volts >= 0.0 else -volts
             current = (magnitude_v if magnitude_v < VOLTAGE_CLIP_V else VOLTAGE_CLIP_V) / (
                 RESISTANCE_OHM
@@ -88,15 +96,14 @@ class MotorModel:
                 torque, current = cap_nm, current_of(cap_nm / strength)
             torques.append(torque if volts >= 0.0 else -torque)
             currents.append(current)
-        return torques, currents
+        return torques, currents, estimates
 
-    def observed_torque(self, duty: Sequence[float]) -> list[float]:
-        """Torque as the board estimates it from duty alone, N m."""
-        limit = OBSERVED_TORQUE_LIMIT_NM
-        estimates = [
-            TORQUE_CONSTANT_NM_A * (value * self.battery_v / RESISTANCE_OHM) for value in duty
-        ]
-        return [-limit if nm < -limit else limit if nm > limit else nm for nm in estimates]
+    def drive(
+        self, duty: Sequence[float], now: Joints, cap_nm: float = math.inf
+    ) -> tuple[list[float], list[float], list[float]]:
+        """As `step`, from the duty of each motor, in [-1, 1]."""
+        # A duty is the target of a controller of gain 1 that feels nothing.
+        return self.step(duty, [(0.0, 0.0)] * len(duty), now, 1.0, 0.0, cap_nm)
 
 
 def torque_of(current_a: float) -> float:
@@ -145,6 +152,8 @@ class OverheatGuard:
         self._recovery_s = recovery_s
         self._hot_s = [0.0] * n_motors
         self._off_s = [0.0] * n_motors
+        self._all_on = [True] * n_motors
+        self._cold = True  # no timer runs
         self.any_off = False
 
     def state_dict(self) -> dict[str, list[float]]:
@@ -156,10 +165,13 @@ class OverheatGuard:
         self._hot_s = [float(value) for value in state["hot_s"]]
         self._off_s = [float(value) for value in state["off_s"]]
         self.any_off = any(off > 0.0 for off in self._off_s)
+        self._cold = not self.any_off and not any(self._hot_s)
 
-    def enabled(self, torque_nm: Sequence[float], dt_s: float) -> list[bool]:
+    def enabled(self, torque_nm: Sequence[float], dt_s: float) -> Sequence[bool]:
         """Per motor whether it may give `torque_nm` for the next `dt_s`."""
         hot_s, off_s, limit = self._hot_s, self._off_s, self._torque_nm
+        if self._cold and max(torque_nm) <= limit and min(torque_nm) >= -limit:
+            return self._all_on
         for i, torque in enumerate(torque_nm):
             if off_s[i] > 0.0:
                 off_s[i] -= dt_s
@@ -171,6 +183,7 @@ class OverheatGuard:
                 hot_s[i] = 0.0
         on = [off <= 0.0 for off in off_s]
         self.any_off = not all(on)
+        self._cold = not self.any_off and not any(hot_s)
         return on
 
 

@@ -24,6 +24,12 @@ from sim.motor import (
 
 duties = st.floats(-1.0, 1.0)
 speeds = st.floats(-200.0, 200.0)
+AT_REST = [(0.0, 0.0)] * 2
+
+
+def at_speed(velocity_rad_s):
+    """Joints of those speeds; the angle of a shaft has no say in its torque."""
+    return [(0.3, speed) for speed in velocity_rad_s]
 
 
 @pytest.mark.parametrize("battery_v", [10.0, 16.0])
@@ -41,9 +47,10 @@ def test_equals_bullet3(bullet3, battery_v):
             torque, observed = reference.convert_to_torque(
                 target, angle, velocity, true_velocity, kp, kd
             )
-            duty = ours.duty(target, angle, velocity, kp, kd)
-            np.testing.assert_allclose(ours.drive(duty, true_velocity)[0], torque, rtol=1e-14)
-            np.testing.assert_allclose(ours.observed_torque(duty), observed, rtol=1e-14)
+            felt, now = list(zip(angle, velocity, strict=True)), at_speed(true_velocity)
+            shaft, _, reported = ours.step(target, felt, now, kp, kd)
+            np.testing.assert_allclose(shaft, torque, rtol=1e-14)
+            np.testing.assert_allclose(reported, observed, rtol=1e-14)
 
 
 def test_table_and_plateau():
@@ -56,7 +63,7 @@ def test_table_and_plateau():
 
 @given(duties, speeds, st.floats(0.0, 5.0))
 def test_torque_is_bounded_and_opposes_what_drives_too_fast(duty, speed, cap):
-    (torque,), (current,) = MotorModel().drive([duty], [speed], cap)
+    (torque,), (current,), _ = MotorModel().drive([duty], at_speed([speed]), cap)
     assert abs(torque) <= min(cap, 3.5)
     assert current >= 0.0
     volts = 16.0 * duty - 0.0954 * speed
@@ -66,32 +73,34 @@ def test_torque_is_bounded_and_opposes_what_drives_too_fast(duty, speed, cap):
 
 @given(st.floats(0.0, 1.0), st.floats(0.0, 1.0))
 def test_more_duty_never_gives_less_torque(one, other):
-    torques = MotorModel().drive(sorted((one, other)), [0.0, 0.0])[0]
+    torques = MotorModel().drive(sorted((one, other)), AT_REST)[0]
     assert torques[0] <= torques[1]
 
 
 @given(duties, speeds)
 def test_left_and_right_turns_are_alike(duty, speed):
-    torques, _ = MotorModel().drive([duty, -duty], [speed, -speed])
+    torques, _, reported = MotorModel().drive([duty, -duty], at_speed([speed, -speed]))
     assert torques[0] == -torques[1]
+    assert reported[0] == -reported[1]
 
 
 def test_no_torque_at_the_speed_where_back_emf_meets_the_battery():
     free_speed = 16.0 / 0.0954
-    assert MotorModel().drive([1.0], [free_speed])[0][0] == pytest.approx(0.0, abs=1e-9)
-    assert MotorModel().drive([1.0], [free_speed / 2])[0][0] > 0.5
+    assert MotorModel().drive([1.0], at_speed([free_speed]))[0][0] == pytest.approx(0.0, abs=1e-9)
+    assert MotorModel().drive([1.0], at_speed([free_speed / 2]))[0][0] > 0.5
 
 
 def test_duty_is_clipped_and_a_battery_scales_the_stiffness():
-    assert MotorModel().duty([100.0, -100.0], [0, 0], [0, 0], 1.0, 0.0) == [1.0, -1.0]
-    soft, stiff = (MotorModel(volts).drive([0.05], [0.0])[0][0] for volts in (8.0, 16.0))
+    far = MotorModel().step([100.0, -100.0], AT_REST, AT_REST, 1.0, 0.0)
+    assert far == MotorModel().drive([1.0, -1.0], AT_REST)
+    soft, stiff = (MotorModel(volts).drive([0.05], at_speed([0.0]))[0][0] for volts in (8.0, 16.0))
     assert stiff == pytest.approx(2 * soft)
 
 
 def test_not_a_number_does_not_stop_the_controller():
     # The twin's own check of its state tells of it, with a better message.
-    model = MotorModel()
-    assert len(model.drive(model.duty([0.0], [math.nan], [0.0], 1.0, 0.0), [math.nan])[0]) == 1
+    lost = [(math.nan, math.nan)]
+    assert len(MotorModel().step([0.0], lost, lost, 1.0, 0.0)[0]) == 1
 
 
 def run(guard, torque, seconds, dt=0.002):
@@ -136,3 +145,22 @@ def test_heat_starts_with_the_copper_loss():
     heat.advance(np.array([400.0, 0.0]), 0.1)
     assert heat.core_c[0] - AMBIENT_C == pytest.approx(400 * WINDING_OHM * 0.1 / 88.63)
     assert heat.core_c[1] == AMBIENT_C
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from([-3.0, -2.45, 0.0, 2.4, 2.45, 3.0]), min_size=2, max_size=2),
+        max_size=80,
+    )
+)
+def test_a_guard_that_looks_away_while_all_is_cold_sees_as_much(torques):
+    guard, twin = (OverheatGuard(2, 2.45, 0.1, recovery_s=0.2) for _ in range(2))
+    for torque in torques:
+        # One that goes on from its own state has to look at every motor.
+        fresh = OverheatGuard(2, 2.45, 0.1, recovery_s=0.2)
+        fresh.load_state_dict(twin.state_dict())
+        fresh._cold = False
+        assert list(guard.enabled(torque, 0.02)) == list(fresh.enabled(torque, 0.02))
+        assert guard.state_dict() == fresh.state_dict()
+        assert guard.any_off == fresh.any_off
+        twin = fresh

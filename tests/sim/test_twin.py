@@ -12,8 +12,9 @@ from hardware.robot import Fault, MotorCommand, Pose2D, RobotError, Stop
 from hardware.rotation import quaternion, roll_pitch_yaw, rotate_inverse
 from robot.config import resolve_config
 from sim.motor import MotorModel
+from sim.motors import SETTLE_KD, SETTLE_S
 from sim.terrain import Terrain
-from sim.twin import SETTLE_KD, SETTLE_S, PyBulletRobot, SimulationDiverged
+from sim.twin import PyBulletRobot, SimulationDiverged
 
 DT_S = 0.002
 LEVEL = [0.0, 0.0, 0.0, 1.0]
@@ -26,6 +27,11 @@ FIELDS = (
     "angular_velocity_rad_s",
     "acceleration_m_s2",
 )
+
+
+def joints_of(state):
+    """Angle and speed of each motor."""
+    return list(zip(state.motor_angle_rad, state.motor_velocity_rad_s, strict=True))
 
 
 @pytest.fixture
@@ -96,8 +102,7 @@ def test_the_motors_see_encoders_of_pd_latency_ago(floating, command, delay):
     for _ in range(30):
         twin.advance(DT_S)
         seen, now = states[-1 - delay], states[-1]
-        duty = model.duty([2.0] * 8, seen.motor_angle_rad, seen.motor_velocity_rad_s, 0.8, 0.01)
-        expected, _ = model.drive(duty, now.motor_velocity_rad_s, 3.5)
+        expected, _, _ = model.step([2.0] * 8, joints_of(seen), joints_of(now), 0.8, 0.01, 3.5)
         np.testing.assert_array_equal(twin.shaft_torque_nm, expected)
         states.append(twin.true_state())
 
@@ -167,7 +172,8 @@ def test_an_old_command_is_damped_then_limp(floating, command):
             driven.append(np.abs(torque).max())
         elif step < 50 + SETTLE_S / DT_S:
             duty = [-SETTLE_KD * speed for speed in before]
-            np.testing.assert_allclose(torque, model.drive(duty, before, 3.5)[0], rtol=1e-12)
+            now = [(0.0, speed) for speed in before]
+            np.testing.assert_allclose(torque, model.drive(duty, now, 3.5)[0], rtol=1e-12)
             damped.append(np.abs(before).max())
         else:
             limp.append(np.abs(torque).max())

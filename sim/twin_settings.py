@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""What the twin is set to: rates, latencies, noise, battery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TwinSettings:
+    """How the twin differs from an ideal robot. Sources: `Tan 2018` (arXiv 1804.10332) and bullet3.
+
+    Attributes:
+        physics_rate_hz: Bullet steps and motor PD steps per second.
+        solver_iterations: of Bullet's constraint solver (bullet3: 300 / action repeat).
+        sensor_latency_s: measurement to `read` (Tan 2018: 15 to 19 ms through the TX2, 20 here).
+        pd_latency_s: encoder to motor controller (bullet3: 2 to 3 ms).
+        motor_angle_noise_rad: standard deviation, per read.
+        motor_velocity_noise_rad_s: standard deviation, per read.
+        motor_torque_noise_nm: standard deviation, per read.
+        attitude_noise_rad: standard deviation of roll, pitch and yaw, per read.
+        angular_velocity_noise_rad_s: standard deviation, per read.
+        battery_v: bus voltage.
+        strength: factor on motor torque.
+        mass_scale: factor on the trunk's mass.
+    """
+
+    physics_rate_hz: float = 500.0
+    solver_iterations: int = 30
+    sensor_latency_s: float = 0.02
+    pd_latency_s: float = 0.002
+    motor_angle_noise_rad: float = 0.01
+    motor_velocity_noise_rad_s: float = 0.2
+    motor_torque_noise_nm: float = 0.05
+    attitude_noise_rad: float = 0.01
+    angular_velocity_noise_rad_s: float = 0.05
+    battery_v: float = 16.0
+    strength: float = 1.0
+    mass_scale: float = 1.0
+
+    def noise(self) -> FloatArray:
+        """(31,) standard deviations: 8 angles, velocities, torques, a quaternion, a gyro's 3."""
+        # Half an angle's error on each part of a quaternion is that error about each axis.
+        sizes = (
+            (8, self.motor_angle_noise_rad),
+            (8, self.motor_velocity_noise_rad_s),
+            (8, self.motor_torque_noise_nm),
+            (4, 0.5 * self.attitude_noise_rad),
+            (3, self.angular_velocity_noise_rad_s),
+        )
+        return np.concatenate([np.full(n, size) for n, size in sizes])
