@@ -5,12 +5,15 @@ Ha et al. 2020 (arXiv 2002.08550, section 4.3) reset their robot between roll-ou
 one is a state machine, pure of I/O, called once per control period:
 
     READY      near the stance: ease to it.
-    GATHER     down: bring the legs home, which also unwinds motors that turned over.
+    GATHER     down: bring the legs home, or flat beside the trunk if one may prop it up; this also
+               unwinds motors that turned over.
     PROBE      legs that had left their range: are they the right way round? (`stand_up_moves`)
     WHIP       those that are not.
     NUDGE      those of them whose shanks the whip left across their cranks.
     ROLL       on its back or side: a script of `safety.roll_over`, or its mirror image.
-    RISE       upright or on its belly: fold under the body, then extend. The usual case.
+    FOLD       upright or on its belly: the legs under the body. Still askew, it lies on a leg that
+               is the wrong way round.
+    RISE       extend. The usual case.
     CHECK      level, calm, and the legs carry the weight: done. Otherwise the next attempt.
 
 Every move has a time limit, so that it ends after `max_attempts` whatever the robot does.
@@ -177,23 +180,29 @@ class StandUp:
             self._tangled = True  # what else would topple it
             self._try_again(state)
             return
-        reached = move.until_reached and bool(
-            np.abs(move.goal_rad - state.motor_angle_rad).max() < move.reached_rad
-            and np.abs(state.angular_velocity_rad_s).max() < self._settings.calm_rad_s
-        )
-        # Legs that prop themselves or jam stop short of the goal; nothing more is to be gained.
-        stuck = (
-            move.phase in (StandUpPhase.GATHER, StandUpPhase.PROBE)
-            and self._move_s > LEAST_S
-            and bool(np.abs(state.motor_velocity_rad_s).max() < STILL_RAD_S)
-        )
-        if self._move_s < move.duration_s and not (reached or stuck):
+        if self._move_s < move.duration_s and not self._is_over(move, state):
             return
         if len(self._moves) > 1:
             self._moves.popleft()
             self._move_s = 0.0
         else:
             self._plan_after(move.phase, state)
+
+    def _is_over(self, move: Move, state: RobotState) -> bool:
+        """Whether nothing is to be gained from the rest of the move's time."""
+        if not move.until_reached:
+            return False
+        calm = np.abs(state.angular_velocity_rad_s).max() < self._settings.calm_rad_s
+        if not calm or (self._leans(state) and abs(self._up(state)) > self._settings.side_cos):
+            return False  # the legs may be there, the trunk still falls or is about to
+        reached = np.abs(move.goal_rad - state.motor_angle_rad).max() < move.reached_rad
+        # Legs that prop themselves or jam stop short of the goal.
+        stuck = (
+            move.phase in (StandUpPhase.GATHER, StandUpPhase.PROBE)
+            and self._move_s > LEAST_S
+            and np.abs(state.motor_velocity_rad_s).max() < STILL_RAD_S
+        )
+        return bool(reached or stuck)
 
     def _plan_after(self, phase: StandUpPhase, state: RobotState) -> None:
         """The next moves, once the planned ones are over."""
@@ -263,14 +272,15 @@ class StandUp:
 
     def _roll(self, state: RobotState) -> list[Move]:
         up = world_z_in_body(state.attitude_xyzw)
-        on_back = up[2] < -self._settings.back_cos
+        on_back = bool(up[2] < -self._settings.back_cos)
+        self._tangled |= not on_back  # those scripts whirl the legs
         near_is_left = bool(self._rng.integers(2)) if on_back else bool(up[1] < 0.0)
         scripts = FROM_BACK if on_back else FROM_SIDE
         if self._rolls == 0:
-            return self._library.roll(scripts[0], near_is_left)
+            return self._library.roll(scripts[0], near_is_left, from_home=on_back)
         # What failed would fail again: another one, or the same a little different.
         script = scripts[self._rng.integers(len(scripts))].varied(self._rng)
-        return self._library.roll(script, near_is_left)
+        return self._library.roll(script, near_is_left, from_home=on_back)
 
     def _balance(self, state: RobotState) -> FloatArray:
         """(8,) rad to add to the motors' goal: legs on the low side push, the others give."""

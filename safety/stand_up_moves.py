@@ -78,6 +78,7 @@ class StandUpSettings:
         flat_cos: cosine of the tilt up to which the robot lies flat on the ground, whatever ground.
         fallen_cos: the same beyond which a robot that rises has fallen over.
         back_cos: minus the cosine of the tilt beyond which it lies on its back.
+        side_cos: cosine of the tilt beyond which it may lie on its side; below, it falls on.
         level_rad: largest roll and pitch of a robot that stands.
         calm_rad_s: largest angular rate of a robot that stands.
         holds_rad: largest error of a motor in the stance.
@@ -100,6 +101,7 @@ class StandUpSettings:
     flat_cos: float = 0.9
     fallen_cos: float = 0.5
     back_cos: float = 0.6
+    side_cos: float = 0.35
     level_rad: float = 0.25
     calm_rad_s: float = 1.0
     holds_rad: float = 0.6
@@ -269,12 +271,17 @@ class Moves:
             Move(StandUpPhase.NUDGE, whipped_rad, 0.16, 75.0, s.kp, s.kd),
         ]
 
-    def roll(self, script: RollOver, near_is_left: bool) -> list[Move]:
-        """The phases of a roll-over, from the posture in which they were found."""
+    def roll(self, script: RollOver, near_is_left: bool, from_home: bool) -> list[Move]:
+        """The phases of a roll-over.
+
+        Args:
+            script: from the back or the side.
+            near_is_left: which side `Phase.near` means.
+            from_home: begin with the legs home, where the scripts from the back were found.
+        """
         s = self._settings
-        moves = [
-            self._move(StandUpPhase.ROLL, 0.0, 1.0, 0.4, s.gather_rate_rad_s, until_reached=True)
-        ]
+        rate = s.gather_rate_rad_s
+        moves = [self._move(StandUpPhase.ROLL, 0.0, 1.0, 0.4, rate, True)] if from_home else []
         for phase in script.phases:
             goal, rate = leg_to_motor(*phase.legs(near_is_left)), script.rate_rad_s
             moves.append(Move(StandUpPhase.ROLL, goal, phase.duration_s, rate, s.kp, s.kd))
