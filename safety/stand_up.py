@@ -34,6 +34,7 @@ from safety.limits import motor_torque_nm
 from safety.roll_over import FROM_BACK, FROM_SIDE
 from safety.stand_up_moves import (
     JAMMED_RAD,
+    WHIPS,
     Move,
     Moves,
     StandUpPhase,
@@ -115,6 +116,7 @@ class StandUp:
         self._rolls = 0
         self._on_belly = True
         self._probes = 0
+        self._whips = 0
         self._last_s: float | None = None
         self._move_s = 0.0
         self._steady_s = 0.0
@@ -134,6 +136,7 @@ class StandUp:
         self._hot_s[:] = 0.0
         self._tangled = self._out_of_range(state)
         self._rolls = 0
+        self._whips = 0
         self._begin(state)
 
     def step(self, state: RobotState, time_s: float) -> StandUpCommand:
@@ -226,8 +229,10 @@ class StandUp:
             self._tangled = True  # a folded leg that props the trunk up is the wrong way round
             self._begin(state)
         elif phase is StandUpPhase.PROBE and self._lies_flat(state) and self._wrong(state).any():
-            rng = self._rng if self._probes > 2 else None
-            self._plan(self._library.whip(*self._error(state), self._on_belly, rng))
+            way = WHIPS[self._whips % len(WHIPS)]
+            rng = self._rng if self._whips >= len(WHIPS) else None
+            self._whips += 1
+            self._plan(self._library.whip(*self._error(state), self._on_belly, way, rng))
         elif phase is StandUpPhase.WHIP and self._across(state).any():
             _, extension_error = self._error(state)
             self._plan(self._library.nudge(self._moves[0].goal_rad, extension_error))

@@ -64,6 +64,35 @@ class StandUpPhase(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Whip:
+    """A way to turn a leg's shanks about; angles from the sky, toward the side it props itself on.
+
+    Attributes:
+        from_rad: where the leg is opened to.
+        open_s: for how long.
+        over_rad: where it swings to while it is open.
+        over_s: for how long.
+        side: -1 swings from the other side.
+    """
+
+    from_rad: float
+    open_s: float
+    over_rad: float
+    over_s: float
+    side: float = 1.0
+
+
+# A leg that one of them leaves as it was, it leaves again: the next one differs. Wrong legs that
+# each turned at once, in the twin, of 64 on flat ground and of 21 on the mattress: 44 and 10, 32
+# and 15, 27 and 15. Of five that had withstood the first one, the others turned five and four.
+WHIPS = (
+    Whip(1.9, 0.22, -1.0, 0.08),
+    Whip(1.2, 0.30, -1.4, 0.10),
+    Whip(1.9, 0.22, -1.0, 0.08, side=-1.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
 class StandUpSettings:
     """Numbers of the script.
 
@@ -219,6 +248,7 @@ class Moves:
         swing_error_rad: FloatArray,
         extension_error_rad: FloatArray,
         on_belly: bool,
+        way: Whip,
         rng: np.random.Generator | None = None,
     ) -> list[Move]:
         """Turns the shanks of the legs about that a probe found wrong; the others stay.
@@ -227,7 +257,8 @@ class Moves:
             swing_error_rad: (4,) of the probe; tells on which side of the sky a leg props itself.
             extension_error_rad: (4,) of the probe; tells where a jammed leg is.
             on_belly: where the sky is.
-            rng: varies the whip, for legs that it did not help before.
+            way: which of the `WHIPS`.
+            rng: varies it, for legs that none of them helped.
         """
         wrong = wrong_way_round(swing_error_rad, extension_error_rad)
         jammed = np.abs(extension_error_rad) > JAMMED_RAD
@@ -235,13 +266,13 @@ class Moves:
         # lie, which frees the shanks, and opens at the end.
         extension = SKYWARD_EXTENSION_RAD + extension_error_rad
         aligned = np.where(jammed, np.pi * np.round(extension / np.pi), np.pi)
-        side = np.where((swing_error_rad < 0.0) ^ on_belly, -1.0, 1.0)
+        side = way.side * np.where((swing_error_rad < 0.0) ^ on_belly, -1.0, 1.0)
         skyward = self._swing(SKYWARD_RAD, on_belly)
         change = np.zeros(2) if rng is None else rng.uniform(-1.0, 1.0, size=2)
         # Angles from the sky, extensions, times, rates: open, swing over, close on the way.
         steps: tuple[tuple[float, FloatArray | float, float, float], ...] = (
-            (1.9 + 0.15 * change[0], aligned, 0.22, 25.0),
-            (-1.0 + 0.3 * change[1], aligned, 0.08, 45.0),
+            (way.from_rad + 0.15 * change[0], aligned, way.open_s, 25.0),
+            (way.over_rad + 0.3 * change[1], aligned, way.over_s, 45.0),
             (-1.57, LEANING_EXTENSION_RAD, 0.2, 75.0),
         )
         s = self._settings
