@@ -117,6 +117,7 @@ class StandUp:
         self._on_belly = True
         self._probes = 0
         self._whips = 0
+        self._from_back = False
         self._last_s: float | None = None
         self._move_s = 0.0
         self._steady_s = 0.0
@@ -183,6 +184,9 @@ class StandUp:
             self._tangled = True  # what else would topple it
             self._try_again(state)
             return
+        if move.phase is StandUpPhase.ROLL and self._has_rolled(state):
+            self._plan_after(move.phase, state)
+            return
         if self._move_s < move.duration_s and not self._is_over(move, state):
             return
         if len(self._moves) > 1:
@@ -206,6 +210,13 @@ class StandUp:
             and np.abs(state.motor_velocity_rad_s).max() < STILL_RAD_S
         )
         return bool(reached or stuck)
+
+    def _has_rolled(self, state: RobotState) -> bool:
+        """Whether it lies flat, and otherwise than when the roll began."""
+        up = self._up(state)
+        there = up if self._from_back else abs(up)
+        calm = np.abs(state.angular_velocity_rad_s).max() < self._settings.calm_rad_s
+        return bool(there > self._settings.flat_cos and calm)
 
     def _plan_after(self, phase: StandUpPhase, state: RobotState) -> None:
         """The next moves, once the planned ones are over."""
@@ -277,7 +288,7 @@ class StandUp:
 
     def _roll(self, state: RobotState) -> list[Move]:
         up = world_z_in_body(state.attitude_xyzw)
-        on_back = bool(up[2] < -self._settings.back_cos)
+        on_back = self._from_back = bool(up[2] < -self._settings.back_cos)
         self._tangled |= not on_back  # those scripts whirl the legs
         near_is_left = bool(self._rng.integers(2)) if on_back else bool(up[1] < 0.0)
         scripts = FROM_BACK if on_back else FROM_SIDE
