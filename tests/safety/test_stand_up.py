@@ -1,15 +1,24 @@
 # SPDX-License-Identifier: MIT
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from hardware.body import MINITAUR, leg_to_motor, motor_to_leg
 from hardware.robot import Fault, Implausible, MotorCommand, RobotState, Stop
-from hardware.rotation import quaternion, roll_pitch_yaw
+from hardware.rotation import quaternion, roll_pitch_yaw, world_z_in_body
 from safety.roll_over import FROM_BACK, FROM_SIDE, Phase
 from safety.stand_up import StandUp, StandUpPhase
-from safety.stand_up_moves import Moves, StandUpSettings, wrong_way_round
+from safety.stand_up_moves import (
+    SPLAYED_EXTENSION_RAD,
+    SPLAYED_RAD,
+    WHIPS,
+    Move,
+    Moves,
+    StandUpSettings,
+    wrong_way_round,
+)
 from sim.twin import PyBulletRobot
 
 PERIOD_S = 0.02
@@ -134,7 +143,8 @@ def test_gives_up_after_its_attempts_in_bounded_time(roll, motors, attempts):
     assert command.failed
     assert not command.done
     assert script.attempts == attempts
-    assert time_s < 9.0 * attempts
+    # Splay 1 s, fold 0.6, four times probe (1.5), whip (0.7) and nudge (0.3), fold, rise, check.
+    assert time_s < 13.5 * attempts
     again = script.step(state_of(motors), time_s + PERIOD_S)
     assert again.failed
     np.testing.assert_array_equal(again.motor_angle_rad, command.motor_angle_rad)
@@ -220,25 +230,99 @@ def test_legs_that_prop_themselves_or_jam_are_wrong():
     np.testing.assert_array_equal(wrong_way_round(swing, extension), expected)
 
 
-def whipped(swing_error, extension_error, on_belly):
+def whipped(swing_error, extension_error, on_belly, way):
     moves = Moves(MINITAUR, StandUpSettings()).whip(
-        np.asarray(swing_error), np.asarray(extension_error), on_belly
+        np.asarray(swing_error), np.asarray(extension_error), on_belly, way
     )
     return [motor_to_leg(move.goal_rad) for move in moves]
 
 
-def test_a_whip_moves_the_wrong_legs_alone_and_from_their_side():
+@pytest.mark.parametrize("way", WHIPS)
+def test_a_whip_moves_the_wrong_legs_alone_and_from_their_side(way):
     error, opened = [0.0, 0.5, -0.5, 0.1], [0.0, 0.3, 0.3, -1.6]
-    for swing, extension in whipped(error, opened, on_belly=False):
+    for swing, extension in whipped(error, opened, False, way):
         assert swing[0] == pytest.approx(0.2)
         assert extension[0] == pytest.approx(1.6)
         assert swing[1] == pytest.approx(-swing[2])
-    first_swing, first_extension = whipped(error, opened, on_belly=False)[0]
-    assert first_swing[1] > 0.0  # further to the side on which it props itself
+    first_swing, first_extension = whipped(error, opened, False, way)[0]
+    assert np.sign(first_swing[1]) == way.side  # +: to the side on which it props itself
     np.testing.assert_allclose(first_extension, [1.6, np.pi, np.pi, 0.0], atol=1e-12)
-    mirrored = whipped([-e for e in error], opened, on_belly=True)
-    for (swing, _), (other, _) in zip(mirrored, whipped(error, opened, False), strict=True):
+    mirrored = whipped([-e for e in error], opened, True, way)
+    for (swing, _), (other, _) in zip(mirrored, whipped(error, opened, False, way), strict=True):
         np.testing.assert_allclose(np.pi - swing, other, atol=1e-12)
+
+
+def phases_of(script, state, seconds, since_s):
+    """The phases of the next seconds, against a robot that does not move."""
+    times = since_s + PERIOD_S * np.arange(1, round(seconds / PERIOD_S))
+    return [script.step(state, time_s).phase for time_s in times]
+
+
+def test_it_waits_until_the_trunk_has_fallen():
+    """Its legs beside the trunk, it leans as no robot can lie: it falls, and must not be rolled."""
+    splayed = leg_to_motor(SPLAYED_RAD, np.full(4, SPLAYED_EXTENSION_RAD))
+    leans, lies = (state_of(splayed, quaternion(roll, 0.0, 0.0)) for roll in (0.9, 1.4))
+    for state, waits in ((leans, True), (lies, False)):
+        script = StandUp(MINITAUR, np.random.default_rng(0))
+        script.reset(state)
+        phases = phases_of(script, state, 0.5, 0.0)
+        assert (phases[-1] is StandUpPhase.GATHER) is waits
+    turning = replace(lies, angular_velocity_rad_s=np.array([1.5, 0.0, 0.0]))
+    script.reset(turning)
+    assert phases_of(script, turning, 0.5, 0.0)[-1] is StandUpPhase.GATHER
+
+
+def test_a_trunk_that_is_askew_on_folded_legs_has_a_wrong_one():
+    for roll, wrong in ((0.2, False), (0.6, True)):
+        script = StandUp(MINITAUR, np.random.default_rng(0))
+        state = state_of(leg_to_motor(np.zeros(4), np.full(4, 1.0)), quaternion(roll, 0.0, 0.0))
+        script.reset(state)
+        phases = phases_of(script, state, 13.0, 0.0)
+        fold = phases.index(StandUpPhase.FOLD)
+        after = next(phase for phase in phases[fold:] if phase is not StandUpPhase.FOLD)
+        assert after is (StandUpPhase.GATHER if wrong else StandUpPhase.RISE)
+        assert (StandUpPhase.PROBE in phases[: phases.index(StandUpPhase.RISE)]) is wrong
+
+
+@pytest.mark.parametrize("roll", [math.pi, math.pi / 2])
+def test_a_roll_is_over_when_it_lies_flat_otherwise_than_before(roll):
+    """From the back when it lies on its belly, from a side on its back too."""
+    script = StandUp(MINITAUR, np.random.default_rng(0))
+    down = state_of(FOLDED, quaternion(roll, 0.0, 0.0))
+    script.reset(down)
+    time_s = 0.0
+    while script.step(down, time_s).phase is not StandUpPhase.ROLL:
+        time_s += PERIOD_S
+        assert time_s < 5.0
+    on_back = state_of(FOLDED, quaternion(math.pi, 0.0, 0.0))
+    goes_on = script.step(on_back, time_s + PERIOD_S).phase is StandUpPhase.ROLL
+    assert goes_on is (roll == math.pi)
+    if goes_on:
+        after = script.step(state_of(FOLDED), time_s + 2 * PERIOD_S).phase
+        assert after is StandUpPhase.FOLD
+
+
+@pytest.mark.parametrize("script", FROM_SIDE)
+@pytest.mark.parametrize("lower", ["left", "right"])
+def test_scripts_from_the_side_leave_it(script, lower):
+    robot = PyBulletRobot()
+    roll = -math.pi / 2 if lower == "left" else math.pi / 2
+    splayed = leg_to_motor(SPLAYED_RAD, np.full(4, SPLAYED_EXTENSION_RAD))
+    robot.place(np.array([0.0, 0.0, 0.2]), quaternion(roll, 0.0, 0.0), splayed)
+    target = splayed.copy()
+    rest = [Move(StandUpPhase.GATHER, splayed, 0.6, 20.0, 1.2, 0.02)]
+    roll_over = Moves(MINITAUR, StandUpSettings()).roll(script, lower == "left", from_home=False)
+    ups = []
+    for move in (*rest, *roll_over):
+        for _ in range(round(move.duration_s / PERIOD_S)):
+            step = move.rate_rad_s * PERIOD_S
+            target = target + np.clip(move.goal_rad - target, -step, step)
+            robot.command(MotorCommand(target, move.kp, move.kd))
+            robot.advance(PERIOD_S)
+        ups.append(float(world_z_in_body(robot.true_state().quaternion_xyzw)[2]))
+    robot.close()
+    assert abs(ups[0]) < 0.35  # it lay on its side
+    assert abs(ups[-1]) > 0.7
 
 
 def test_a_nudge_turns_legs_that_did_not_close_further_and_keeps_the_others():
