@@ -96,8 +96,9 @@ FROM_BACK = (
 )
 
 # The lower legs prop the body toward its back, so that it can't tip that way, while the upper ones
-# swing over to the belly's side and drag it after them. Of 58 twins that lay on a side (24 on the
-# floor, 24 on the mattress, 10 on the doormat) it brought 35 onto the belly and 23 onto the back.
+# swing over to the belly's side and drag it after them. Of the 58 twins
+# it was searched with (24 on the floor, 24 on the mattress, 10 on the doormat) it brought 35 onto
+# the belly and 23 onto the back.
 FROM_SIDE = (
     RollOver(
         (
