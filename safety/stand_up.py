@@ -123,7 +123,7 @@ class StandUp:
         self._moves: deque[Move] = deque(self._library.ready(self._stance))
         self._ended: StandUpPhase | None = None
         self._tangled = False
-        self._rolls = 0
+        self._rolls = [0, 0]  # from a side, from the back
         self._on_belly = True
         self._probes = 0
         self._whips = 0
@@ -146,7 +146,7 @@ class StandUp:
         self._last_s = None
         self._hot_s[:] = 0.0
         self._tangled = out_of_range(state, self._body)
-        self._rolls = 0
+        self._rolls = [0, 0]  # from a side, from the back
         self._whips = 0
         self._begin(state)
 
@@ -200,11 +200,11 @@ class StandUp:
             return
         if self._move_s < move.duration_s and not self._is_over(move, state):
             return
-        if len(self._moves) > 1:
+        if len(self._moves) == 1 or self._turned_over(state):
+            self._plan_after(move.phase, state)
+        else:
             self._moves.popleft()
             self._move_s = 0.0
-        else:
-            self._plan_after(move.phase, state)
 
     def _is_over(self, move: Move, state: RobotState) -> bool:
         """Whether nothing is to be gained from the rest of the move's time."""
@@ -221,6 +221,10 @@ class StandUp:
         )
         return bool(reached or stuck)
 
+    def _turned_over(self, state: RobotState) -> bool:
+        """Whether legs on the way to be probed turned it over: nothing would prop them there."""
+        return self._moves[1].phase is StandUpPhase.PROBE and not self._lies_flat(state)
+
     def _has_rolled(self, state: RobotState) -> bool:
         """Whether it lies flat, and otherwise than when the roll began."""
         up = up_cos(state)
@@ -230,7 +234,8 @@ class StandUp:
     def _plan_after(self, phase: StandUpPhase, state: RobotState) -> None:
         """The next moves, once the planned ones are over."""
         on_its_feet, flat_cos = upright(state, self._settings), self._settings.flat_cos
-        if phase is StandUpPhase.GATHER:
+        turned = phase is StandUpPhase.PROBE and not self._lies_flat(state)
+        if phase is StandUpPhase.GATHER or turned:
             self._on_belly = on_its_feet
         if phase is StandUpPhase.CHECK or (phase is StandUpPhase.ROLL and not on_its_feet):
             if phase is StandUpPhase.CHECK and on_its_feet:
@@ -246,7 +251,7 @@ class StandUp:
         elif phase is StandUpPhase.FOLD:
             self._tangled = True  # a folded leg that props the trunk up is the wrong way round
             self._begin(state)
-        elif phase is StandUpPhase.PROBE and self._lies_flat(state) and self._wrong(state).any():
+        elif phase is StandUpPhase.PROBE and not turned and self._wrong(state).any():
             way = WHIPS[self._whips % len(WHIPS)]
             rng = self._rng if self._whips >= len(WHIPS) else None
             self._whips += 1
@@ -254,13 +259,12 @@ class StandUp:
         elif phase is StandUpPhase.WHIP and self._across(state).any():
             _, extension_error = self._error(state)
             self._plan(self._library.nudge(self._moves[0].goal_rad, extension_error))
-        elif phase is not StandUpPhase.PROBE and self._can_probe(state):
+        elif (phase is not StandUpPhase.PROBE or turned) and self._can_probe(state):
             self._probe()
         else:
-            if phase is StandUpPhase.PROBE and self._lies_flat(state):
+            if phase is StandUpPhase.PROBE and not turned:
                 self._tangled = False
             self._plan(self._library.fold() if on_its_feet else self._roll(state))
-            self._rolls += not on_its_feet
 
     def _try_again(self, state: RobotState) -> None:
         if self.attempts >= self._max_attempts:
@@ -299,7 +303,8 @@ class StandUp:
         self._tangled |= not on_back  # those scripts whirl the legs
         near_is_left = bool(self._rng.integers(2)) if on_back else bool(up[1] < 0.0)
         scripts = FROM_BACK if on_back else FROM_SIDE
-        if self._rolls == 0:
+        self._rolls[on_back] += 1
+        if self._rolls[on_back] == 1:
             return self._library.roll(scripts[0], near_is_left, from_home=on_back)
         # What failed would fail again: another one, or the same a little different.
         script = scripts[self._rng.integers(len(scripts))].varied(self._rng)
