@@ -19,12 +19,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from hardware.priority import CONTROL_PRIORITY, collect, on_time
+from hardware.priority import collect
 from hardware.robot import RobotError, RobotState, Stop
 from learning.client import LearnerClient
 from learning.noise import coloured_noise
 from learning.policy import NumpyPolicy, PolicyInvalid
-from robot.beside import CLOSE_S, BesideView, SideThread
 from robot.config_schema import Config
 from robot.disk_watch import DiskWatch
 from robot.episode import Episodes, Step
@@ -35,7 +34,7 @@ from robot.loop_snapshot import snapshot_of
 from robot.observation import Observer
 from robot.recorder import Recorder
 from robot.reset import Resetter, check_carriable
-from robot.rig import ROBOT_FAULTS, Actuator, Restorable, Rig, make_twin
+from robot.rig import ROBOT_FAULTS, Actuator, Restorable, Rig
 from robot.run import RunFolder
 from robot.scheduler import check_tasks
 from robot.start import choose_start
@@ -61,81 +60,6 @@ class StopRequest(Protocol):
     def requested(self) -> bool:
         """Asked every control step."""
         ...
-
-
-def learn(
-    config: Config,
-    run: RunFolder,
-    view: View,
-    stop: StopRequest,
-    rig: Rig | None = None,
-    resume: bool = False,
-    start: StartLearner = start_learner,
-) -> dict[str, Any]:
-    """Learn until the robot minutes are spent or somebody says stop.
-
-    Args:
-        config: the resolved configuration.
-        run: an open run folder.
-        view: shown what happens.
-        stop: asked every control step.
-        rig: what to drive; the twin in lockstep when None.
-        resume: go on from the newest checkpoint of `run`.
-        start: starts what learns.
-
-    Returns:
-        The summary, as written to summary.json.
-
-    Raises:
-        CheckpointInvalid: there is nothing to resume from.
-    """
-    rig = rig or make_twin(config, config.run.seed)
-    if rig.real_time:
-        return _learn_in_real_time(config, run, view, stop, rig, resume, start)
-    return _make_loop(config, run, view, stop, rig, resume, start).run()
-
-
-def _learn_in_real_time(
-    config: Config,
-    run: RunFolder,
-    view: View,
-    stop: StopRequest,
-    rig: Rig,
-    resume: bool,
-    start: StartLearner,
-) -> dict[str, Any]:
-    """As `learn`, by a control thread that waits for nobody: not a learner, a disk, a terminal."""
-    free = config.learning.model_copy(update={"process": "free"})
-    config = config.model_copy(update={"learning": free})
-    with SideThread("log") as log, SideThread("view", CLOSE_S) as screen:
-        view = BesideView(view, screen)
-        loop = _make_loop(config, run, view, stop, rig, resume, start)
-        with on_time(CONTROL_PRIORITY) as granted:
-            for text in granted.refused:
-                view.message(f"not quite on time: {text}")
-            run.write_with(log.do)
-            try:
-                run.event("on_time", scheduler=granted.scheduler, memory=granted.memory)
-                return loop.run()
-            finally:
-                log.close()
-                run.write_with(None)
-
-
-def _make_loop(
-    config: Config,
-    run: RunFolder,
-    view: View,
-    stop: StopRequest,
-    rig: Rig,
-    resume: bool,
-    start: StartLearner,
-) -> LearningLoop:
-    try:
-        return LearningLoop(config, run, view, stop, rig, resume, start)
-    except BaseException:
-        rig.robot.close()
-        raise
 
 
 class LearningLoop:

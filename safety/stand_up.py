@@ -28,8 +28,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware.body import N_LEGS, N_MOTORS, Body, leg_to_motor, motor_to_leg
-from hardware.robot import Implausible, RobotState
-from hardware.rotation import roll_pitch_yaw, world_z_in_body
+from hardware.robot import RobotState
+from hardware.rotation import world_z_in_body
 from safety.limits import motor_torque_nm
 from safety.roll_over import FROM_BACK, FROM_SIDE
 from safety.stand_up_moves import (
@@ -41,6 +41,17 @@ from safety.stand_up_moves import (
     StandUpSettings,
     wrong_way_round,
 )
+from safety.stand_up_senses import (
+    calm,
+    check_finite,
+    falling,
+    leans,
+    near_stance,
+    out_of_range,
+    stands,
+    up_cos,
+    upright,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -48,7 +59,6 @@ LONGEST_PERIOD_S = 0.1  # a late call moves the targets no further than this lon
 MAX_PROBES = 4
 LEAST_S = 0.2  # of a move that may end because all motors are still; before, they start
 STILL_RAD_S = 1.5
-RANGE_MARGIN_RAD = 0.1
 GIVE_WAY_RAD_S = 80.0
 
 # From the first to the last of these the robot is upright, or it has fallen over again.
@@ -113,7 +123,7 @@ class StandUp:
         self._moves: deque[Move] = deque(self._library.ready(self._stance))
         self._ended: StandUpPhase | None = None
         self._tangled = False
-        self._rolls = 0
+        self._rolls = [0, 0]  # from a side, from the back
         self._on_belly = True
         self._probes = 0
         self._whips = 0
@@ -129,14 +139,14 @@ class StandUp:
         Raises:
             Implausible: the state is not finite.
         """
-        _check_finite(state)
+        check_finite(state)
         self.attempts = 1
         self._target = state.motor_angle_rad.copy()
         self._ended = None
         self._last_s = None
         self._hot_s[:] = 0.0
-        self._tangled = self._out_of_range(state)
-        self._rolls = 0
+        self._tangled = out_of_range(state, self._body)
+        self._rolls = [0, 0]  # from a side, from the back
         self._whips = 0
         self._begin(state)
 
@@ -150,7 +160,7 @@ class StandUp:
         Raises:
             Implausible: the state is not finite.
         """
-        _check_finite(state)
+        check_finite(state)
         period_s = 0.0 if self._last_s is None else time_s - self._last_s
         period_s = min(max(period_s, 0.0), LONGEST_PERIOD_S)
         self._last_s = time_s
@@ -176,11 +186,12 @@ class StandUp:
         self._move_s += period_s
         move = self._moves[0]
         if move.phase is StandUpPhase.CHECK:
-            self._steady_s = self._steady_s + period_s if self._stands(state) else 0.0
+            standing = stands(state, self._stance, self._target, self._settings)
+            self._steady_s = self._steady_s + period_s if standing else 0.0
             if self._steady_s >= self._settings.steady_s:
                 self._ended = StandUpPhase.DONE
                 return
-        if move.phase in RISING and self._up(state) < self._settings.fallen_cos:
+        if move.phase in RISING and up_cos(state) < self._settings.fallen_cos:
             self._tangled = True  # what else would topple it
             self._try_again(state)
             return
@@ -189,19 +200,18 @@ class StandUp:
             return
         if self._move_s < move.duration_s and not self._is_over(move, state):
             return
-        if len(self._moves) > 1:
+        if len(self._moves) == 1 or self._turned_over(state):
+            self._plan_after(move.phase, state)
+        else:
             self._moves.popleft()
             self._move_s = 0.0
-        else:
-            self._plan_after(move.phase, state)
 
     def _is_over(self, move: Move, state: RobotState) -> bool:
         """Whether nothing is to be gained from the rest of the move's time."""
         if not move.until_reached:
             return False
-        calm = np.abs(state.angular_velocity_rad_s).max() < self._settings.calm_rad_s
-        if not calm or (self._leans(state) and abs(self._up(state)) > self._settings.side_cos):
-            return False  # the legs may be there, the trunk still falls or is about to
+        if falling(state, self._settings):
+            return False  # the legs may be there, the trunk is not
         reached = np.abs(move.goal_rad - state.motor_angle_rad).max() < move.reached_rad
         # Legs that prop themselves or jam stop short of the goal.
         stuck = (
@@ -211,20 +221,24 @@ class StandUp:
         )
         return bool(reached or stuck)
 
+    def _turned_over(self, state: RobotState) -> bool:
+        """Whether legs on the way to be probed turned it over: nothing would prop them there."""
+        return self._moves[1].phase is StandUpPhase.PROBE and not self._lies_flat(state)
+
     def _has_rolled(self, state: RobotState) -> bool:
         """Whether it lies flat, and otherwise than when the roll began."""
-        up = self._up(state)
+        up = up_cos(state)
         there = up if self._from_back else abs(up)
-        calm = np.abs(state.angular_velocity_rad_s).max() < self._settings.calm_rad_s
-        return bool(there > self._settings.flat_cos and calm)
+        return there > self._settings.flat_cos and calm(state, self._settings)
 
     def _plan_after(self, phase: StandUpPhase, state: RobotState) -> None:
         """The next moves, once the planned ones are over."""
-        upright = self._upright(state)
-        if phase is StandUpPhase.GATHER:
-            self._on_belly = upright
-        if phase is StandUpPhase.CHECK or (phase is StandUpPhase.ROLL and not upright):
-            if phase is StandUpPhase.CHECK and upright:
+        on_its_feet, flat_cos = upright(state, self._settings), self._settings.flat_cos
+        turned = phase is StandUpPhase.PROBE and not self._lies_flat(state)
+        if phase is StandUpPhase.GATHER or turned:
+            self._on_belly = on_its_feet
+        if phase is StandUpPhase.CHECK or (phase is StandUpPhase.ROLL and not on_its_feet):
+            if phase is StandUpPhase.CHECK and on_its_feet:
                 # A leg that is the wrong way round looks fine to its encoders.
                 self._tangled = True
             self._try_again(state)
@@ -232,14 +246,12 @@ class StandUp:
             self._plan(self._library.fold())
         elif phase is StandUpPhase.ROLL:
             self._begin(state)
-        elif phase is StandUpPhase.FOLD and (
-            self._up(state) > self._settings.flat_cos or self._probes
-        ):
+        elif phase is StandUpPhase.FOLD and (up_cos(state) > flat_cos or self._probes):
             self._plan(self._library.rise())
         elif phase is StandUpPhase.FOLD:
             self._tangled = True  # a folded leg that props the trunk up is the wrong way round
             self._begin(state)
-        elif phase is StandUpPhase.PROBE and self._lies_flat(state) and self._wrong(state).any():
+        elif phase is StandUpPhase.PROBE and not turned and self._wrong(state).any():
             way = WHIPS[self._whips % len(WHIPS)]
             rng = self._rng if self._whips >= len(WHIPS) else None
             self._whips += 1
@@ -247,13 +259,12 @@ class StandUp:
         elif phase is StandUpPhase.WHIP and self._across(state).any():
             _, extension_error = self._error(state)
             self._plan(self._library.nudge(self._moves[0].goal_rad, extension_error))
-        elif phase is not StandUpPhase.PROBE and self._can_probe(state):
+        elif (phase is not StandUpPhase.PROBE or turned) and self._can_probe(state):
             self._probe()
         else:
-            if phase is StandUpPhase.PROBE and self._lies_flat(state):
+            if phase is StandUpPhase.PROBE and not turned:
                 self._tangled = False
-            self._plan(self._library.fold() if upright else self._roll(state))
-            self._rolls += not upright
+            self._plan(self._library.fold() if on_its_feet else self._roll(state))
 
     def _try_again(self, state: RobotState) -> None:
         if self.attempts >= self._max_attempts:
@@ -265,14 +276,14 @@ class StandUp:
     def _begin(self, state: RobotState) -> None:
         """A posture to start from: the stance itself if it is near, else the legs home."""
         self._probes = 0
-        self._on_belly = self._upright(state)
+        self._on_belly = upright(state, self._settings)
         if self._can_probe(state):
             self._probe()
-        elif self._leans(state):
+        elif leans(state, self._settings):
             self._plan(self._library.splay())
-        elif self._tangled or self._out_of_range(state) or not self._on_belly:
+        elif self._tangled or out_of_range(state, self._body) or not self._on_belly:
             self._plan(self._library.gather())
-        elif self._near_stance(state):
+        elif near_stance(state, self._stance, self._settings):
             self._plan(self._library.ready(self._target))
         else:
             self._plan(self._library.fold())
@@ -292,7 +303,8 @@ class StandUp:
         self._tangled |= not on_back  # those scripts whirl the legs
         near_is_left = bool(self._rng.integers(2)) if on_back else bool(up[1] < 0.0)
         scripts = FROM_BACK if on_back else FROM_SIDE
-        if self._rolls == 0:
+        self._rolls[on_back] += 1
+        if self._rolls[on_back] == 1:
             return self._library.roll(scripts[0], near_is_left, from_home=on_back)
         # What failed would fail again: another one, or the same a little different.
         script = scripts[self._rng.integers(len(scripts))].varied(self._rng)
@@ -311,30 +323,13 @@ class StandUp:
 
     # -- what the sensors say ------------------------------------------------------------------
 
-    def _upright(self, state: RobotState) -> bool:
-        return self._up(state) > self._settings.upright_cos
-
-    @staticmethod
-    def _up(state: RobotState) -> float:
-        """Cosine of the tilt."""
-        return float(world_z_in_body(state.attitude_xyzw)[2])
-
     def _can_probe(self, state: RobotState) -> bool:
         """Whether legs have to be probed, and the robot lies, or will once they are in the air."""
         return self._tangled and self._lies_flat(state) and self._probes < MAX_PROBES
 
-    def _leans(self, state: RobotState) -> bool:
-        """Whether it lies neither flat on its belly nor on its back: on a side, or on a leg."""
-        return -self._settings.back_cos < self._up(state) < self._settings.flat_cos
-
-    def _near_stance(self, state: RobotState) -> bool:
-        s, up = self._settings, world_z_in_body(state.attitude_xyzw)
-        way_rad = np.abs(self._stance - state.motor_angle_rad).max()
-        return bool(up[2] > s.near_cos and way_rad < s.near_rad)
-
     def _lies_flat(self, state: RobotState) -> bool:
         """Whether it lies as `_on_belly` says, so that its legs reach the ground as expected."""
-        up = self._up(state)
+        up = up_cos(state)
         return up > self._settings.upright_cos if self._on_belly else -up > self._settings.back_cos
 
     def _error(self, state: RobotState) -> tuple[FloatArray, FloatArray]:
@@ -349,30 +344,6 @@ class StandUp:
         _, extension_error = self._error(state)
         return np.asarray(np.abs(extension_error) > JAMMED_RAD)
 
-    def _out_of_range(self, state: RobotState) -> bool:
-        """Whether a leg is where no walk brings it."""
-        swing, extension = motor_to_leg(state.motor_angle_rad)
-        body = self._body
-        return bool(
-            (np.abs(swing) > 0.5 * np.pi).any()
-            or (extension < body.extension_min_rad - RANGE_MARGIN_RAD).any()
-            or (extension > body.extension_max_rad + RANGE_MARGIN_RAD).any()
-        )
-
-    def _stands(self, state: RobotState) -> bool:
-        s = self._settings
-        roll, pitch, _ = roll_pitch_yaw(state.attitude_xyzw)
-        error = self._stance - state.motor_angle_rad
-        _, sag = motor_to_leg(error)
-        return bool(
-            self._upright(state)
-            and max(abs(roll), abs(pitch)) < s.level_rad
-            and np.abs(state.angular_velocity_rad_s).max() < s.calm_rad_s
-            and np.abs(error).max() < s.holds_rad
-            and np.abs(self._stance - self._target).max() < s.balanced_rad
-            and sag.sum() > s.carries_rad
-        )
-
     def _tired(self, state: RobotState, move: Move, period_s: float) -> npt.NDArray[np.bool_]:
         """(8,) motors that have strained so long that they must give way, or overheat."""
         angle, velocity = state.motor_angle_rad, state.motor_velocity_rad_s
@@ -380,15 +351,3 @@ class StandUp:
         strained = np.abs(torque) > 0.9 * self._body.overheat_torque_nm
         self._hot_s = np.where(strained, self._hot_s + period_s, 0.0)
         return np.asarray(self._hot_s > self._settings.hot_s)
-
-
-def _check_finite(state: RobotState) -> None:
-    readings = {
-        "motor angles": state.motor_angle_rad,
-        "motor velocities": state.motor_velocity_rad_s,
-        "attitude": state.attitude_xyzw,
-        "angular velocity": state.angular_velocity_rad_s,
-    }
-    for name, value in readings.items():
-        if not np.isfinite(value).all():
-            raise Implausible(f"stand-up: {name} not finite ({value}); stop the robot")

@@ -150,8 +150,8 @@ def perform(order: dict[str, Any], stop: _Stop, start: StartLearner | None = Non
 
 
 def _learn(folder: Path, config: Config, stop: _Stop, start: StartLearner | None) -> None:
+    from robot.learn import learn
     from robot.learner_process import start_learner
-    from robot.loop import learn
 
     run, resume = _open(folder, config)
     start = start or start_learner

@@ -146,7 +146,7 @@ def _learn(folder: Any, stop: StopRequest, resume: bool, as_json: bool, rig: Any
         view = make_view(as_json=as_json)
         try:
             view.message(f"run folder: {folder.path}")
-            from robot.loop import learn as run_loop
+            from robot.learn import learn as run_loop
 
             return run_loop(folder.config, folder, view, stop, resume=resume, **on_board)
         except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from robot.config import resolve_config
 from robot.experience import transitions
 from robot.export import export
 from robot.journal import read_journal
-from robot.loop import learn
+from robot.learn import learn
 from robot.run import RunError, RunFolder
 from robot.view import PlainView
 

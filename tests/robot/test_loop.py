@@ -11,7 +11,7 @@ from hardware.robot import RobotError
 from robot.config import resolve_config
 from robot.evaluate import Plan, evaluate
 from robot.journal import FLAG_FIRST, FLAG_LAST, FLAG_START, PHASE_EPISODE, read_journal
-from robot.loop import learn
+from robot.learn import learn
 from robot.rig import Rig, make_twin
 from robot.run import RunFolder
 

@@ -17,8 +17,9 @@ from learning.replay import Replay
 from robot.config import resolve_config
 from robot.experience import refill, transitions
 from robot.journal import RECORD_BYTES, read_journal
+from robot.learn import learn
 from robot.learning_setup import cost_scale, make_learner
-from robot.loop import LearningLoop, learn
+from robot.loop import LearningLoop
 from robot.rig import make_twin
 from robot.run import RunFolder
 

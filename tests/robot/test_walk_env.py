@@ -11,8 +11,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from robot.config import ConfigError, resolve_config
+from robot.learn import learn
 from robot.learner_process import start_learner
-from robot.loop import learn
 from robot.run import RunFolder
 from robot.walk_env import WalkEnv
 

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""Starts a run: the learning loop on a rig, and on a robot in real time with nobody to wait for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hardware.priority import CONTROL_PRIORITY, on_time
+from robot.beside import CLOSE_S, BesideView, SideThread
+from robot.config_schema import Config
+from robot.learner_process import start_learner
+from robot.loop import LearningLoop, StartLearner, StopRequest
+from robot.rig import Rig, make_twin
+from robot.run import RunFolder
+from robot.view import View
+
+
+def learn(
+    config: Config,
+    run: RunFolder,
+    view: View,
+    stop: StopRequest,
+    rig: Rig | None = None,
+    resume: bool = False,
+    start: StartLearner = start_learner,
+) -> dict[str, Any]:
+    """Learn until the robot minutes are spent or somebody says stop.
+
+    Args:
+        config: the resolved configuration.
+        run: an open run folder.
+        view: shown what happens.
+        stop: asked every control step.
+        rig: what to drive; the twin in lockstep when None.
+        resume: go on from the newest checkpoint of `run`.
+        start: starts what learns.
+
+    Returns:
+        The summary, as written to summary.json.
+
+    Raises:
+        CheckpointInvalid: there is nothing to resume from.
+    """
+    rig = rig or make_twin(config, config.run.seed)
+    if rig.real_time:
+        return _learn_in_real_time(config, run, view, stop, rig, resume, start)
+    return _make_loop(config, run, view, stop, rig, resume, start).run()
+
+
+def _learn_in_real_time(
+    config: Config,
+    run: RunFolder,
+    view: View,
+    stop: StopRequest,
+    rig: Rig,
+    resume: bool,
+    start: StartLearner,
+) -> dict[str, Any]:
+    """As `learn`, by a control thread that waits for nobody: not a learner, a disk, a terminal."""
+    free = config.learning.model_copy(update={"process": "free"})
+    config = config.model_copy(update={"learning": free})
+    with SideThread("log") as log, SideThread("view", CLOSE_S) as screen:
+        view = BesideView(view, screen)
+        loop = _make_loop(config, run, view, stop, rig, resume, start)
+        with on_time(CONTROL_PRIORITY) as granted:
+            for text in granted.refused:
+                view.message(f"not quite on time: {text}")
+            run.write_with(log.do)
+            try:
+                run.event("on_time", scheduler=granted.scheduler, memory=granted.memory)
+                return loop.run()
+            finally:
+                log.close()
+                run.write_with(None)
+
+
+def _make_loop(
+    config: Config,
+    run: RunFolder,
+    view: View,
+    stop: StopRequest,
+    rig: Rig,
+    resume: bool,
+    start: StartLearner,
+) -> LearningLoop:
+    try:
+        return LearningLoop(config, run, view, stop, rig, resume, start)
+    except BaseException:
+        rig.robot.close()
+        raise
