@@ -86,6 +86,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON, no
 class StopRequest:
     """Turns SIGINT, SIGTERM and SIGHUP into a wish: the first asks, the second insists.
 
+    A SIGHUP that is ignored stays so: whoever typed `nohup` wants the run to outlive the terminal.
+
     Attributes:
         requested: somebody asked; the loop settles the robot, saves and returns.
     """
@@ -98,7 +100,9 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         """Take the signals over."""
-        self._before = {number: signal.signal(number, self._handle) for number in self._SIGNALS}
+        for number in self._SIGNALS:
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(
@@ -110,6 +114,7 @@ class StopRequest:
         """Give the signals back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        self._before.clear()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A run that has learned four postures, and places of a module's own."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,14 @@ from learning.policy import save_policies
 from robot.config import resolve_config
 from robot.learning_setup import observation_layout, policy_metadata
 from robot.run import RunFolder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hang_ups():
+    """End a process also when `nohup` started the tests; children inherit what holds here."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session")

@@ -44,9 +44,9 @@ def calls(monkeypatch):
             raise seen["raise"]
         return seen.get("answer", {"tasks": SUMMARY["tasks"]})
 
-    module = ModuleType("robot.loop")
+    module = ModuleType("robot.learn")
     module.learn = learn
-    monkeypatch.setitem(sys.modules, "robot.loop", module)
+    monkeypatch.setitem(sys.modules, "robot.learn", module)
     monkeypatch.setattr("robot.evaluate.evaluate", evaluate)
     return seen
 
@@ -357,14 +357,14 @@ def test_the_first_signal_asks_and_the_second_insists():
 LEARN_UNTIL_STOPPED = """
 import sys, time
 from types import ModuleType
-module = ModuleType("robot.loop")
+module = ModuleType("robot.learn")
 def learn(config, run, view, stop, resume=False):
     view.message("learning")
     while not stop.requested or "stubborn" in sys.argv:
         time.sleep(0.01)
     return {"status": "interrupted"}
 module.learn = learn
-sys.modules["robot.loop"] = module
+sys.modules["robot.learn"] = module
 from robot.cli import app
 app(["learn", "--run-dir", sys.argv[1]])
 """
@@ -387,3 +387,18 @@ def test_signals_end_a_run_with_130(tmp_path, signals):
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert ("interrupted" in out) == (not stubborn)
+
+
+@pytest.mark.parametrize("nohup", [False, True])
+def test_a_hangup_that_is_ignored_does_not_end_a_run(nohup):
+    """As after `nohup robot learn`: the terminal goes, the run stays; it can still be stopped."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.requested is not nohup
+            if nohup:
+                os.kill(os.getpid(), signal.SIGTERM)
+                assert stop.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -284,6 +284,30 @@ def test_a_trunk_that_is_askew_on_folded_legs_has_a_wrong_one():
         assert (StandUpPhase.PROBE in phases[: phases.index(StandUpPhase.RISE)]) is wrong
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["on the way", "while it is probed"])
+def test_legs_that_turn_it_over_are_probed_anew(late):
+    """A probe means nothing on a robot that lies otherwise than its legs were brought for."""
+    script = StandUp(MINITAUR, np.random.default_rng(0))
+    belly, back = (state_of(WOUND, quaternion(roll, 0.0, 0.0)) for roll in (0.0, math.pi))
+    script.reset(belly)
+    time_s = 0.0
+    since = StandUpPhase.PROBE if late else StandUpPhase.GATHER
+    while script.step(belly, time_s).phase is not since:
+        time_s += PERIOD_S
+        assert time_s < 3.0
+    probed = None
+    for k in range(1, 60):
+        command = script.step(back, time_s + k * PERIOD_S)
+        if command.phase is StandUpPhase.WHIP:
+            break
+        probed = command
+    assert probed is not None
+    assert probed.phase is StandUpPhase.PROBE
+    swing, _ = motor_to_leg(probed.motor_angle_rad)
+    # The sky of a robot on its back; the other two legs still unwind.
+    np.testing.assert_allclose(swing[[0, 3]], 0.2, atol=0.3)
+
+
 @pytest.mark.parametrize("roll", [math.pi, math.pi / 2])
 def test_a_roll_is_over_when_it_lies_flat_otherwise_than_before(roll):
     """From the back when it lies on its belly, from a side on its back too."""
