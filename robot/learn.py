@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hardware.priority import CONTROL_PRIORITY, on_time
@@ -41,27 +42,29 @@ def learn(
     Raises:
         CheckpointInvalid: there is nothing to resume from.
     """
-    rig = rig or make_twin(config, config.run.seed)
-    if rig.real_time:
-        return _learn_in_real_time(config, run, view, stop, rig, resume, start)
-    return _make_loop(config, run, view, stop, rig, resume, start).run()
+    robot = rig or make_twin(config, config.run.seed)
+
+    def make_loop(config: Config, view: View) -> LearningLoop:
+        try:
+            return LearningLoop(config, run, view, stop, robot, resume, start)
+        except BaseException:
+            robot.robot.close()
+            raise
+
+    if robot.real_time:
+        return _learn_in_real_time(config, run, view, make_loop)
+    return make_loop(config, view).run()
 
 
 def _learn_in_real_time(
-    config: Config,
-    run: RunFolder,
-    view: View,
-    stop: StopRequest,
-    rig: Rig,
-    resume: bool,
-    start: StartLearner,
+    config: Config, run: RunFolder, view: View, make_loop: Callable[[Config, View], LearningLoop]
 ) -> dict[str, Any]:
     """As `learn`, by a control thread that waits for nobody: not a learner, a disk, a terminal."""
     free = config.learning.model_copy(update={"process": "free"})
     config = config.model_copy(update={"learning": free})
     with SideThread("log") as log, SideThread("view", CLOSE_S) as screen:
         view = BesideView(view, screen)
-        loop = _make_loop(config, run, view, stop, rig, resume, start)
+        loop = make_loop(config, view)
         with on_time(CONTROL_PRIORITY) as granted:
             for text in granted.refused:
                 view.message(f"not quite on time: {text}")
@@ -72,19 +75,3 @@ def _learn_in_real_time(
             finally:
                 log.close()
                 run.write_with(None)
-
-
-def _make_loop(
-    config: Config,
-    run: RunFolder,
-    view: View,
-    stop: StopRequest,
-    rig: Rig,
-    resume: bool,
-    start: StartLearner,
-) -> LearningLoop:
-    try:
-        return LearningLoop(config, run, view, stop, rig, resume, start)
-    except BaseException:
-        rig.robot.close()
-        raise

@@ -284,6 +284,29 @@ def test_a_trunk_that_is_askew_on_folded_legs_has_a_wrong_one():
         assert (StandUpPhase.PROBE in phases[: phases.index(StandUpPhase.RISE)]) is wrong
 
 
+def test_a_leg_that_a_whip_did_not_turn_is_whipped_otherwise():
+    """The robot stays as it is, with a wrong leg: three whips, each its own way."""
+    script = StandUp(MINITAUR, np.random.default_rng(0))
+    wound = state_of(WOUND, quaternion(math.pi, 0.0, 0.0))
+    script.reset(wound)
+    first_targets = []
+    before = StandUpPhase.GATHER
+    for k in range(400):
+        command = script.step(wound, k * PERIOD_S)
+        if before is not StandUpPhase.WHIP and command.phase is StandUpPhase.WHIP:
+            whipping = [command]
+        elif before is StandUpPhase.WHIP and command.phase is not StandUpPhase.WHIP:
+            first_targets.append(np.stack([c.motor_angle_rad for c in whipping]))
+        elif command.phase is StandUpPhase.WHIP:
+            whipping.append(command)
+        before = command.phase
+    lengths = [len(targets) for targets in first_targets[:3]]
+    spans = [targets.max(axis=0) - targets.min(axis=0) for targets in first_targets[:3]]
+    assert len(spans) == 3
+    assert lengths[1] > lengths[0]  # opened for longer
+    assert np.abs(spans[2] - spans[0]).max() > 0.5  # from the other side
+
+
 @pytest.mark.parametrize("late", [False, True], ids=["on the way", "while it is probed"])
 def test_legs_that_turn_it_over_are_probed_anew(late):
     """A probe means nothing on a robot that lies otherwise than its legs were brought for."""
