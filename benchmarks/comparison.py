@@ -132,7 +132,7 @@ def table(results: Results) -> str:
     """One row a variant, in Markdown: interquartile means with bootstrap intervals over seeds."""
     lines = [
         "| variant | runs | walked | robot minutes to 0.3 m/s, both ways | speed, m/s "
-        "| falls in the run | wall minutes |",
+        "| falls in the run | processor minutes |",
         "|---|---|---|---|---|---|---|",
     ]
     for variant in results.study.configs:
@@ -148,7 +148,7 @@ def table(results: Results) -> str:
             _cell(results.estimate(variant, "minutes_to_walk"), ".1f"),
             _cell(results.estimate(variant, "speed"), ".2f"),
             _cell(estimate(np.round(falls)), ".0f"),
-            _cell(results.estimate(variant, "wall_minutes"), ".1f"),
+            _cell(results.estimate(variant, "cpu_minutes"), ".1f"),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

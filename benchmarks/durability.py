@@ -110,7 +110,7 @@ def same(one: Path, other: Path) -> bool:
     ends = []
     for folder in (one, other):
         tensors, scalars = load(folder / "checkpoints" / (folder / "latest").read_text().strip())
-        scalars["loop"].pop("wall_s")
+        scalars["loop"].pop("spent")
         ends.append(({k: v.tobytes() for k, v in tensors.items()}, scalars))
     policies = [(folder / "policy.safetensors").read_bytes() for folder in (one, other)]
     return bool(np.array_equal(*journals) and ends[0] == ends[1] and policies[0] == policies[1])

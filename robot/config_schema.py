@@ -137,7 +137,7 @@ class ConstraintConfig(Section):
     kp: NonNegative = 0.2
     ki: NonNegative = 0.05
     kd: NonNegative = 0.1
-    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 3e-4
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.05
     lambda_initial: NonNegative = 0.0
     lambda_max: Annotated[float, Field(gt=0.0, le=1e6)] = 20.0
     lambda_fixed: NonNegative = 1.0

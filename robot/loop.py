@@ -37,6 +37,7 @@ from robot.reset import Resetter, check_carriable
 from robot.rig import ROBOT_FAULTS, Actuator, Restorable, Rig
 from robot.run import RunFolder
 from robot.scheduler import check_tasks
+from robot.spent import Spent
 from robot.start import choose_start
 from robot.tally import EpisodeResult, Tally
 from robot.timeline import told
@@ -96,7 +97,7 @@ class LearningLoop:
             command_first=rig.real_time,
         )
         self._workspace = Workspace.of(config.workspace)
-        self._wall_start = time.monotonic()
+        self._spent = Spent()
         self._next_view_s = self._next_metric_s = 0.0
         self._next_checkpoint_s = config.run.checkpoint_every_s
         if rig.arming is not None:
@@ -301,11 +302,6 @@ class LearningLoop:
     def _robot_s(self) -> float:
         return self._tally.total_s
 
-    @property
-    def _wall_s(self) -> float:
-        """Of this run, over all its processes."""
-        return time.monotonic() - self._wall_start
-
     # -- what stays ------------------------------------------------------------------------------
 
     def _log_episode(self, result: EpisodeResult) -> None:
@@ -315,7 +311,7 @@ class LearningLoop:
             episode=self._tally.episodes,
             task=result.task,
             robot_s=self._robot_s,
-            wall_s=self._wall_s,
+            wall_s=self._spent.wall_s,
             steps=result.steps,
             ended=result.ended,
             start=list(result.start),
@@ -333,7 +329,7 @@ class LearningLoop:
             self._next_metric_s = self._robot_s + METRICS_EVERY_S
             self._run.metric(
                 robot_s=self._robot_s,
-                wall_s=self._wall_s,
+                wall_s=self._spent.wall_s,
                 steps=self._tally.steps,
                 gradient_steps=self._learner.gradient_steps,
                 tasks=metrics,
@@ -360,7 +356,7 @@ class LearningLoop:
             "next_metric_s": self._next_metric_s,
             "next_checkpoint_s": self._next_checkpoint_s,
             "robot_s": self._robot_s,
-            "wall_s": self._wall_s,
+            "spent": self._spent.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -378,7 +374,7 @@ class LearningLoop:
             robot.load_state_dict(state["robot"])
         self._next_metric_s = float(state["next_metric_s"])
         self._next_checkpoint_s = float(state["next_checkpoint_s"])
-        self._wall_start = time.monotonic() - float(state["wall_s"])
+        self._spent.load_state_dict(state["spent"])
 
     def _checkpoint(self, wait: bool = False) -> None:
         state = self.state_dict()
@@ -416,7 +412,8 @@ class LearningLoop:
             "terrain": self._config.terrain.name,
             "seed": self._config.run.seed,
             "gradient_steps": self._learner.gradient_steps,
-            "wall_seconds": self._wall_s,
+            "wall_seconds": self._spent.wall_s,
+            "cpu_seconds": self._spent.cpu_s,
             **self._tally.summary(),
             **self._learner_status(),
             **({} if self._rig.arming is None else {"board": self._rig.arming.summary()}),
@@ -441,6 +438,6 @@ class LearningLoop:
                 self._rig,
                 self._phase,
                 self._task,
-                self._wall_s,
+                self._spent.wall_s,
             )
         )

@@ -111,6 +111,9 @@ METRICS: dict[str, Quantity] = {
     "wall_minutes": Quantity(
         "wall minutes", "min", 0, "Of the learning; it depends on what else the machine did.", ".1f"
     ),
+    "cpu_minutes": Quantity(
+        "processor minutes", "min", 0, "Of the learning's own process, all threads.", ".1f"
+    ),
 }
 
 CURVES: dict[str, Quantity] = {

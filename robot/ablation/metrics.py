@@ -211,4 +211,5 @@ _METRICS: dict[str, Callable[[RunData, Mapping[str, Any]], float]] = {
     "moving_minutes": lambda run, _: _minutes(run, "moving"),
     "multiplier": _multiplier,
     "wall_minutes": lambda run, _: run.summary["wall_seconds"] / 60.0,
+    "cpu_minutes": lambda run, _: run.summary["cpu_seconds"] / 60.0,
 }

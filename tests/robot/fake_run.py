@@ -152,6 +152,7 @@ def _summary(
         "steps": steps,
         "gradient_steps": 2 * steps,
         "wall_seconds": 2 * sum(clock.values()),
+        "cpu_seconds": 1.5 * sum(clock.values()),
         "robot_minutes": {"total": sum(minutes.values()), **minutes},
         "human_resets": 0,
         "falls": sum(task["fall"] for task in counts.values()),

@@ -107,7 +107,7 @@ def assert_same_run(mine, other):
     for name, value in tensors.items():
         np.testing.assert_array_equal(value, other_tensors[name], err_msg=name)
     for state in (scalars, other_scalars):
-        state["loop"].pop("wall_s")
+        state["loop"].pop("spent")
     assert scalars == other_scalars
     policies = [(folder / "policy.safetensors").read_bytes() for folder in (mine, other)]
     assert policies[0] == policies[1]
@@ -268,7 +268,7 @@ ANEW = {
     "_task": "chosen before every episode",
     "_phase": "shown only",
     "_next_view_s": "wall time, shown only",
-    "_wall_start": "wall time",
+    "_spent": "wall and processor time",
     "_resumed": "whether it was",
     "_saved_at": "of the newest checkpoint on the disk",
     "_disk": "what the disk does now",

@@ -164,9 +164,9 @@ def test_a_dry_run_prints_runs_and_a_time_and_writes_nothing(no_engine, tmp_path
     result = invoke("safety", "--dry-run", "--jobs", 2)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert len(lines) == 31
+    assert len(lines) == 36
     assert lines[0].startswith("pid-s0")
-    assert "30 of 30 runs to do, 2 at once: about " in lines[-1]
+    assert "35 of 35 runs to do, 2 at once: about " in lines[-1]
     assert not any(tmp_path.iterdir())
 
 
