@@ -54,8 +54,15 @@ def rotate_inverse(
     quaternion_xyzw: Sequence[float] | FloatArray, vector: Sequence[float] | FloatArray
 ) -> FloatArray:
     """(3,) vector in the world frame to the body frame."""
+    return np.array(rotated_inverse(quaternion_xyzw, vector))
+
+
+def rotated_inverse(
+    quaternion_xyzw: Sequence[float] | FloatArray, vector: Sequence[float] | FloatArray
+) -> tuple[float, float, float]:
+    """As `rotate_inverse`, but three floats, for who has no use for an array."""
     x, y, z, w = quaternion_xyzw
-    return np.array(_rotated(-float(x), -float(y), -float(z), float(w), vector))
+    return _rotated(-float(x), -float(y), -float(z), float(w), vector)
 
 
 def _rotated(

@@ -21,7 +21,7 @@ import pybullet
 
 from hardware.body import MINITAUR, Body
 from hardware.robot import Fault, MotorCommand, Pose2D, RobotError, RobotState, Stop
-from hardware.rotation import roll_pitch_yaw, rotate_inverse
+from hardware.rotation import roll_pitch_yaw, rotated_inverse
 from sim.history import History, Sample, turned
 from sim.minitaur import START_HEIGHT_M, Minitaur
 from sim.motor import MotorModel
@@ -123,25 +123,28 @@ class PyBulletRobot:
         before = self._history.sample(self._latency_before)
         # Bullet gives velocities in the world frame; a gyro and an accelerometer have the body's.
         attitude = now.quaternion_xyzw
-        specific_force = [
+        gyro = rotated_inverse(attitude, now.angular_velocity_rad_s)
+        ax, ay, az = (
             (new - old) / self._dt_s
             for new, old in zip(now.velocity_m_s, before.velocity_m_s, strict=True)
-        ]
-        specific_force[2] += GRAVITY_M_S2
-        exact = (*now.angle_rad, *now.velocity_rad_s, *now.torque_nm, *attitude)
-        gyro = rotate_inverse(attitude, now.angular_velocity_rad_s).tolist()
+        )
+        felt = rotated_inverse(attitude, (ax, ay, az + GRAVITY_M_S2))
         # One array for all sensors, because small arrays cost as much as large ones.
-        noisy = np.array((*exact, *gyro)) + self._noise * self._rng.standard_normal(_N_NOISY)
+        noisy = np.array(
+            (*now.angle_rad, *now.velocity_rad_s, *now.torque_nm, *attitude, *gyro, *felt)
+        )
+        noisy[:_N_NOISY] += self._noise * self._rng.standard_normal(_N_NOISY)
         quaternion = noisy[24:28]
+        quaternion /= math.sqrt(float(quaternion @ quaternion))
         return RobotState(
             time_s=self.time_s - s.sensor_latency_s,
             motor_angle_rad=noisy[0:8],
             motor_velocity_rad_s=noisy[8:16],
             motor_torque_nm=noisy[16:24],
             motor_temperature_c=self._motors.temperature_c,
-            attitude_xyzw=quaternion / math.sqrt(float(quaternion @ quaternion)),
+            attitude_xyzw=quaternion,
             angular_velocity_rad_s=noisy[28:31],
-            acceleration_m_s2=rotate_inverse(attitude, specific_force),
+            acceleration_m_s2=noisy[31:34],
             battery_v=s.battery_v,
             faults=Fault.OVERHEAT if self._motors.any_off else Fault.NONE,
             age_s=s.sensor_latency_s,
