@@ -9,7 +9,9 @@ from board_world import World
 from learned_run import TASKS
 
 from hardware.robot import Stop
+from robot.teleop.bindings import TeleopConfig
 from robot.teleop.engine import Teleop
+from robot.teleop.gamepad import GamepadSource
 from robot.teleop.moment import Listeners, Phase
 from robot.teleop.orders import Order
 
@@ -44,6 +46,9 @@ class Log:
 
     def kinds(self):
         return [event["kind"] for event in self.events]
+
+    def walking(self):
+        return [m for m in self.moments if m.phase is Phase.DRIVING and m.doing == "forward"]
 
 
 @pytest.fixture
@@ -190,3 +195,56 @@ def test_a_board_that_falls_silent_before_the_drive_is_told(world, policies):
     assert "no telemetry" in tally.ended_by
     assert board.now() < 3.0
     assert board.events("torque") == []
+
+
+def press_both_shoulders(pad):
+    pad.press("leftshoulder")
+    pad.press("rightshoulder")
+
+
+class Hand:
+    """Holds a pad from 3 s on, stick forward; does something to it after a second of walking."""
+
+    def __init__(self, world, log, pad, then):
+        self._world, self._log, self._pad, self._then = world, log, pad, then
+        self._source = GamepadSource(TeleopConfig(), None, world.now)
+        self._polls, self.done_s = 0, None
+        self.attended = self._source.attended
+        self.close = self._source.close
+
+    def poll(self, driven_s):
+        self._polls += 1
+        if self.done_s is None and self._world.now() > 3.0:
+            self._pad.pull(0.9 + 0.02 * (self._polls % 2))  # a hand is never quite still
+            self._pad.axis("lefty", -1.0)
+            if len(self._log.walking()) > 50:
+                self._then(self._pad)
+                self.done_s = self._world.now()
+        if self._world.now() > 20.0:
+            return Order(ended=True)
+        return self._source.poll(driven_s)
+
+
+@pytest.mark.parametrize(
+    ("then", "mode", "cuts"),
+    [(lambda pad: pad.unplug(), "DAMP", 0), (press_both_shoulders, "OFF", 1)],
+    ids=["unplugged", "both shoulder buttons"],
+)
+def test_a_gamepad_drives_a_board(world, policies, plug, then, mode, cuts):
+    """A pad in SDL, the firmware, and the board's own log of when there was torque."""
+    board = world()
+    log = Log()
+    hand = Hand(board, log, plug(), then)
+    rig = board.rig()
+    try:
+        tally = Teleop(board.config, rig, policies, hand, 0.3, log.listeners).run()
+    finally:
+        hand.close()
+        rig.robot.close()
+    assert (tally.cuts, tally.settles) == (cuts, 1 - cuts)
+    assert len(log.walking()) > 50
+    (torque,) = board.events("torque")  # once, and never again
+    assert torque["board_s"] > 3.0
+    assert board.events("limp")[0]["board_s"] - hand.done_s < (0.1 if cuts else 0.9)
+    after = [event["mode"] for event in board.events("mode") if event["board_s"] >= hand.done_s]
+    assert (after[0], after[-1]) == (mode, "OFF")
