@@ -16,8 +16,10 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from hardware.board_session import BoardSession
 from hardware.body import MINITAUR, N_MOTORS, Body
@@ -40,6 +42,17 @@ from hardware.wiring import Wiring
 
 BAD_READINGS = 3  # in a row are Implausible, fewer are a glitch
 FIRST_TORQUE = 0.1  # share of the torque cap right after arming
+LEAST_VALID_S = 1e-3  # the wire counts in milliseconds
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class _Sent(NamedTuple):
+    """A command that went out."""
+
+    command: MotorCommand
+    board_rad: FloatArray
+    at_s: float
 
 
 @dataclass(frozen=True)
@@ -94,7 +107,7 @@ class SerialRobot:
         self._watchdog: Watchdog | None = None
         self._armed = False
         self._armed_s = -math.inf
-        self._commanded = False  # since it was armed
+        self._newest: _Sent | None = None  # command since it was armed
 
     # -- the Robot protocol ------------------------------------------------------------------------
 
@@ -163,22 +176,45 @@ class SerialRobot:
             raise RobotStopped(f"{self.port}: not armed, so no command goes out")
         sent, board_rad = self._within_limits(command, self.identity)
         try:
-            whole = self._session.send_command(
-                Mode.POSITION, sent.valid_s, sent.torque_cap_nm, board_rad, sent.kp, sent.kd
-            )
+            whole = self._send(sent, board_rad, sent.valid_s)
         except LinkLost:
             self._armed = False
             raise
+        now_s = self._clock()
         if math.isfinite(self._read_s):
-            self.latencies.add(self._clock() - self._read_s)
+            self.latencies.add(now_s - self._read_s)
             self._read_s = math.nan
+        first, self._newest = self._newest is None, _Sent(sent, board_rad, now_s)
         if self._watchdog is not None:
-            if not self._commanded:  # there was no torque before
+            if first:  # there was no torque before
                 self._watchdog.watch(True)
-                self._commanded = True
             if whole:
                 self._watchdog.beat()
         return sent
+
+    def repeat(self) -> None:
+        """Send the newest command again: whoever listens shall know that somebody still commands.
+
+        For between two control periods. It never makes the board hold a command longer than its
+        first sending did, so a loop that has nothing new to say is stopped as soon as ever. Without
+        a command, or not armed, nothing is sent. A lost link is left to the next reading.
+        """
+        newest = self._newest
+        if not self._armed or newest is None:
+            return
+        left_s = newest.command.valid_s - (self._clock() - newest.at_s)
+        left_s = math.floor(1e3 * left_s) * 1e-3  # never rounded up on the wire
+        if left_s < LEAST_VALID_S:
+            return
+        with contextlib.suppress(LinkLost):
+            whole = self._send(newest.command, newest.board_rad, left_s)
+            if whole and self._watchdog is not None:
+                self._watchdog.beat()
+
+    def _send(self, command: MotorCommand, board_rad: FloatArray, valid_s: float) -> bool:
+        return self._session.send_command(
+            Mode.POSITION, valid_s, command.torque_cap_nm, board_rad, command.kp, command.kd
+        )
 
     def stop(self, how: Stop) -> None:
         """SETTLE: the board damps, then goes limp. CUT: zero torque, latched until released.
@@ -348,13 +384,13 @@ class SerialRobot:
         Who drives has to command within the board's `valid_limit_s`, or it times out.
         """
         self._session.arm()
-        self._armed, self._armed_s, self._commanded = True, self._clock(), False
+        self._armed, self._armed_s, self._newest = True, self._clock(), None
 
     # -- inside ------------------------------------------------------------------------------------
 
     def _within_limits(
         self, command: MotorCommand, board: BoardIdentity
-    ) -> tuple[MotorCommand, np.typing.NDArray[np.float64]]:
+    ) -> tuple[MotorCommand, FloatArray]:
         """What may go out, and its angles as the board counts them."""
         angle = np.asarray(command.angle_rad, dtype=np.float64)
         numbers = (command.kp, command.kd, command.valid_s, command.torque_cap_nm)
@@ -371,7 +407,7 @@ class SerialRobot:
             wiring.body_angle(board_rad),
             min(max(command.kp, 0.0), board.kp_limit),
             min(max(command.kd, 0.0), board.kd_limit),
-            min(max(command.valid_s, 1e-3), board.valid_limit_s),
+            min(max(command.valid_s, LEAST_VALID_S), board.valid_limit_s),
             min(max(command.torque_cap_nm, 0.0), board.torque_limit_nm) * share,
         )
         return sent, board_rad

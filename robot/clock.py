@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from hardware.timing import Lateness
 from robot.timeline import Timeline
+from safety.supervisor_client import COMMAND_EVERY_S
 
 if TYPE_CHECKING:
     from sim.twin import PyBulletRobot
+
+
+_SOON_S = 1e-3  # so shortly before the deadline nobody needs to be told anything
 
 
 class Clock(Protocol):
@@ -63,6 +67,8 @@ class WallClock:
         clock: monotonic seconds.
         sleep: waits so many seconds, or a bit longer.
         timeline: told when a pause was meant.
+        meanwhile: called while it waits, every `safety.supervisor_client.COMMAND_EVERY_S` before
+            the deadline; must not wait.
 
     Attributes:
         timeline: as given, or its own.
@@ -76,9 +82,11 @@ class WallClock:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         timeline: Timeline | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> None:
         self.period_s = self.elapsed_s = 1.0 / rate_hz
         self.late_s = 0.0
+        self._meanwhile = meanwhile
         self.timeline = timeline or Timeline()
         self.lateness = Lateness(self.period_s)
         self.skipped = 0
@@ -109,14 +117,23 @@ class WallClock:
         before, self._slot = self._slot, self._slot + 1
         # The slot's own product, not a running sum: no rounding adds up over hours.
         deadline_s = self._start_s + self._slot * self.period_s
-        if (left_s := deadline_s - self._clock()) > 0.0:
-            self._sleep(left_s)
+        self._sleep_until(deadline_s)
         self.late_s = late_s = self._clock() - deadline_s
         self.lateness.add(late_s)
         skipped = max(0, int(late_s / self.period_s))  # the phase stays
         self.skipped += skipped
         self._slot += skipped
         self.elapsed_s = (self._slot - before) * self.period_s
+
+    def _sleep_until(self, deadline_s: float) -> None:
+        while (left_s := deadline_s - self._clock()) > 0.0:
+            if self._meanwhile is None or left_s <= COMMAND_EVERY_S + _SOON_S:
+                self._sleep(left_s)
+                return
+            # So many steps are left when it has slept: the last one ends at the deadline.
+            steps = int((left_s - _SOON_S) / COMMAND_EVERY_S)
+            self._sleep(left_s - steps * COMMAND_EVERY_S)
+            self._meanwhile()
 
 
 class PacedClock:

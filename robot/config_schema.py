@@ -235,7 +235,7 @@ class BoardConfig(Section):
     pose: Annotated[str, Field(min_length=1, max_length=4096)] = "auto"
     silence_s: Annotated[float, Field(ge=0.02, le=0.5)] = 0.1
     # Of commands, until the supervisor cuts; never less than one and a half periods.
-    command_gap_s: Annotated[float, Field(ge=0.01, le=0.1)] = 0.03
+    command_gap_s: Annotated[float, Field(ge=0.01, le=0.1)] = 0.025
     ease_in_s: Annotated[float, Field(ge=0.0, le=10.0)] = 1.0
     battery_min_v: Annotated[float, Field(ge=6.0, le=60.0)] = 14.0
     temperature_max_c: Annotated[float, Field(ge=20.0, le=80.0)] = 60.0

@@ -14,8 +14,9 @@ from hardware.robot import MotorCommand, NotFit, RobotState
 from hardware.timing import TooOften
 from robot.clock import Clock
 from safety.obedience import Obedience
+from safety.supervisor_client import COMMAND_EVERY_S
 
-LATE_SHARE = 0.5  # of what the supervisor bears beyond a period
+LATE_SHARE = 0.5  # of what the supervisor bears beyond the space between two commands
 LATE_AT_ONCE = 5  # periods
 LATE_PER_GOOD = 0.1  # one in eleven may be late for ever
 
@@ -30,7 +31,7 @@ class DriveWatch:
 
     def __init__(self, clock: Clock, gap_s: float) -> None:
         self._clock = clock
-        self._late_s = LATE_SHARE * (gap_s - clock.period_s)
+        self._late_s = LATE_SHARE * (gap_s - min(clock.period_s, COMMAND_EVERY_S))
         self._lateness = TooOften(LATE_AT_ONCE, LATE_PER_GOOD)
         self._obedience = Obedience()
 

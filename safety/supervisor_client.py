@@ -25,7 +25,10 @@ from safety import estop
 from safety.heartbeat import Fired, Heartbeat
 from safety.supervisor_process import NEW_PORT, NO_PORT, QUIT, RESET
 
-LIMIT_S = 0.030
+LIMIT_S = 0.025
+COMMAND_EVERY_S = 0.010
+"""A slower loop repeats its newest command so often, so that its silence is noticed as soon."""
+HELD_BEYOND_S = 0.035
 LONGEST_S = 0.1
 START_S = 10.0
 LOST_S = 0.1
@@ -37,8 +40,13 @@ class SupervisorLost(RobotError):  # noqa: N818 - says what happened
 
 
 def silence_limit_s(period_s: float, least_s: float = LIMIT_S) -> float:
-    """How long commands may stay away: 30 ms, or one and a half periods of a slower loop."""
-    return max(least_s, 1.5 * period_s)
+    """How long commands may stay away: 25 ms, and never less than one and a half times their space.
+
+    Args:
+        period_s: of the loop.
+        least_s: as configured.
+    """
+    return max(least_s, 1.5 * min(period_s, COMMAND_EVERY_S))
 
 
 def validity_s(period_s: float, limit_s: float = LIMIT_S) -> float:
@@ -50,7 +58,7 @@ def validity_s(period_s: float, limit_s: float = LIMIT_S) -> float:
         period_s: of the loop.
         limit_s: of the supervisor's patience.
     """
-    return min(LONGEST_S, max(2.0 * LIMIT_S, 3.0 * period_s, limit_s + LIMIT_S))
+    return min(LONGEST_S, max(3.0 * period_s, limit_s + HELD_BEYOND_S))
 
 
 class SupervisorClient:

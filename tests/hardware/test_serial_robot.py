@@ -282,6 +282,57 @@ def test_a_late_host_is_stopped_by_the_board_and_learns_of_it(port, robot):
         robot.command(MotorCommand(HALF, 0.5, 0.0))
 
 
+def test_a_repeated_command_is_held_no_longer_than_the_first(port, robot):
+    hold(port, armed(port, robot), 0.1, valid_s=0.06)  # the newest one is 20 ms old by now
+    modes = []
+    for _ in range(10):  # ten milliseconds apart, and nothing new is said
+        port.run(0.01)
+        robot.repeat()
+        modes.append(port.board.state()["mode"])
+    assert modes[:3] == [Mode.POSITION] * 3  # 30, 40, 50 ms old
+    assert modes[5:] == [Mode.DAMP] * 5  # from 70 ms on
+    repeated_ms = [told["valid_ms"] for told in commands(port)][5:]
+    assert all(a <= b for a, b in zip(repeated_ms, (30, 20, 10), strict=False))
+
+
+def test_a_repeated_command_is_the_same_and_a_beat(port, robot):
+    watchdog = Watching()
+    robot.watched_by(watchdog)
+    armed(port, robot)
+    hold(port, robot, 0.02)
+    robot.repeat()
+    port.run(0.02)
+    first, second = commands(port)[-2:]
+    changing = {"valid_ms"}
+    assert {k: v for k, v in first.items() if k not in changing} == {
+        k: v for k, v in second.items() if k not in changing
+    }
+    assert watchdog.told == ["port", "watch", "beat", "beat"]
+
+
+@pytest.mark.parametrize(
+    "when", ["not armed", "nothing said yet", "settled", "unplugged", "armed anew"]
+)
+def test_what_must_not_be_repeated_is_not(port, robot, when):
+    if when != "not armed":
+        armed(port, robot)
+    if when not in ("not armed", "nothing said yet"):
+        hold(port, robot, 0.04)
+    if when in ("settled", "armed anew"):
+        robot.stop(Stop.SETTLE)
+    if when == "armed anew":
+        port.run(0.7)
+        robot.open()
+        armed(port, robot)
+    if when == "unplugged":
+        port.unplug()
+    before = len(commands(port))
+    robot.repeat()
+    if when != "unplugged":
+        port.run(0.02)
+    assert len(commands(port)) == before
+
+
 def test_the_time_out_is_proved_without_torque(port, robot):
     took_s = robot.prove_timeout()
     assert 0.02 <= took_s <= 0.06

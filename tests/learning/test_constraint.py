@@ -92,7 +92,7 @@ def test_lasting_violation_makes_the_multiplier_positive(kind, history, cost):
     assert multipliers.values[0] > 0.0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(0.1, 1e6), st.integers(50, 3000))
 def test_pid_comes_back_from_saturation_within_fifty_updates(cost, n):
     multipliers = make("pid", lambda_max=100.0)

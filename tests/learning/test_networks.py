@@ -21,7 +21,7 @@ def actor(o: int = 5, a: int = 3) -> Actor:
     return Actor(o, a, (16, 12), (-10.0, 2.0), generator())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.floats(-30, 30), st.floats(-10, 2), st.floats(-4, 4))
 def test_log_density_is_that_of_a_squashed_gaussian(mean, log_std, noise):
     net = Actor(1, 1, (4,), (-10.0, 2.0), generator())

@@ -63,7 +63,7 @@ def test_sampling_is_uniform_over_what_is_stored():
     assert counts[30:].max() < 620
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 12),
     st.lists(st.integers(0, T - 1), min_size=1, max_size=60),

@@ -49,7 +49,7 @@ def test_what_was_written_is_read():
     assert reader.lost == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 12), max_size=12), st.integers(1, 9))
 def test_order_and_losses_for_any_interleaving(bursts, rows):
     """Written in bursts, read to the end after each: the newest `rows` of a burst arrive."""

@@ -50,7 +50,7 @@ def sample(replay: Replay, seed: int = 0, n: int = N):
 # --- The losses, against the formulas written out sample by sample ---
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 10_000), st.integers(1, 3), st.integers(0, 3), st.floats(0.0, 0.999))
 def test_losses_are_the_formulas(seed, critics, k, discount):
     rng = np.random.default_rng(seed)
@@ -98,7 +98,7 @@ def test_temperature_rises_when_entropy_is_too_low_and_falls_when_too_high():
         assert (log_alpha.grad < 0) == rises
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(0, 1e4))
 def test_a_large_multiplier_turns_the_actors_gradient_but_does_not_grow_it(lam):
     q = torch.zeros(2, 4, requires_grad=True)

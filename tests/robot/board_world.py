@@ -72,8 +72,12 @@ class World:
             return True
 
         def read_all():
-            ready(0.0)  # what the board has written arrives in no time of this world
-            return read()
+            frames = []
+            # What the board has written arrives in no time of this world: asked for more, Linux
+            # first brings what is still on its way.
+            while ready(0.0):
+                frames += read()
+            return frames
 
         link.wait, link.read = wait, read_all
         return link
@@ -91,7 +95,7 @@ class World:
     def rig(self, known_zero_table=1, **timing):
         robot = self.robot(**timing)
         robot.open()
-        clock = WallClock(self.config.control.rate_hz, self.now, self.sleep)
+        clock = WallClock(self.config.control.rate_hz, self.now, self.sleep, meanwhile=robot.repeat)
         arming = Arming(
             robot,
             self.pose,

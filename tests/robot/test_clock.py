@@ -38,6 +38,41 @@ def test_periods_follow_each_other_exactly(time):
     assert clock.lateness.worst_s < 1e-6
 
 
+@pytest.mark.parametrize(
+    ("rate_hz", "work_s", "calls_s"),
+    [
+        (50, 0.001, [0.01]),
+        (50, 0.0085, [0.01]),
+        (50, 0.0095, []),  # hardly earlier than the next command
+        (50, 0.03, []),  # late: nothing to be told
+        (20, 0.001, [0.01, 0.02, 0.03, 0.04]),
+        (100, 0.001, []),
+        (250, 0.0, []),
+    ],
+)
+def test_what_happens_meanwhile_happens_every_10_ms_before_the_deadline(
+    time, rate_hz, work_s, calls_s
+):
+    calls = []
+    clock = WallClock(rate_hz, time, time.sleep, meanwhile=lambda: calls.append(time.now_s - 50.0))
+    time.now_s += work_s
+    clock.tick()
+    assert calls == pytest.approx(calls_s)
+    assert time.now_s == pytest.approx(50.0 + max(1.0 / rate_hz, work_s))
+
+
+def test_who_sleeps_too_long_says_so_late_and_once(time):
+    calls = []
+
+    def oversleep(seconds):
+        time.sleep(seconds + 0.015 * (not calls))
+
+    clock = WallClock(20, time, oversleep, meanwhile=lambda: calls.append(time.now_s - 50.0))
+    clock.tick()
+    assert calls == pytest.approx([0.025, 0.03, 0.04])
+    assert clock.lateness.worst_s < 1e-6
+
+
 def test_a_late_tick_does_not_move_the_next_ones(time):
     clock = WallClock(50, time, time.sleep)
     time.now_s += 0.033  # 13 ms late

@@ -217,7 +217,7 @@ def test_every_set_of_tasks_with_opposites_and_no_other():
             assert f"{lonely[0]!r} lacks its opposite {OPPOSITE[lonely[0]]!r}" in message
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.text(max_size=30) | st.sampled_from(KEYS), st.text(max_size=30))
 def test_no_override_ends_in_anything_but_a_config_error(key, value):
     message = ""

@@ -28,16 +28,16 @@ def periods(clock, late_s, watch):
 
 
 def test_in_a_row(clock):
-    watch = DriveWatch(clock, 0.03)
-    assert periods(clock, [0.006] * 20, watch) == LATE_AT_ONCE
-    assert periods(clock, [0.006] * 20, watch) == LATE_AT_ONCE  # begins anew
+    watch = DriveWatch(clock, 0.025)
+    assert periods(clock, [0.008] * 20, watch) == LATE_AT_ONCE
+    assert periods(clock, [0.008] * 20, watch) == LATE_AT_ONCE  # begins anew
 
 
 def test_now_and_then_is_borne(clock):
-    assert periods(clock, [0.009, *[0.0] * 10] * 200, DriveWatch(clock, 0.03)) is None
-    assert periods(clock, [0.009, *[0.0] * 3] * 200, DriveWatch(clock, 0.03)) < 40
+    assert periods(clock, [0.009, *[0.0] * 10] * 200, DriveWatch(clock, 0.025)) is None
+    assert periods(clock, [0.009, *[0.0] * 3] * 200, DriveWatch(clock, 0.025)) < 40
 
 
 def test_what_counts_is_what_the_supervisor_bears(clock):
-    assert periods(clock, [0.0049] * 100, DriveWatch(clock, 0.03)) is None
-    assert periods(clock, [0.02] * 100, DriveWatch(clock, 0.08)) is None
+    assert periods(clock, [0.0074] * 100, DriveWatch(clock, 0.025)) is None
+    assert periods(clock, [0.034] * 100, DriveWatch(clock, 0.08)) is None

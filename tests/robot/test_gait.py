@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hardware.body import MINITAUR, leg_to_motor, motor_to_leg, toe_position
@@ -42,7 +42,6 @@ duties = st.floats(0.25, 0.75)
 starts = st.floats(0.0, 1.0)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(PATTERNS)), rates, duties, starts)
 def test_named_gaits_are_recognised(name, stride_hz, duty, start):
     gait = analyse(made_up(stride_hz, [duty] * 4, PATTERNS[name], start=start), PERIOD_S)
@@ -55,7 +54,6 @@ def test_named_gaits_are_recognised(name, stride_hz, duty, start):
     assert gait.step_rate_hz == pytest.approx(4 * stride_hz, rel=0.02)
 
 
-@settings(deadline=None)
 @given(rates, st.lists(duties, min_size=4, max_size=4), starts,
        st.lists(st.floats(0.0, 0.999), min_size=3, max_size=3))  # fmt: skip
 def test_any_duty_and_phase_is_found(stride_hz, duty, start, later):
@@ -65,7 +63,6 @@ def test_any_duty_and_phase_is_found(stride_hz, duty, start, later):
     assert phase_difference(gait.phase, phase).max() < 0.02
 
 
-@settings(deadline=None)
 @given(rates, duties, st.integers(0, 10_000))
 def test_chatter_changes_nothing(stride_hz, duty, seed):
     assume(min(duty, 1 - duty) / stride_hz > 0.15)
@@ -112,7 +109,6 @@ def test_phases_between_two_names_have_none():
     assert pattern_name(np.array([0.0, 0.45, 0.55, 0.05]), steady) == "trot"
 
 
-@settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 0.2))
 def test_means_go_round_the_circle(centre, half):
     mean, length = circular_mean(np.array([centre - half, centre + half]))

@@ -77,9 +77,7 @@ def test_a_resumed_run_takes_back_what_followed_its_checkpoint(tmp_path):
     assert all(path.read_bytes() == data for path, data in before.items())  # and loses nothing
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 10 * SIZE + 2000))
 def test_a_torn_tail_is_skipped_and_counted(tmp_path, cut):
     folder = tmp_path / "journal"
@@ -97,9 +95,7 @@ def test_a_torn_tail_is_skipped_and_counted(tmp_path, cut):
     assert data.skipped_bytes == len(left) - kept
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 10 * SIZE - 1), bit=st.integers(0, 7))
 def test_no_damaged_record_is_ever_used(tmp_path, place, bit):
     folder = tmp_path / "journal"

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from robot.yaml_loader import YamlError, load_yaml
@@ -97,7 +97,6 @@ def test_a_flag_has_no_lines():
         load_yaml("0777", "--set a=0777")
 
 
-@settings(deadline=None)
 @given(PLAIN)
 def test_what_pyyaml_writes_is_read_back(value):
     # Floats come back as numbers even where YAML 1.1 would need another spelling.
@@ -105,7 +104,6 @@ def test_what_pyyaml_writes_is_read_back(value):
     assert got == value
 
 
-@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_finite_float_survives(value):
     got = load_yaml(f"a: {value!r}", "x")["a"]

@@ -15,7 +15,7 @@ signals = arrays(np.float64, (20, 8), elements=st.floats(-10.0, 10.0))
 
 
 @pytest.mark.parametrize("order", [1, 2])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(signal=signals, start=arrays(np.float64, 8, elements=st.floats(-5.0, 5.0)))
 def test_equals_scipy_started_in_steady_state(order, signal, start):
     low_pass = ActionFilter(8, order, 5.0, 50.0)

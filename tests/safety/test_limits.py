@@ -44,7 +44,7 @@ def inside(motor_rad):
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(target=anything, start=anything, angle=anything, velocity=anything, kp=gains, kd=gains)
 def test_any_finite_input_gives_a_finite_command(target, start, angle, velocity, kp, kd):
     limiter = CommandLimiter(MINITAUR, PERIOD_S)
@@ -54,7 +54,6 @@ def test_any_finite_input_gives_a_finite_command(target, start, angle, velocity,
     assert report.changed or bool((safe == target).all())
 
 
-@settings(deadline=None)
 @given(targets=st.lists(anything, min_size=1, max_size=8))
 def test_tracked_targets_stay_in_range_and_within_the_rate(targets):
     limiter = CommandLimiter(MINITAUR, PERIOD_S)

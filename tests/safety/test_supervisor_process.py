@@ -191,7 +191,7 @@ def test_the_verdict(watched, silent, pressed, gone):
     assert (why is Fired.NO) == (not pressed and not (watched and (gone or silent >= 5)))
 
 
-@pytest.mark.parametrize(("rate_hz", "limit_s"), [(250, 0.03), (50, 0.03), (20, 0.075)])
+@pytest.mark.parametrize(("rate_hz", "limit_s"), [(250, 0.025), (50, 0.025), (20, 0.025)])
 def test_the_limit_leaves_room_for_one_period(rate_hz, limit_s):
     assert silence_limit_s(1.0 / rate_hz) == pytest.approx(limit_s)
 

@@ -84,14 +84,13 @@ def test_probability_of_improvement_by_hand():
     assert probability_of_improvement(X, Y) == pytest.approx(u / 25)
 
 
-@settings(deadline=None)
 @given(SOME, SOME)
 def test_improving_and_worsening_are_complements(x, y):
     there, back = probability_of_improvement(x, y), probability_of_improvement(y, x)
     assert there + back == pytest.approx(1.0)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(SOME)
 def test_an_interval_lies_within_the_sample(values):
     found = estimate(values)

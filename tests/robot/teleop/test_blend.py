@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from robot.teleop.blend import Blend, mean_action
@@ -14,7 +14,6 @@ NAMES = ("stand", "forward", "backward", "left", "right")
 targets = st.lists(st.sampled_from(NAMES), min_size=1, max_size=60)
 
 
-@settings(deadline=None)
 @given(targets, st.floats(0.02, 0.5), st.floats(0.01, 0.05))
 def test_weights_are_a_mean_and_move_slowly(wanted, duration_s, period_s):
     blend = Blend(NAMES, "stand", duration_s, period_s)
@@ -28,7 +27,6 @@ def test_weights_are_a_mean_and_move_slowly(wanted, duration_s, period_s):
         before = dict(after)
 
 
-@settings(deadline=None)
 @given(targets, st.sampled_from(NAMES), st.floats(0.02, 0.5), st.floats(0.01, 0.05))
 def test_a_hand_over_is_complete_in_time_from_any_weights(wanted, last, duration_s, period_s):
     blend = Blend(NAMES, "stand", duration_s, period_s)
@@ -39,7 +37,6 @@ def test_a_hand_over_is_complete_in_time_from_any_weights(wanted, last, duration
     assert weights[last] > 1.0 - 1e-6
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=40, max_size=40), targets)
 def test_a_mean_of_actions_stays_in_their_range(numbers, wanted):
     actions = dict(zip(NAMES, np.array(numbers).reshape(5, 8), strict=True))

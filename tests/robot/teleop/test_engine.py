@@ -60,7 +60,7 @@ def engine(config, rig, policies, orders, **more):
 STANDS = [Order(held=True)] * 60  # long enough for the fake robot to stand up
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.sampled_from([*TASKS, None]), min_size=1, max_size=40), st.integers(0, 1000))
 def test_no_switch_makes_a_step_beyond_the_limits(config, wanted, seed):
     robot = FakeRobot()

@@ -2,7 +2,7 @@
 """Scripts: what they mean, and what is refused."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from robot.teleop.orders import TeleopError
@@ -47,7 +47,6 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
         read_script(str(tmp_path / "nope.txt"))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["forward", "left", "stop"]), st.floats(0.1, 5)),
                 min_size=1, max_size=8), st.floats(0, 1))  # fmt: skip
 def test_each_part_lasts_as_long_as_it_says(parts, share):
