@@ -19,7 +19,7 @@ def answer(results: Results) -> str:
             f"No claim: n = {len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}, and fewer than "
             f"{MIN_PAIRS} carry none."
         )
-    incomplete = {name for name in study.configs if results.missing(name)}
+    incomplete = [name for name in study.configs if results.missing(name)]
     if study.reference in incomplete:
         return f"No claim: {_missing(results, study.reference)}."
     carried, open_ones = [], 0
@@ -37,7 +37,7 @@ def answer(results: Results) -> str:
         total = open_ones + len(carried)
         ending = "" if total == 1 else "s"
         parts.append(f"no difference is shown in {open_ones} of {total} comparison{ending}")
-    parts += [f"nothing is claimed about {name}: {_missing(results, name)}" for name in incomplete]
+    parts += _unclaimed(results, incomplete)
     return f"Over n = {len(seeds)} seeds, {'; '.join(parts)}."
 
 
@@ -50,6 +50,23 @@ def _claim(reference: str, variant: str, metric: str, found: Difference) -> str:
         f"({found.mean:+.2g}{unit}, {found.confidence * 100:.4g} % interval {found.low:+.2g} to "
         f"{found.high:+.2g}, n = {found.n})"
     )
+
+
+def _unclaimed(results: Results, incomplete: list[str]) -> list[str]:
+    """Those of which no run has a result at all together, as while a study is under way."""
+    without = [name for name in incomplete if results.missing(name) == len(results.of(name))]
+    parts = [
+        f"nothing is claimed about {name}: {_missing(results, name)}"
+        for name in incomplete
+        if name not in without
+    ]
+    if len(without) == 1:
+        parts.append(f"nothing is claimed about {without[0]}: none of its runs has a result")
+    elif without:
+        parts.append(
+            f"nothing is claimed about {_listed(without)}: none of their runs has a result"
+        )
+    return parts
 
 
 def _missing(results: Results, variant: str) -> str:

@@ -108,6 +108,18 @@ def test_failed_runs_are_shown_and_stop_the_claim(bare, study, tmp_path):
     assert "Failed, and not in any figure below: two-s3" in page
 
 
+def test_variants_that_are_still_to_run_are_told_together(study, tmp_path):
+    begun = copied(study, tmp_path)
+    shutil.rmtree(begun.path / "runs" / "three")
+    text = answer(Results.read(begun))
+    assert "one has higher speed than two" in text
+    assert text.endswith("nothing is claimed about three: none of its runs has a result.")
+    shutil.rmtree(begun.path / "runs" / "two")
+    assert answer(Results.read(begun)) == (
+        "Over n = 5 seeds, nothing is claimed about two and three: none of their runs has a result."
+    )
+
+
 def test_six_seeds_of_which_one_failed_carry_no_claim_either(tmp_path):
     spoilt = made_up(tmp_path, seeds=6)
     assert "one has higher speed than two" in answer(Results.read(spoilt))
