@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from hardware.priority import SIDE_PRIORITY, beside
 
 if TYPE_CHECKING:
-    from robot.view import Snapshot, View
+    from robot.snapshot import Snapshot
+    from robot.view import View
 
 CLOSE_S = 2.0
 """A terminal that somebody stopped keeps nobody from ending."""

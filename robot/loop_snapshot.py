@@ -6,8 +6,8 @@ from __future__ import annotations
 from learning.client import LearnerClient
 from robot.config_schema import Config
 from robot.rig import Rig
+from robot.snapshot import Snapshot, TaskSnapshot
 from robot.tally import Tally
-from robot.view import Snapshot, TaskSnapshot
 from robot.workspace import Workspace
 
 

@@ -25,7 +25,7 @@ from robot.report_figures import FIGURES
 from robot.report_gait import gait_rows
 from robot.report_style import STYLE
 from robot.run import RunFolder
-from robot.view import clock_text
+from robot.snapshot import clock_text
 
 FRAMES_SHOWN = 8
 PNG_DPI = 150

@@ -158,23 +158,6 @@ def make_twin(config: Config, seed: int, window: bool = False) -> Rig:
     return Rig(twin, twin, TwinClock(twin, config.control.rate_hz))
 
 
-def make_board(
-    config: Config,
-    port: str,
-    pose: str | None = None,
-    who: str = "robot learn",
-    say: Callable[[str], None] = lambda text: None,
-) -> Rig:
-    """The robot on a serial port, in real time; see `robot.board_rig.make_board`.
-
-    Raises:
-        RobotError: it can't be used now; the message has all reasons.
-    """
-    from robot.board_rig import make_board as make
-
-    return make(config, port, pose, who, say)
-
-
 class Actuator:
     """The only way to the motors: filter, leg space, limits, robot.
 

@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from robot.view import Snapshot, clock_text
+from robot.snapshot import Snapshot, clock_text
 
 MAP_ROWS = 15
 _MARGIN = 1.15  # the map reaches this far beyond the workspace, so that an exit can be seen

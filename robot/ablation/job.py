@@ -32,7 +32,7 @@ from robot.config import Config, ConfigError
 from robot.files import write_json
 from robot.journal import JournalError
 from robot.run import RunError, RunFolder
-from robot.view import Snapshot
+from robot.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from robot.loop import StartLearner

@@ -17,7 +17,7 @@ from robot.ablation.engine import FAILED, FINISHED, STARTED, STOPPED
 from robot.ablation.folder import StudyFolder
 from robot.ablation.job import learned_minutes
 from robot.ablation.study import Job
-from robot.view import clock_text
+from robot.snapshot import clock_text
 
 LOOK_S = 1.0  # how often run folders are looked into
 LINE_S = 30.0  # how often a line is printed where nobody watches

@@ -158,7 +158,7 @@ def _engine(name: str, address: str | None, jobs: int | None) -> Iterator[Any]:
 
 def _show_plan(folder: Any, left: list[Any], at_once: int) -> None:
     from robot.ablation.progress import estimated_wall_s
-    from robot.view import clock_text
+    from robot.snapshot import clock_text
 
     for job in folder.jobs:
         state = "to do" if job in left else "finished"
@@ -180,7 +180,7 @@ def _run(
     folder: Any, left: list[Any], at_once: int, engine: Any, stop: StopRequest, as_json: bool
 ) -> int:
     from robot.ablation.progress import ProgressView, estimated_wall_s
-    from robot.view import clock_text
+    from robot.snapshot import clock_text
 
     if left and not as_json:
         wall = clock_text(estimated_wall_s(folder, left, at_once))

@@ -100,7 +100,7 @@ def _make_rig(config: Any, port: str | None, pose: str | None, stack: contextlib
             fail("--pose: the twin knows where it stands; it goes with --port")
         require_twin()
         return None
-    from robot.rig import make_board
+    from robot.board_rig import make_board
 
     with board_refusals():
         rig = make_board(config, port, pose)

@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from robot.board_figures import BoardFigures
-from robot.view import (
-    LiveView,
-    PlainView,
-    Snapshot,
-    TaskSnapshot,
-    clock_text,
-    make_view,
-    plain_line,
-)
+from robot.snapshot import Snapshot, TaskSnapshot, clock_text
+from robot.view import LiveView, PlainView, make_view, plain_line
 from robot.view_screen import workspace_map
 
 SNAPSHOT = Snapshot(
