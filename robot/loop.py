@@ -153,12 +153,14 @@ class LearningLoop:
     def _learn(self) -> str:
         if not self._resumed:
             self._checkpoint(wait=True)  # from here on there is something to go back to
-        while self._robot_s < self._config.run.minutes * 60.0:
+        while not self._over:
             if not self._disk.go_on() or self._stop.requested:
                 self._view.message("stopping: the robot settles and the run is saved")
                 return "interrupted"
             try:
                 if not self._stand_up():
+                    if self._over and not self._stop.requested:
+                        break  # while it waited to be armed again
                     return "interrupted" if self._stop.requested else "needs_help"
                 self._episode()
             except ROBOT_FAULTS as error:
@@ -202,7 +204,7 @@ class LearningLoop:
             self._tally.waiting_s += now_s - since_s
             since_s = now_s
             self._show()
-            return self._stop.requested
+            return self._stop.requested or self._over
 
         ready = self._rig.arming.ready(stopped)
         stopped()
@@ -301,6 +303,10 @@ class LearningLoop:
     @property
     def _robot_s(self) -> float:
         return self._tally.total_s
+
+    @property
+    def _over(self) -> bool:
+        return self._robot_s >= self._config.run.minutes * 60.0
 
     # -- what stays ------------------------------------------------------------------------------
 

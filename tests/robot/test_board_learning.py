@@ -164,6 +164,16 @@ def test_a_wish_to_stop_settles(tmp_path):
         assert modes[-1] == "OFF"
 
 
+def test_waiting_ends_with_the_runs_minutes(tmp_path):
+    """The cable stays out: nobody's night becomes longer than was asked for."""
+    sets = (*QUICK, "run.minutes=0.4")
+    with World(tmp_path, "unplug@12.0:600", sets=sets) as world:
+        _, summary, _ = learn(world, tmp_path / "run")
+    assert summary["status"] == "done"
+    assert 0.4 <= summary["robot_minutes"]["total"] < 0.45
+    assert summary["robot_minutes"]["waiting"] > 0.1
+
+
 def test_a_flat_battery_needs_a_person(tmp_path):
     with World(tmp_path, "brown-out@3.0", sets=QUICK) as world:
         _, summary, view = learn(world, tmp_path / "run")
