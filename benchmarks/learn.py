@@ -9,9 +9,9 @@ A study takes about as long as seeds x minutes x 1.2 / jobs wall minutes (2 core
 studies: about one hour and a half). `--quick` is 0.3 robot minutes of one seed: it shows that the
 benchmark runs, and measures nothing.
 
-`--compare` is another question: which way of learning walks soonest (`comparison`)? 9 variants, 5
+`--compare` is another question: which way of learning walks soonest (`comparison`)? 10 variants, 5
 seeds, 8 robot minutes, flat, forward + backward; a finished run in `--out` is not made again. A run
-takes 4 to 15 processor minutes, which the variant decides, all of them about 7 hours of one core.
+takes 4 to 15 processor minutes, which the variant decides, all of them about 8 hours of one core.
 It needs `pip install -r benchmarks/requirements.txt`; `--compare --quick` takes 3 to 10 minutes.
 """
 
