@@ -12,6 +12,7 @@ takes back however it ends.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -76,7 +77,11 @@ class RunFolder:
         except OSError as error:
             (path / "provenance.json").unlink(missing_ok=True)
             for folder in reversed(made):
-                shutil.rmtree(folder, ignore_errors=True)
+                if folder == path or path in folder.parents:
+                    shutil.rmtree(folder, ignore_errors=True)
+                else:  # another run may be in it by now
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
             raise RunError(f"{path}: can't be made: {why(error)}; choose another place") from None
 
     @classmethod
@@ -321,5 +326,10 @@ def _make_folders(folder: Path, made: list[Path]) -> None:
         missing.append(folder)
         folder = folder.parent
     for parent in reversed(missing):
-        parent.mkdir()
+        try:
+            parent.mkdir()
+        except FileExistsError:
+            if parent == missing[0]:  # what was asked for itself
+                raise
+            continue  # another run's start made it a moment ago
         made.append(parent)

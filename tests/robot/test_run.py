@@ -175,3 +175,29 @@ def test_only_json_goes_into_json(tmp_path):
     with pytest.raises(TypeError, match="object"):
         write_json(tmp_path / "x.json", {"a": object()})
     assert not list(tmp_path.iterdir())
+
+
+def test_two_runs_may_make_the_folder_above_them_at_once(tmp_path, monkeypatch, config):
+    mkdir, above = Path.mkdir, tmp_path / "study" / "ours"
+
+    def beaten(self, *args, **kwargs):
+        if self == above and not above.exists():
+            mkdir(above)  # the other one is a moment sooner
+        return mkdir(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", beaten)
+    RunFolder.create(above / "s0", config).close()
+    assert (above / "s0" / "config.yaml").is_file()
+    with pytest.raises(RunError, match="s0"):
+        RunFolder.create(above / "s0", config)
+
+
+def test_a_start_that_fails_leaves_its_neighbour_alone(tmp_path, monkeypatch, config):
+    def fail(path, text):
+        (tmp_path / "ours" / "s1").mkdir()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("robot.run.write_text", fail)
+    with pytest.raises(RunError, match="no space"):
+        RunFolder.create(tmp_path / "ours" / "s0", config)
+    assert [path.name for path in (tmp_path / "ours").iterdir()] == ["s1"]
