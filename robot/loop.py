@@ -159,8 +159,10 @@ class LearningLoop:
                 return "interrupted"
             try:
                 if not self._stand_up():
-                    if self._over and not self._stop.requested:
-                        break  # while it waited to be armed again
+                    # A twin that can't stand needs help, however late it is; a board's False only
+                    # means that it stopped waiting to be armed.
+                    if self._over and self._rig.real_time and not self._stop.requested:
+                        break
                     return "interrupted" if self._stop.requested else "needs_help"
                 self._episode()
             except ROBOT_FAULTS as error:
