@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from sim.twin import PyBulletRobot
 
 
-_SOON_S = 1e-3  # so shortly before the deadline nobody needs to be told anything
+MEANWHILE_UNTIL_S = 2e-3
+"""The last call before a deadline: the step after it, with the whole wait for a processor, then
+begins with a silence of 2 ms behind it and not of a period."""
+_SOON_S = 1e-3  # closer calls than this are one
 
 
 class Clock(Protocol):
@@ -67,8 +71,9 @@ class WallClock:
         clock: monotonic seconds.
         sleep: waits so many seconds, or a bit longer.
         timeline: told when a pause was meant.
-        meanwhile: called while it waits, every `safety.supervisor_client.COMMAND_EVERY_S` before
-            the deadline; must not wait.
+        meanwhile: called while it waits for a deadline, `MEANWHILE_UNTIL_S` before it and every
+            `safety.supervisor_client.COMMAND_EVERY_S` before that, unless the period is no longer
+            than that; must not wait.
 
     Attributes:
         timeline: as given, or its own.
@@ -86,7 +91,7 @@ class WallClock:
     ) -> None:
         self.period_s = self.elapsed_s = 1.0 / rate_hz
         self.late_s = 0.0
-        self._meanwhile = meanwhile
+        self._meanwhile = meanwhile if self.period_s > COMMAND_EVERY_S else None
         self.timeline = timeline or Timeline()
         self.lateness = Lateness(self.period_s)
         self.skipped = 0
@@ -127,12 +132,12 @@ class WallClock:
 
     def _sleep_until(self, deadline_s: float) -> None:
         while (left_s := deadline_s - self._clock()) > 0.0:
-            if self._meanwhile is None or left_s <= COMMAND_EVERY_S + _SOON_S:
+            # Counted from the last call, which comes at the same time before each deadline.
+            calls = math.ceil((left_s - MEANWHILE_UNTIL_S - _SOON_S) / COMMAND_EVERY_S)
+            if self._meanwhile is None or calls <= 0:
                 self._sleep(left_s)
                 return
-            # So many steps are left when it has slept: the last one ends at the deadline.
-            steps = int((left_s - _SOON_S) / COMMAND_EVERY_S)
-            self._sleep(left_s - steps * COMMAND_EVERY_S)
+            self._sleep(left_s - MEANWHILE_UNTIL_S - (calls - 1) * COMMAND_EVERY_S)
             self._meanwhile()
 
 

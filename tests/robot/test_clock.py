@@ -41,16 +41,17 @@ def test_periods_follow_each_other_exactly(time):
 @pytest.mark.parametrize(
     ("rate_hz", "work_s", "calls_s"),
     [
-        (50, 0.001, [0.01]),
-        (50, 0.0085, [0.01]),
-        (50, 0.0095, []),  # hardly earlier than the next command
+        (50, 0.001, [0.008, 0.018]),
+        (50, 0.0065, [0.008, 0.018]),
+        (50, 0.0075, [0.018]),  # hardly later than the command
+        (50, 0.0175, []),
         (50, 0.03, []),  # late: nothing to be told
-        (20, 0.001, [0.01, 0.02, 0.03, 0.04]),
+        (20, 0.001, [0.008, 0.018, 0.028, 0.038, 0.048]),
         (100, 0.001, []),
         (250, 0.0, []),
     ],
 )
-def test_what_happens_meanwhile_happens_every_10_ms_before_the_deadline(
+def test_what_happens_meanwhile_happens_every_10_ms_and_last_2_ms_before_the_deadline(
     time, rate_hz, work_s, calls_s
 ):
     calls = []
@@ -69,8 +70,18 @@ def test_who_sleeps_too_long_says_so_late_and_once(time):
 
     clock = WallClock(20, time, oversleep, meanwhile=lambda: calls.append(time.now_s - 50.0))
     clock.tick()
-    assert calls == pytest.approx([0.025, 0.03, 0.04])
+    assert calls == pytest.approx([0.023, 0.028, 0.038, 0.048])
     assert clock.lateness.worst_s < 1e-6
+
+
+def test_whoever_sleeps_over_the_last_call_is_late_and_calls_nobody(time):
+    calls = []
+    clock = WallClock(
+        50, time, lambda seconds: time.sleep(seconds + 0.015), meanwhile=lambda: calls.append(1)
+    )
+    clock.tick()  # called 15 ms after the 8th, and that is late already
+    assert calls == [1]
+    assert clock.lateness.worst_s == pytest.approx(0.003)
 
 
 def test_a_late_tick_does_not_move_the_next_ones(time):
