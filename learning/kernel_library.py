@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -106,7 +105,7 @@ def library(store: torch.dtype) -> ctypes.CDLL:
     Raises:
         NotCompiled: There is no C compiler here.
     """
-    folder = Path(str(files("learning")))
+    folder = Path(__file__).parent
     headers = [folder / name for name in HEADERS]
     flags = (*FLAGS, f"-DWK_STORE={_BITS[store]}")
     loaded = load_library(folder / "kernels.c", flags, headers)
