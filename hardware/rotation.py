@@ -68,7 +68,7 @@ def rotated_inverse(
 def _rotated(
     x: float, y: float, z: float, w: float, vector: Sequence[float] | FloatArray
 ) -> tuple[float, float, float]:
-    a, b, c = (float(value) for value in vector)
+    a, b, c = float(vector[0]), float(vector[1]), float(vector[2])
     # v + w t + q x t with t = 2 q x v; written out, because np.cross costs 20 us per call.
     t, u, v = 2.0 * (y * c - z * b), 2.0 * (z * a - x * c), 2.0 * (x * b - y * a)
     return a + w * t + (y * v - z * u), b + w * u + (z * t - x * v), c + w * v + (x * u - y * t)

@@ -5,11 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-FloatArray = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class TwinSettings:
@@ -43,8 +38,8 @@ class TwinSettings:
     strength: float = 1.0
     mass_scale: float = 1.0
 
-    def noise(self) -> FloatArray:
-        """(31,) standard deviations: 8 angles, velocities, torques, a quaternion, a gyro's 3."""
+    def noise(self) -> list[float]:
+        """31 standard deviations: 8 angles, velocities, torques, a quaternion, a gyro's 3."""
         # Half an angle's error on each part of a quaternion is that error about each axis.
         sizes = (
             (8, self.motor_angle_noise_rad),
@@ -53,4 +48,4 @@ class TwinSettings:
             (4, 0.5 * self.attitude_noise_rad),
             (3, self.angular_velocity_noise_rad_s),
         )
-        return np.concatenate([np.full(n, size) for n, size in sizes])
+        return [size for n, size in sizes for _ in range(n)]

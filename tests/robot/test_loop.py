@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hardware.robot import RobotError
+from hardware.rotation import quaternion
 from robot.config import resolve_config
 from robot.evaluate import Plan, evaluate
 from robot.journal import FLAG_FIRST, FLAG_LAST, FLAG_START, PHASE_EPISODE, read_journal
@@ -240,6 +241,16 @@ def test_a_stop_saves_and_says_so(tmp_path):
     assert summary["status"] == "interrupted"
     assert (tmp_path / "run" / "policy.safetensors").is_file()
     assert list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("minutes", [0.02, 5.0])
+def test_a_twin_that_cant_stand_needs_help_however_late_it_is(tmp_path, minutes):
+    rig = make_twin(resolve_config(overrides=["sim.strength=0.2"]).config, seed=0)
+    rig.robot.place(np.array([0.0, 0.0, 0.3]), quaternion(np.pi, 0.0, 0.0), None)
+    _, summary, _ = run_once(tmp_path / "run", minutes=minutes, rig=rig)
+    assert summary["status"] == "needs_help"
+    assert summary["steps"] == 0
+    assert summary["stand_ups"]["failed"] == summary["stand_ups"]["tried"] > 0
 
 
 @pytest.mark.parametrize("terrain", ["mattress", "doormat"])
