@@ -203,6 +203,19 @@ class LearningConfig(Section):
             raise ValueError(f"replay_capacity is below batch_size ({self.batch_size}): raise it")
         return self
 
+    @model_validator(mode="after")
+    def _nothing_is_set_in_vain(self) -> LearningConfig:
+        in_vain = {
+            "critics: crossq": ("layer_norm", "tau", "precision") * (self.critics == "crossq"),
+            "backend: plain": ("precision",) * (self.backend == "plain"),
+        }
+        for cause, keys in in_vain.items():
+            for key in keys:
+                told = getattr(self, key)  # float32 is what both are
+                if told not in (type(self).model_fields[key].default, "float32"):
+                    raise ValueError(f"{key} has no effect with {cause}: leave one of them out")
+        return self
+
 
 class StandUpConfig(Section):
     """The scripted stand-up."""

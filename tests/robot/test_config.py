@@ -158,6 +158,9 @@ def test_the_body_is_what_is_configured():
         ("workspace.half_width_m=0.1", ["workspace.half_width_m", "smaller than the robot"]),
         ("workspace.centre_radius_m=9", ["centre_radius_m"]),
         ("learning.replay_capacity=10", ["replay_capacity", "batch_size"]),
+        ("learning={critics: crossq, tau: 0.01}", ["tau", "no effect", "crossq"]),
+        ("learning={critics: crossq, layer_norm: false}", ["layer_norm", "no effect"]),
+        ("learning={backend: plain, precision: bfloat16}", ["precision", "backend: plain"]),
         ("tasks=[forward, forward, backward]", ["'forward' is there twice"]),
         ("tasks=[]", ["tasks"]),
         ("terrain=lava", ["doormat, flat, mattress"]),
@@ -169,6 +172,11 @@ def test_a_bad_override_is_one_helpful_line(override, parts):
     assert override in message
     for part in parts:
         assert part in message
+
+
+def test_the_plain_backend_may_be_told_what_it_is():
+    config = resolve_config(overrides=["learning={backend: plain, precision: float32}"]).config
+    assert config.learning.precision == "float32"
 
 
 def test_an_unknown_terrain_lists_the_known_ones():
