@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from stable_baselines3 import SAC
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import Logger
 
 import robot.walk_env
 from learning.policy import NumpyPolicy
@@ -178,7 +178,7 @@ def make_agent(config: Config, task: str) -> SAC:
         seed=config.run.seed * 1000 + number,
         device="cpu",
     )
-    agent.set_logger(configure(None, []))
+    agent.set_logger(Logger(None, []))  # `configure` would leave a folder in /tmp
     return agent
 
 
