@@ -15,8 +15,13 @@ Times are CPU times, which a busy machine disturbs least; ratios are those of up
 medians over turns. With --json, `ratio_<peer>` is ours in bfloat16 over the peer at batch 256, and
 `float32_ratio_<peer>` likewise in float32.
 
+With --device cuda all but `processor` learn on a CUDA device, ours (`float32`) as a CUDA graph;
+times are those of a clock then, waiting for the device included, the products' rate is that of
+float32 ones of 4096 x 4096, and `ratio_<peer>` is ours on the device over the peer. `processor` is
+ours as it would learn here without the device.
+
 Run: pip install -c constraints.txt -r benchmarks/requirements.txt
-     python benchmarks/learner.py [--quick] [--json] [--peers sb3,sbx,cleanrl]
+     python benchmarks/learner.py [--quick] [--json] [--peers sb3,sbx,cleanrl] [--device cuda]
 Takes 3 CPU minutes, with --quick 1 (most of it is SBX's compiler).
 """
 
@@ -41,15 +46,16 @@ os.environ["XLA_FLAGS"] = (
     "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1 "
     + os.environ.get("XLA_FLAGS", "")
 )
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import numpy as np
 import torch
 
 from learning.constraint import ConstraintConfig
+from learning.cuda_sac import why_no_cuda
 from learning.kernels import Kernels
 from learning.learner import Learner, LearnerConfig
 from learning.sac import SacConfig
+from native.compiled import has_bfloat16
 
 OBSERVATIONS, ACTIONS, CONSTRAINTS = 126, 8, 2
 BATCHES = (256, 128)
@@ -89,7 +95,7 @@ def make_env() -> Any:
     return Noise()
 
 
-def ours(batch: int, backend: str, precision: str) -> Update:
+def ours(batch: int, backend: str, precision: str, device: str = "cpu") -> Update:
     """Our learner of one task, with a filled replay."""
     rng = np.random.default_rng(0)
     config = LearnerConfig(
@@ -100,6 +106,7 @@ def ours(batch: int, backend: str, precision: str) -> Update:
         replay_capacity=TRANSITIONS,
         backend=backend,  # type: ignore[arg-type]
         precision=precision,  # type: ignore[arg-type]
+        device=device,  # type: ignore[arg-type]
     )
     learner = Learner(config, ("walk",), OBSERVATIONS, ACTIONS, CONSTRAINTS, seed=0)
     if learner.slow_because:
@@ -117,7 +124,7 @@ def ours(batch: int, backend: str, precision: str) -> Update:
     return lambda: learner.update(UPDATES_PER_TURN)
 
 
-def filled(make: Any, batch: int) -> Any:
+def filled(make: Any, batch: int, device: str) -> Any:
     """A model of Stable-Baselines3's kind that has collected, and not yet learnt."""
     model = make(
         "MlpPolicy",
@@ -126,28 +133,33 @@ def filled(make: Any, batch: int) -> Any:
         batch_size=batch,
         buffer_size=TRANSITIONS,
         learning_starts=TRANSITIONS,
-        device="cpu",
+        device=device,
         seed=0,
     )
     return model.learn(TRANSITIONS)
 
 
-def sb3(batch: int) -> Update:
+def sb3(batch: int, device: str) -> Update:
     """Stable-Baselines3."""
     from stable_baselines3 import SAC
 
-    return partial(filled(SAC, batch).train, UPDATES_PER_TURN, batch)
+    return partial(filled(SAC, batch, device).train, UPDATES_PER_TURN, batch)
 
 
-def sbx(batch: int) -> Update:
+def sbx(batch: int, device: str) -> Update:
     """SBX, JAX's counterpart of Stable-Baselines3."""
+    os.environ["JAX_PLATFORMS"] = device
+    import jax
     from sbx import SAC
 
-    return (
-        partial(filled(SAC, batch).train, batch, UPDATES_PER_TURN)
-        if _sbx_batch_first(SAC)
-        else partial(filled(SAC, batch).train, UPDATES_PER_TURN, batch)
-    )
+    model = filled(SAC, batch, "cpu")  # the device is JAX's matter
+    sizes = (batch, UPDATES_PER_TURN) if _sbx_batch_first(SAC) else (UPDATES_PER_TURN, batch)
+
+    def update() -> None:
+        model.train(*sizes)
+        jax.block_until_ready((model.policy.actor_state.params, model.policy.qf_state.params))
+
+    return update
 
 
 def _sbx_batch_first(sac: Any) -> bool:
@@ -156,12 +168,13 @@ def _sbx_batch_first(sac: Any) -> bool:
     return list(inspect.signature(sac.train).parameters)[1] == "batch_size"
 
 
-def cleanrl(batch: int) -> Update:
+def cleanrl(batch: int, device: str) -> Update:
     """CleanRL's update, on Stable-Baselines3's buffer."""
     from stable_baselines3 import SAC
 
-    buffer = filled(SAC, batch).replay_buffer
-    networks = CleanNetworks()
+    buffer = filled(SAC, batch, device).replay_buffer
+    with torch.device(device):
+        networks = CleanNetworks()
     return lambda: [networks.update(buffer.sample(batch)) for _ in range(UPDATES_PER_TURN)]
 
 
@@ -240,6 +253,15 @@ def cpu_seconds(work: Update) -> float:
     return time.process_time() - start
 
 
+def device_seconds(work: Update) -> float:
+    """Seconds until the CUDA device has done all of it."""
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    work()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
 def best_rate(turns: int, kind: torch.dtype) -> float:
     """The best rate of our products, with bias and ReLU, in operations per second."""
     n, kernels = 256, Kernels(kind)
@@ -249,6 +271,14 @@ def best_rate(turns: int, kind: torch.dtype) -> float:
     layers = kernels.chain([kernels.layer(x, packed, [bias], active, None, None)] * 20)
     least = min(cpu_seconds(lambda: kernels.forward(layers, head)) for _ in range(turns))
     return 20 * 2 * n**3 / least
+
+
+def best_device_rate(turns: int) -> float:
+    """Likewise, of the device's own float32 products, which it needs larger ones for."""
+    n = 4096
+    x, y = torch.ones(n, n, device="cuda"), torch.empty(n, n, device="cuda")
+    least = min(device_seconds(lambda: torch.mm(x, x, out=y)) for _ in range(turns))
+    return 2 * n**3 / least
 
 
 def operations(config: SacConfig) -> float:
@@ -272,18 +302,29 @@ def operations(config: SacConfig) -> float:
     return 2.0 * config.batch_size * (critics * per_critic + back + 6 * heads + actor)
 
 
-def measure(batch: int, turns: int, peers: list[str]) -> dict[str, list[float]]:
-    """Milliseconds per update of every learner, turn by turn."""
-    learners: dict[str, Update] = {
+def our_learners(batch: int, device: str) -> dict[str, Update]:
+    """Our ways; the first is what the others are compared with."""
+    if device == "cuda":
+        return {
+            "float32": ours(batch, "fast", "float32", device),
+            "processor": ours(batch, "fast", "bfloat16" if has_bfloat16() else "float32"),
+        }
+    return {
         "bfloat16": ours(batch, "fast", "bfloat16"),
         "float32": ours(batch, "fast", "float32"),
         "plain": ours(batch, "plain", "float32"),
     }
-    learners |= {name: PEERS[name](batch) for name in peers}
+
+
+def measure(batch: int, turns: int, peers: list[str], device: str) -> dict[str, list[float]]:
+    """Milliseconds per update of every learner, turn by turn."""
+    learners = our_learners(batch, device)
+    learners |= {name: PEERS[name](batch, device) for name in peers}
+    seconds = device_seconds if device == "cuda" else cpu_seconds
     times: dict[str, list[float]] = {name: [] for name in learners}
     for turn in range(turns + 2):
         for name, update in learners.items():
-            taken = cpu_seconds(update)
+            taken = seconds(update)
             if turn >= 2:  # the first ones make buffers and compile
                 times[name].append(1e3 * taken / UPDATES_PER_TURN)
     return times
@@ -300,7 +341,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few turns: shows that it runs")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.add_argument("--peers", default="sb3,sbx,cleanrl", help="a list, or none")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     arguments = parser.parse_args()
+    if arguments.device == "cuda" and (why := why_no_cuda()):
+        sys.exit(f"error: --device cuda: {why}")
     peers = [] if arguments.peers == "none" else arguments.peers.split(",")
     if unknown := set(peers) - set(PEERS):
         sys.exit(f"error: --peers: {sorted(unknown)} not known; there are {sorted(PEERS)}")
@@ -308,10 +352,15 @@ def main() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
     turns = 5 if arguments.quick else 40
-    kinds = {"bfloat16": torch.bfloat16, "float32": torch.float32}
-    rates = {n: best_rate(10 if arguments.quick else 60, kind) for n, kind in kinds.items()}
+    tries = 10 if arguments.quick else 60
+    if arguments.device == "cuda":
+        rates = {"float32": best_device_rate(tries)}
+    else:
+        kinds = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+        rates = {name: best_rate(tries, kind) for name, kind in kinds.items()}
     setup: dict[str, Any] = {
         "cpu": cpu_name(),
+        **({"gpu": torch.cuda.get_device_name()} if arguments.device == "cuda" else {}),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
         "python": platform.python_version(),
@@ -321,19 +370,20 @@ def main() -> None:
     print(", ".join(f"{name} {value}" for name, value in setup.items()))
     outcome: dict[str, Any] = {**setup, "gflops": {n: r / 1e9 for n, r in rates.items()}}
     for batch in BATCHES:
-        times = measure(batch, turns, peers)
+        times = measure(batch, turns, peers, arguments.device)
+        first = next(iter(times))
         limits = {n: 1e3 * operations(SacConfig(batch_size=batch)) / r for n, r in rates.items()}
-        print(f"\nbatch {batch}   ms per update   updates/s   bfloat16 is   of which products")
+        print(f"\nbatch {batch}   ms per update   updates/s   {first} is   of which products")
         for name, taken in times.items():
             limit = f"{limits[name]:8.2f} ms" if name in limits else ""
             median = statistics.median(taken)
-            times_ours = ratio(times["bfloat16"], taken)
+            times_ours = ratio(times[first], taken)
             print(f"{name:10} {median:14.2f}  {1e3 / median:10.1f}  {times_ours:10.2f} x   {limit}")
         outcome[f"ms_{batch}"] = {n: statistics.median(t) for n, t in times.items()}
         outcome[f"products_ms_{batch}"] = limits
         if batch == BATCHES[0]:
-            for name in [n for n in times if n not in kinds]:
-                outcome[f"ratio_{name}"] = ratio(times["bfloat16"], times[name])
+            for name in [n for n in times if n not in rates]:
+                outcome[f"ratio_{name}"] = ratio(times[first], times[name])
                 outcome[f"float32_ratio_{name}"] = ratio(times["float32"], times[name])
     if arguments.json:
         print(json.dumps(outcome))

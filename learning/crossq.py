@@ -23,8 +23,7 @@ import torch
 from torch import Tensor
 
 from learning.networks import Critics
-from learning.replay import Batch
-from learning.sac import Sac, cost_target, reward_target
+from learning.sac import Sac, TensorBatch, cost_target, reward_target
 
 EPSILON = 1e-3
 KEPT = 0.99
@@ -140,29 +139,24 @@ class CrossSac(Sac):
         named = {f"critics.{name}": tensor for name, tensor in live}
         return named | {f"statistics.{name}": t for name, t in self.critics.statistics.items()}
 
-    def _critic_step(self, batch: Batch) -> None:
+    def _critic_step(self, batch: TensorBatch) -> None:
         config = self.config
-        next_observation = torch.from_numpy(batch.next_observation)
-        not_done = torch.from_numpy(batch.not_done)
         with torch.no_grad():
-            next_action, next_log_prob = self.actor.sample(
-                next_observation, self._noise(len(not_done))
-            )
+            noise = self._noise(len(batch.not_done))
+            next_action, next_log_prob = self.actor.sample(batch.next_observation, noise)
         (values, cost_values), (next_values, next_costs) = self.critics.joint_values(
-            torch.from_numpy(batch.observation_action),
-            torch.cat((next_observation, next_action), 1),
+            batch.observation_action,
+            torch.cat((batch.next_observation, next_action), 1),
             renormalise=self.updates >= WARM_UP,
         )
         with torch.no_grad():
             target = reward_target(
-                torch.from_numpy(batch.reward),
-                not_done,
+                batch.reward,
+                batch.not_done,
                 next_values,
                 next_log_prob,
                 self.log_alpha.exp(),
                 config.discount,
             )
-            target_costs = cost_target(
-                torch.from_numpy(batch.cost), not_done, next_costs, config.cost_discount
-            )
+            target_costs = cost_target(batch.cost, batch.not_done, next_costs, config.cost_discount)
         self._descend(values, target, cost_values, target_costs)

@@ -23,6 +23,7 @@ FLAGS = (
     "-fno-math-errno",
     "-fno-trapping-math",
 )
+FOLDER = Path(__file__).parent
 HEADERS = ("forward.h", "objective.h", "packed.h", "parameters.h", "product.h")
 _BITS = {torch.float32: 32, torch.bfloat16: 16, torch.float64: 64}
 
@@ -105,10 +106,9 @@ def library(store: torch.dtype) -> ctypes.CDLL:
     Raises:
         NotCompiled: There is no C compiler here.
     """
-    folder = Path(__file__).parent
-    headers = [folder / name for name in HEADERS]
+    headers = [FOLDER / name for name in HEADERS]
     flags = (*FLAGS, f"-DWK_STORE={_BITS[store]}")
-    loaded = load_library(folder / "kernels.c", flags, headers)
+    loaded = load_library(FOLDER / "kernels.c", flags, headers)
     pointer, size, number = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_double
     for name, result, arguments in (
         ("wk_room", size, [size]),

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from learning.constraint import ConstraintConfig, Multipliers, make_multipliers
 from learning.crossq import CrossSac
+from learning.cuda_sac import CudaSac
 from learning.fast_sac import FastSac
 from learning.kernels import Kernels
 from learning.policy import NumpyPolicy
@@ -57,6 +58,8 @@ class LearnerConfig:
     """Of the fast backend's matrix products; parameters and sums are float32 in either case."""
     critics: Literal["targets", "crossq"] = "targets"
     """Bootstrapped from target networks, or from themselves (`crossq`, by autograd only)."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where it learns; on `cuda` as a graph (`cuda_sac`), in float32, whatever the backend."""
 
     def __post_init__(self) -> None:
         if self.replay_capacity < self.sac.batch_size:
@@ -69,6 +72,10 @@ class LearnerConfig:
             raise ValueError(f"precision must be float32 or bfloat16, got {self.precision!r}")
         if self.critics not in ("targets", "crossq"):
             raise ValueError(f"critics must be targets or crossq, got {self.critics!r}")
+        if self.device not in ("cpu", "cuda"):
+            raise ValueError(f"device must be cpu or cuda, got {self.device!r}")
+        if self.device == "cuda" and self.critics == "crossq":
+            raise ValueError("crossq learns on the processor only: use device cpu")
 
 
 class Learner:
@@ -228,7 +235,7 @@ class Learner:
         For use in the thread that updates; others need a copy.
         """
         index = self._index(task)
-        actor = self._sac(index).actor
+        actor = self._sac(index).host_actor
         layers = [
             (weight.detach().numpy(), bias.detach().numpy())
             for weight, bias in zip(actor.weights, actor.biases, strict=True)
@@ -338,6 +345,8 @@ class Learner:
 
 def _choose_sac(config: LearnerConfig) -> tuple[Callable[..., Sac], str]:
     """What makes a learner of one task, and why it is not the fast one if that was wanted."""
+    if config.device == "cuda":
+        return CudaSac, ""
     if config.critics == "crossq":
         slow = "there is no compiled update for learning.critics=crossq"
         return CrossSac, "" if config.backend == "plain" else slow

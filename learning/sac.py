@@ -122,6 +122,33 @@ def temperature_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: float)
     return -log_alpha * (log_prob.detach().mean() + target_entropy)
 
 
+@dataclass(frozen=True)
+class TensorBatch:
+    """A `Batch` and its prices as tensors; shapes are the same."""
+
+    observation_action: Tensor
+    observation: Tensor
+    reward: Tensor
+    cost: Tensor
+    next_observation: Tensor
+    not_done: Tensor
+    multipliers: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch, multipliers: NDArray[np.float64]) -> TensorBatch:
+        """Views of the batch's own memory, and a copy of the (K,) multipliers."""
+        view = torch.from_numpy
+        return cls(
+            view(batch.observation_action),
+            view(batch.observation),
+            view(batch.reward),
+            view(batch.cost),
+            view(batch.next_observation),
+            view(batch.not_done),
+            view(multipliers.astype(np.float32)),
+        )
+
+
 class Sac:
     """One task's actor, critics, targets, temperature and their optimisers.
 
@@ -155,8 +182,14 @@ class Sac:
         self.target_entropy = (
             -float(action_size) if config.target_entropy is None else config.target_entropy
         )
+        self._make_optimisers()
+        self.updates = 0
+        self._last: dict[str, Tensor] = {}
+
+    def _make_optimisers(self, capturable: bool = False) -> None:
+        config = self.config
         self._critic_optimiser = torch.optim.Adam(
-            self.critics.parameters, lr=config.learning_rate, fused=True
+            self.critics.parameters, lr=config.learning_rate, fused=True, capturable=capturable
         )
         self._actor_optimiser = torch.optim.Adam(
             [
@@ -164,9 +197,8 @@ class Sac:
                 {"params": [self.log_alpha], "lr": config.temperature_learning_rate},
             ],
             fused=True,
+            capturable=capturable,
         )
-        self.updates = 0
-        self._last: dict[str, Tensor] = {}
 
     def _make_critics(self, input_size: int) -> Critics:
         c = self.config
@@ -183,6 +215,11 @@ class Sac:
         return [p.detach().clone() for p in self.critics.parameters]
 
     @property
+    def host_actor(self) -> Actor:
+        """The actor in this machine's own memory, as after the newest update; views stay live."""
+        return self.actor
+
+    @property
     def alpha(self) -> float:
         """The temperature."""
         return math.exp(float(self.log_alpha.detach()))
@@ -194,35 +231,35 @@ class Sac:
             batch: Transitions with this task's reward; read, not kept.
             multipliers: (K,) one per constraint, each at least 0.
         """
-        self._critic_step(batch)
+        learns_actor = (self.updates + 1) % self.config.actor_every == 0
+        self._learn(TensorBatch.of(batch, multipliers), learns_actor)
         self.updates += 1
-        if self.updates % self.config.actor_every == 0:
-            self._actor_step(batch, multipliers)
+
+    def _learn(self, batch: TensorBatch, learns_actor: bool) -> None:
+        self._critic_step(batch)
+        if learns_actor:
+            self._actor_step(batch)
         if self.targets:
             torch._foreach_lerp_(self.targets, self.critics.parameters, self.config.tau)
 
-    def _critic_step(self, batch: Batch) -> None:
+    def _critic_step(self, batch: TensorBatch) -> None:
         config = self.config
         with torch.no_grad():
-            next_observation = torch.from_numpy(batch.next_observation)
-            not_done = torch.from_numpy(batch.not_done)
-            noise = self._noise(len(not_done))
-            next_action, next_log_prob = self.actor.sample(next_observation, noise)
+            noise = self._noise(len(batch.not_done))
+            next_action, next_log_prob = self.actor.sample(batch.next_observation, noise)
             next_values, next_costs = self.critics.values(
-                torch.cat((next_observation, next_action), 1), self.targets
+                torch.cat((batch.next_observation, next_action), 1), self.targets
             )
             target = reward_target(
-                torch.from_numpy(batch.reward),
-                not_done,
+                batch.reward,
+                batch.not_done,
                 next_values,
                 next_log_prob,
                 self.log_alpha.exp(),
                 config.discount,
             )
-            target_costs = cost_target(
-                torch.from_numpy(batch.cost), not_done, next_costs, config.cost_discount
-            )
-        values, cost_values = self.critics.values(torch.from_numpy(batch.observation_action))
+            target_costs = cost_target(batch.cost, batch.not_done, next_costs, config.cost_discount)
+        values, cost_values = self.critics.values(batch.observation_action)
         self._descend(values, target, cost_values, target_costs)
 
     def _descend(
@@ -233,8 +270,8 @@ class Sac:
         self._last["critic_loss"] = loss.detach()
         self._last["q_mean"] = values.detach()
 
-    def _actor_step(self, batch: Batch, multipliers: NDArray[np.float64]) -> None:
-        observation = torch.from_numpy(batch.observation)
+    def _actor_step(self, batch: TensorBatch) -> None:
+        observation = batch.observation
         action, log_prob = self.actor.sample(observation, self._noise(len(observation)))
         values, cost_values = self.critics.values(torch.cat((observation, action), 1))
         loss = actor_loss(
@@ -242,7 +279,7 @@ class Sac:
             values,
             cost_values,
             self.log_alpha.detach().exp(),
-            torch.from_numpy(multipliers.astype(np.float32)),
+            batch.multipliers,
         ) + temperature_loss(self.log_alpha, log_prob, self.target_entropy)
         # The gradient is asked for these tensors alone, so none is spent on the critics' weights.
         _step(self._actor_optimiser, loss, [*self.actor.parameters, self.log_alpha])
@@ -291,12 +328,12 @@ class Sac:
         state: dict[str, NDArray[np.generic]] = {}
         learning = {id(t): name for name, t in self.tensors().items()}
         for name, tensor in self.tensors().items():
-            state[name] = tensor.detach().numpy().copy()
+            state[name] = _copied(tensor)
         for optimiser in (self._critic_optimiser, self._actor_optimiser):
             for group in optimiser.param_groups:
                 for p in group["params"]:
                     for key, value in optimiser.state[p].items():
-                        state[f"adam.{learning[id(p)]}.{key}"] = value.numpy().copy()
+                        state[f"adam.{learning[id(p)]}.{key}"] = _copied(value)
         state["generator"] = self.generator.get_state().numpy().copy()
         state["updates"] = np.array(self.updates, np.int64)
         return state
@@ -331,7 +368,8 @@ class Sac:
                 for p in group["params"]:
                     name = next(n for n, t in named.items() if t is p)
                     if name in optimiser_state:
-                        optimiser.state[p] = optimiser_state[name]
+                        entries = optimiser_state[name].items()
+                        optimiser.state[p] = {k: t.to(p.device) for k, t in entries}
         self.generator.set_state(torch.from_numpy(state["generator"].copy()))
         self.updates = int(state["updates"])
 
@@ -341,6 +379,11 @@ def _step(optimiser: torch.optim.Optimizer, loss: Tensor, parameters: list[Tenso
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     optimiser.step()
+
+
+def _copied(tensor: Tensor) -> NDArray[np.generic]:
+    array: NDArray[np.generic] = tensor.detach().cpu().numpy().copy()
+    return array
 
 
 def _check_like(name: str, array: NDArray[np.generic], tensor: Tensor) -> None:

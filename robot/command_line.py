@@ -11,6 +11,7 @@ import contextlib
 import os
 import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -216,6 +217,19 @@ def tell_latched(port: str) -> None:
     typer.echo(
         f"the board's stop is latched: robot doctor --port {shlex.quote(port)} --release", err=True
     )
+
+
+def require_device(device: str) -> None:
+    """Refuse before anything is written when the learner's device can't be had."""
+    if device == "cpu":
+        return
+    # Asked in a process of its own: a robot's control process does without torch.
+    ask = "from learning.cuda_sac import why_no_cuda; print(why_no_cuda())"
+    command = [sys.executable, "-c", ask]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    why = done.stderr.strip().rpartition("\n")[2] if done.returncode else done.stdout.strip()
+    if why or done.returncode:
+        fail(f"learning.device: {why} (learning.device=cpu)")
 
 
 def require_twin() -> None:

@@ -194,6 +194,7 @@ class LearningConfig(Section):
     torch_threads: Annotated[int, Field(ge=1, le=256)] = 1
     backend: Literal["fast", "plain"] = "fast"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: Literal["cpu", "cuda"] = "cpu"
     process: Literal["inline", "pipelined", "free"] = "inline"
     lag_steps: Annotated[int, Field(ge=1, le=1000)] = 8
 
@@ -208,12 +209,13 @@ class LearningConfig(Section):
         in_vain = {
             "critics: crossq": ("layer_norm", "tau", "precision") * (self.critics == "crossq"),
             "backend: plain": ("precision",) * (self.backend == "plain"),
+            "device: cuda": ("precision", "backend", "critics") * (self.device == "cuda"),
         }
         for cause, keys in in_vain.items():
             for key in keys:
                 told = getattr(self, key)  # float32 is what both are
                 if told not in (type(self).model_fields[key].default, "float32"):
-                    raise ValueError(f"{key} has no effect with {cause}: leave one of them out")
+                    raise ValueError(f"{key} does not go with {cause}: leave one of them out")
         return self
 
 

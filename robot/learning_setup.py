@@ -39,6 +39,8 @@ def n_constraints(config: Config) -> int:
 def precision(config: Config) -> Literal["float32", "bfloat16"]:
     """Of the learner's products; "auto" is bfloat16 where the processor is made for it."""
     wanted = config.learning.precision
+    if config.learning.device == "cuda":
+        return "float32"
     if wanted != "auto":
         return wanted
     return "bfloat16" if has_bfloat16() else "float32"
@@ -92,6 +94,7 @@ def make_learner(config: Config) -> Learner:
             backend=learning.backend,
             precision=precision(config),
             critics=learning.critics,
+            device=learning.device,
         ),
         config.tasks,
         observation_layout(config).size,

@@ -283,7 +283,9 @@ _USED_WHEN: dict[str, Callable[[Config], bool]] = {
         lambda config: config.learning.critics == "targets",
     ),
     "learning.precision": lambda config: (
-        config.learning.critics == "targets" and config.learning.backend == "fast"
+        config.learning.critics == "targets"
+        and config.learning.backend == "fast"
+        and config.learning.device == "cpu"
     ),
     "learning.relabel": lambda config: len(config.tasks) > 1,
     "learning.shared_network": lambda config: len(config.tasks) > 1,

@@ -22,6 +22,7 @@ from robot.command_line import (
     bad_input,
     fail,
     failures,
+    require_device,
     require_twin,
 )
 
@@ -77,6 +78,9 @@ def ablate(
             raise typer.Exit
         require_twin()
         _require_report()
+        if engine == "local":  # a cluster's nodes have devices of their own
+            for device in {config.learning.device for config in folder.study.configs.values()}:
+                require_device(device)
         if results is not None:
             from robot.ablation.publish import check_seeds
 

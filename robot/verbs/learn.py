@@ -30,6 +30,7 @@ from robot.command_line import (
     fail,
     failures,
     print_table,
+    require_device,
     require_twin,
     resolve,
     tell_latched,
@@ -94,6 +95,7 @@ def learn(
 
 def _make_rig(config: Any, port: str | None, pose: str | None, stack: contextlib.ExitStack) -> Any:
     """The board's rig, found fit; None for the twin. Nothing is written yet."""
+    require_device(config.learning.device)
     port = port or config.board.port
     if port is None:
         if pose is not None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from batches import OBS, PRICES, A, N, make_batch
 from torch import Tensor
 
 import learning.kernel_library
@@ -22,18 +23,15 @@ from learning.kernels import Kernels
 from learning.learner import Learner, LearnerConfig
 from learning.networks import Actor
 from learning.objective import Objective
-from learning.replay import Batch
 from learning.sac import Sac, SacConfig
 from native.compiled import has_bfloat16
 
-OBS, A, N = 5, 3, 9
 # Compilers' flags for lesser processors of this kind: other widths of vectors and tiles.
 NARROWER = (
     [("-march=x86-64-v3", "-mprefer-vector-width=256"), ("-march=x86-64",)]
     if platform.machine() == "x86_64"
     else []
 )
-PRICES = np.array([0.25, 1.5])
 
 
 @pytest.fixture
@@ -48,21 +46,6 @@ def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
-
-
-def make_batch(seed: int, n_constraints: int, n: int = N) -> Batch:
-    rng = np.random.default_rng(seed)
-    kind = str(torch.get_default_dtype()).removeprefix("torch.")
-    both = rng.standard_normal((n, OBS + A)).astype(kind)
-    return Batch(
-        observation_action=both,
-        observation=both[:, :OBS],
-        action=both[:, OBS:],
-        reward=rng.standard_normal(n).astype(kind),
-        cost=rng.uniform(0.0, 1.0, (n, n_constraints)).astype(kind),
-        next_observation=rng.standard_normal((n, OBS)).astype(kind),
-        not_done=(rng.random(n) > 0.2).astype(kind),
-    )
 
 
 def use_kernels(
@@ -82,7 +65,7 @@ def use_kernels(
         (folder / "learning" / name).write_text(text)
     assert found == bool(right), f"{right!r} is there {found} times"
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    monkeypatch.setattr(learning.kernel_library, "files", lambda name: folder / name)
+    monkeypatch.setattr(learning.kernel_library, "FOLDER", folder / "learning")
     flags = (*learning.kernel_library.FLAGS, *flags)
     monkeypatch.setattr(learning.kernel_library, "FLAGS", flags)
     anew = cache(learning.kernel_library.library.__wrapped__)

@@ -191,6 +191,23 @@ def test_an_unwritable_place_is_refused(calls, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("device_says", "words"),
+    [("print('PyTorch finds no CUDA device')", "no CUDA device"), ("1 / 0", "ZeroDivisionError")],
+)
+def test_without_the_learners_device_it_says_so_and_writes_nothing(
+    calls, tmp_path, monkeypatch, device_says, words
+):
+    run = subprocess.run
+    monkeypatch.setattr(
+        "robot.command_line.subprocess.run",
+        lambda command, **options: run([*command[:2], device_says], **options),
+    )
+    folder = tmp_path / "run"
+    assert words in refused("learn", "--set", "learning.device=cuda", "--run-dir", folder)
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_pybullet_it_says_what_to_install(calls, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pybullet", None)
     message = refused("learn", "--run-dir", tmp_path / "run")

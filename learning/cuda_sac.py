@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: MIT
+"""`Sac` on a CUDA device: its update is captured once as a graph, then replayed.
+
+    batch, noise and prices --> pinned memory --> one copy --> graph --> the actor comes back
+
+An update is some hundred small kernels; what takes time is to launch them one by one, and a graph
+launches them together (https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs/). It does
+what `Sac` does, on the same random numbers, which are drawn on the host: the two differ by
+rounding, and a state of the one loads into the other. Products are in float32.
+
+A graph goes on reading and writing the addresses it was captured with, so tensors that it knows are
+only ever written in place.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from learning.networks import Actor
+from learning.replay import Batch
+from learning.sac import Sac, SacConfig, TensorBatch
+
+WARM_UPS = 3
+"""Updates before a capture, which make the libraries choose their kernels; they are undone."""
+
+
+class NoCuda(Exception):  # noqa: N818 - a state of affairs, not a mistake
+    """There is no CUDA device that this PyTorch can use."""
+
+
+@dataclass(frozen=True)
+class _Captured:
+    graph: torch.cuda.CUDAGraph
+    last: dict[str, Tensor]
+
+
+class CudaSac(Sac):
+    """Drop-in for `Sac`.
+
+    Args:
+        config: See `Sac`, likewise the sizes and the seed.
+        observation_size: O.
+        action_size: A.
+        n_constraints: K.
+        seed: Of everything random.
+        device: Another than a CUDA device learns there too, without graphs.
+
+    Raises:
+        NoCuda: There is no such device.
+    """
+
+    def __init__(
+        self,
+        config: SacConfig,
+        observation_size: int,
+        action_size: int,
+        n_constraints: int,
+        seed: int,
+        device: str = "cuda",
+    ) -> None:
+        super().__init__(config, observation_size, action_size, n_constraints, seed)
+        self.device = torch.device(device)
+        self._graphed = self.device.type == "cuda"
+        if self._graphed and (why := why_no_cuda()):
+            raise NoCuda(why)
+        self._host_actor = _copy_of(self.actor, [_pinned(t) for t in self.actor.parameters])
+        self.actor = _copy_of(self.actor, [self._there(t) for t in self.actor.parameters])
+        self.critics.parameters = [self._there(t) for t in self.critics.parameters]
+        self.targets = [self._there(t) for t in self.targets]
+        self.log_alpha = self._there(self.log_alpha)
+        self._make_optimisers(capturable=self._graphed)
+        self._stages: dict[int, _Stage] = {}
+        self._graphs: dict[tuple[int, bool], _Captured] = {}
+        self._noises: Iterator[Tensor] = iter(())
+
+    @property
+    def host_actor(self) -> Actor:
+        """See `Sac.host_actor`."""
+        return self._host_actor
+
+    def update(self, batch: Batch, multipliers: NDArray[np.float64]) -> None:
+        """One gradient step on everything; see `Sac.update`.
+
+        Args:
+            batch: Transitions with this task's reward; read, not kept.
+            multipliers: (K,) one per constraint, each at least 0.
+        """
+        n = len(batch.not_done)
+        if n not in self._stages:
+            self._stages[n] = _Stage(batch, self.n_constraints, self.action_size, self.device)
+        stage = self._stages[n]
+        learns_actor = (self.updates + 1) % self.config.actor_every == 0
+        stage.take(batch, multipliers, learns_actor, self.generator)
+        if self._graphed:
+            self._replay(stage, n, learns_actor)
+        else:
+            self._learn_from(stage, learns_actor)
+        self.updates += 1
+        if learns_actor:
+            self._bring_actor()
+
+    def load_state_dict(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Continue exactly where `state_dict` was taken, here or in `Sac`.
+
+        Raises:
+            ValueError: A tensor is missing, unknown, or has another shape or type.
+        """
+        super().load_state_dict(state)
+        self._graphs.clear()  # the moments have new addresses
+        self._bring_actor()
+
+    def _there(self, tensor: Tensor) -> Tensor:
+        moved = tensor.detach().to(self.device, copy=True)
+        return moved.requires_grad_(tensor.requires_grad)
+
+    def _bring_actor(self) -> None:
+        with torch.no_grad():
+            for mine, theirs in zip(
+                self._host_actor.parameters, self.actor.parameters, strict=True
+            ):
+                mine.copy_(theirs, non_blocking=True)
+        if self._graphed:
+            # Also lets the next batch be written to the pinned memory that this one was read from.
+            torch.cuda.current_stream(self.device).synchronize()
+
+    def _noise(self, n: int) -> Tensor:
+        return next(self._noises)
+
+    def _learn_from(self, stage: _Stage, learns_actor: bool) -> None:
+        self._noises = iter((stage.next_noise, stage.noise))
+        self._learn(stage.batch, learns_actor)
+
+    # -- the graph ---------------------------------------------------------------------------------
+
+    def _replay(self, stage: _Stage, n: int, learns_actor: bool) -> None:
+        key = n, learns_actor
+        if key not in self._graphs:
+            self._graphs[key] = self._capture(stage, learns_actor)
+        captured = self._graphs[key]
+        captured.graph.replay()
+        self._last.update(captured.last)
+        if not learns_actor:
+            torch.cuda.current_stream(self.device).synchronize()
+
+    def _capture(self, stage: _Stage, learns_actor: bool) -> _Captured:
+        before = {name: t.detach().clone() for name, t in self._evolving().items()}
+        here = torch.cuda.current_stream(self.device)
+        aside = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        aside.wait_stream(here)
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UPS):
+                self._learn_from(stage, learns_actor)
+        here.wait_stream(aside)
+        graph, self._last = torch.cuda.CUDAGraph(), {}
+        with torch.cuda.graph(graph):
+            self._learn_from(stage, learns_actor)
+        self._undo(before)
+        return _Captured(graph, self._last.copy())
+
+    def _evolving(self) -> dict[str, Tensor]:
+        """All that an update changes, moments included, by name."""
+        named = self.tensors()
+        names = {id(tensor): name for name, tensor in named.items()}
+        for optimiser in (self._critic_optimiser, self._actor_optimiser):
+            for p, moments in optimiser.state.items():
+                named |= {f"{names[id(p)]}.{key}": value for key, value in moments.items()}
+        return named
+
+    def _undo(self, before: Mapping[str, Tensor]) -> None:
+        """Write back what was; moments that were not there yet begin at zero."""
+        with torch.no_grad():
+            for name, tensor in self._evolving().items():
+                if name in before:
+                    tensor.copy_(before[name])
+                else:
+                    tensor.zero_()
+
+
+class _Stage:
+    """One batch with its noise and prices on the device, brought there by one copy.
+
+    Attributes:
+        batch: Views of it on the device.
+        next_noise, noise: (N, A), for what follows and for the actor's own step.
+    """
+
+    def __init__(
+        self, like: Batch, n_constraints: int, n_actions: int, device: torch.device
+    ) -> None:
+        n = len(like.not_done)
+        shapes = {
+            "observation_action": like.observation_action.shape,
+            "next_observation": like.next_observation.shape,
+            "reward": (n,),
+            "cost": (n, n_constraints),
+            "not_done": (n,),
+            "next_noise": (n, n_actions),
+            "noise": (n, n_actions),
+            "multipliers": (n_constraints,),
+        }
+        host = torch.zeros(sum(math.prod(shape) for shape in shapes.values()))
+        self._all_host = _pinned(host)
+        self._all_there = host.to(device, copy=True)
+        self._host = _parts(self._all_host, shapes)
+        there = _parts(self._all_there, shapes)
+        self.next_noise, self.noise = there.pop("next_noise"), there.pop("noise")
+        observation = there["observation_action"][:, : like.observation.shape[1]]
+        self.batch = TensorBatch(observation=observation, **there)
+
+    def take(
+        self,
+        batch: Batch,
+        multipliers: NDArray[np.float64],
+        learns_actor: bool,
+        generator: torch.Generator,
+    ) -> None:
+        """Bring a batch there; draws as many random numbers as `Sac` would."""
+        for name, part in self._host.items():
+            if name == "multipliers":
+                part.copy_(torch.from_numpy(multipliers))
+            elif name == "next_noise" or (name == "noise" and learns_actor):
+                part.normal_(generator=generator)
+            elif name != "noise":
+                part.copy_(torch.from_numpy(getattr(batch, name)))
+        self._all_there.copy_(self._all_host, non_blocking=True)
+
+
+def why_no_cuda() -> str:
+    """For a person; "" where there is a CUDA device."""
+    if torch.cuda.is_available():
+        return ""
+    if torch.version.cuda is None:
+        return "this PyTorch was built without CUDA: install one with it, or use the processor"
+    return "PyTorch finds no CUDA device: check the driver (nvidia-smi), or use the processor"
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    """A copy in memory that a device reads while the host goes on; ordinary where none is."""
+    made = tensor.detach().clone()
+    return made.pin_memory() if torch.cuda.is_available() else made
+
+
+def _copy_of(actor: Actor, parameters: list[Tensor]) -> Actor:
+    made = copy.copy(actor)
+    layers = len(actor.weights)
+    made.weights, made.biases = parameters[:layers], parameters[layers:]
+    return made
+
+
+def _parts(flat: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Views of consecutive parts of a flat tensor."""
+    lengths = [math.prod(shape) for shape in shapes.values()]
+    return {
+        name: part.view(shape)
+        for (name, shape), part in zip(shapes.items(), torch.split(flat, lengths), strict=True)
+    }
