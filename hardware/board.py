@@ -192,24 +192,30 @@ class SerialRobot:
                 self._watchdog.beat()
         return sent
 
-    def repeat(self) -> None:
+    def repeat(self) -> bool:
         """Send the newest command again: whoever listens shall know that somebody still commands.
 
         For between two control periods. It never makes the board hold a command longer than its
         first sending did, so a loop that has nothing new to say is stopped as soon as ever. Without
         a command, or not armed, nothing is sent. A lost link is left to the next reading.
+
+        Returns:
+            Whether it went out.
         """
         newest = self._newest
         if not self._armed or newest is None:
-            return
+            return False
         left_s = newest.command.valid_s - (self._clock() - newest.at_s)
         left_s = math.floor(1e3 * left_s) * 1e-3  # never rounded up on the wire
         if left_s < LEAST_VALID_S:
-            return
-        with contextlib.suppress(LinkLost):
+            return False
+        try:
             whole = self._send(newest.command, newest.board_rad, left_s)
-            if whole and self._watchdog is not None:
-                self._watchdog.beat()
+        except LinkLost:
+            return False
+        if whole and self._watchdog is not None:
+            self._watchdog.beat()
+        return whole
 
     def _send(self, command: MotorCommand, board_rad: FloatArray, valid_s: float) -> bool:
         return self._session.send_command(

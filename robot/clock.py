@@ -73,7 +73,7 @@ class WallClock:
         timeline: told when a pause was meant.
         meanwhile: called while it waits for a deadline, `MEANWHILE_UNTIL_S` before it and every
             `safety.supervisor_client.COMMAND_EVERY_S` before that, unless the period is no longer
-            than that; must not wait.
+            than that; must not wait. Says whether it told the robot anything.
 
     Attributes:
         timeline: as given, or its own.
@@ -87,7 +87,7 @@ class WallClock:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         timeline: Timeline | None = None,
-        meanwhile: Callable[[], None] | None = None,
+        meanwhile: Callable[[], bool] | None = None,
     ) -> None:
         self.period_s = self.elapsed_s = 1.0 / rate_hz
         self.late_s = 0.0
@@ -138,7 +138,8 @@ class WallClock:
                 self._sleep(left_s)
                 return
             self._sleep(left_s - MEANWHILE_UNTIL_S - (calls - 1) * COMMAND_EVERY_S)
-            self._meanwhile()
+            if self._meanwhile():
+                self.timeline.sent()
 
 
 class PacedClock:

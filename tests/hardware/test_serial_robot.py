@@ -287,7 +287,7 @@ def test_a_repeated_command_is_held_no_longer_than_the_first(port, robot):
     modes = []
     for _ in range(10):  # ten milliseconds apart, and nothing new is said
         port.run(0.01)
-        robot.repeat()
+        assert robot.repeat() == (len(modes) < 3)  # its 60 ms are over then
         modes.append(port.board.state()["mode"])
     assert modes[:3] == [Mode.POSITION] * 3  # 30, 40, 50 ms old
     assert modes[5:] == [Mode.DAMP] * 5  # from 70 ms on
@@ -300,7 +300,7 @@ def test_a_repeated_command_is_the_same_and_a_beat(port, robot):
     robot.watched_by(watchdog)
     armed(port, robot)
     hold(port, robot, 0.02)
-    robot.repeat()
+    assert robot.repeat()
     port.run(0.02)
     first, second = commands(port)[-2:]
     changing = {"valid_ms"}
@@ -325,7 +325,7 @@ def test_what_must_not_be_repeated_is_not(port, robot, when):
     if when == "unplugged":
         port.unplug()
     before = len(commands(port))
-    robot.repeat()
+    assert not robot.repeat()
     if when != "unplugged":
         port.run(0.02)
     assert len(commands(port)) == before

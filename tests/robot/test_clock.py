@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Clocks on a time that the test moves: deadlines are kept, nothing adds up, nothing bursts."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,6 +22,17 @@ class Time:
     def sleep(self, seconds):
         assert seconds > 0.0
         self.now_s += seconds
+
+
+class Meanwhile:
+    """Notes when it is called, and says that it told the robot something, or that it didn't."""
+
+    def __init__(self, time, told=False):
+        self.time, self.told, self.calls_s = time, told, []
+
+    def __call__(self):
+        self.calls_s.append(self.time.now_s - 50.0)
+        return self.told
 
 
 @pytest.fixture
@@ -54,34 +67,41 @@ def test_periods_follow_each_other_exactly(time):
 def test_what_happens_meanwhile_happens_every_10_ms_and_last_2_ms_before_the_deadline(
     time, rate_hz, work_s, calls_s
 ):
-    calls = []
-    clock = WallClock(rate_hz, time, time.sleep, meanwhile=lambda: calls.append(time.now_s - 50.0))
+    meanwhile = Meanwhile(time)
+    clock = WallClock(rate_hz, time, time.sleep, meanwhile=meanwhile)
     time.now_s += work_s
     clock.tick()
-    assert calls == pytest.approx(calls_s)
+    assert meanwhile.calls_s == pytest.approx(calls_s)
     assert time.now_s == pytest.approx(50.0 + max(1.0 / rate_hz, work_s))
 
 
 def test_who_sleeps_too_long_says_so_late_and_once(time):
-    calls = []
+    meanwhile = Meanwhile(time)
 
     def oversleep(seconds):
-        time.sleep(seconds + 0.015 * (not calls))
+        time.sleep(seconds + 0.015 * (not meanwhile.calls_s))
 
-    clock = WallClock(20, time, oversleep, meanwhile=lambda: calls.append(time.now_s - 50.0))
+    clock = WallClock(20, time, oversleep, meanwhile=meanwhile)
     clock.tick()
-    assert calls == pytest.approx([0.023, 0.028, 0.038, 0.048])
+    assert meanwhile.calls_s == pytest.approx([0.023, 0.028, 0.038, 0.048])
     assert clock.lateness.worst_s < 1e-6
 
 
 def test_whoever_sleeps_over_the_last_call_is_late_and_calls_nobody(time):
-    calls = []
-    clock = WallClock(
-        50, time, lambda seconds: time.sleep(seconds + 0.015), meanwhile=lambda: calls.append(1)
-    )
+    meanwhile = Meanwhile(time)
+    clock = WallClock(50, time, lambda s: time.sleep(s + 0.015), meanwhile=meanwhile)
     clock.tick()  # called 15 ms after the 8th, and that is late already
-    assert calls == [1]
+    assert len(meanwhile.calls_s) == 1
     assert clock.lateness.worst_s == pytest.approx(0.003)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_only_what_the_robot_was_told_ends_a_silence(time, told):
+    sent = []
+    timeline = SimpleNamespace(sent=lambda: sent.append(time.now_s - 50.0))
+    clock = WallClock(50, time, time.sleep, timeline, Meanwhile(time, told))
+    clock.tick()
+    assert sent == pytest.approx([0.008, 0.018] if told else [])
 
 
 def test_a_late_tick_does_not_move_the_next_ones(time):
