@@ -122,6 +122,7 @@ def learning_curves(results: Results, folder: StudyFolder) -> Figure | None:
         axis.set_ylabel(CURVES[name].title)
         axis.set_xlabel(MINUTES)
         axis.set_xlim(0.0, results.study.file.minutes)
+        axis.tick_params(labelbottom=True)  # also where no panel is below
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, max(1, len(labels))))
     return figure

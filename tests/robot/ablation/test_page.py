@@ -4,12 +4,14 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from datetime import date
 
 import pytest
 from small_study import made_up
 
 from robot.ablation.answer import answer
+from robot.ablation.figures import learning_curves
 from robot.ablation.folder import StudyFolder
 from robot.ablation.page import write_page
 from robot.ablation.publish import publish
@@ -47,6 +49,15 @@ def test_the_answer_says_what_the_intervals_carry(study):
     assert "than three" not in text
     assert "no difference is shown in 3 of 4 comparisons" in text
     assert text.count(".\n") == 0
+
+
+def test_every_curve_has_minutes_below_it(study):
+    results = Results.read(study)
+    of_three = results.study.file.model_copy(update={"curves": ["speed", "return", "falls"]})
+    results = replace(results, study=replace(results.study, file=of_three))
+    shown = [axis for axis in learning_curves(results, study).axes if axis.get_visible()]
+    assert len(shown) == 3
+    assert all(axis.xaxis.get_tick_params()["labelbottom"] for axis in shown)
 
 
 def test_few_seeds_carry_no_claim(tmp_path):
