@@ -142,7 +142,7 @@ def test_a_loop_that_is_late_again_and_again(tmp_path):
         sleep = world.sleep
 
         def slow(seconds):
-            late_s = 0.008 if 8.0 < world.now() < 8.3 and seconds < 0.02 else 0.0
+            late_s = 0.01 if 8.0 < world.now() < 8.3 and seconds < 0.02 else 0.0
             sleep(seconds + late_s)
 
         loop._rig.clock._sleep = slow
