@@ -106,6 +106,7 @@ class CudaSac(Sac):
         self.updates += 1
         if learns_actor:
             self._bring_actor()
+        self._wait()
 
     def load_state_dict(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Continue exactly where `state_dict` was taken, here or in `Sac`.
@@ -116,6 +117,7 @@ class CudaSac(Sac):
         super().load_state_dict(state)
         self._graphs.clear()  # the moments have new addresses
         self._bring_actor()
+        self._wait()
 
     def _there(self, tensor: Tensor) -> Tensor:
         moved = tensor.detach().to(self.device, copy=True)
@@ -127,8 +129,10 @@ class CudaSac(Sac):
                 self._host_actor.parameters, self.actor.parameters, strict=True
             ):
                 mine.copy_(theirs, non_blocking=True)
+
+    def _wait(self) -> None:
+        """Until the host's actor may be read, and the pinned memory of the batch written again."""
         if self._graphed:
-            # Also lets the next batch be written to the pinned memory that this one was read from.
             torch.cuda.current_stream(self.device).synchronize()
 
     def _noise(self, n: int) -> Tensor:
@@ -147,8 +151,6 @@ class CudaSac(Sac):
         captured = self._graphs[key]
         captured.graph.replay()
         self._last.update(captured.last)
-        if not learns_actor:
-            torch.cuda.current_stream(self.device).synchronize()
 
     def _capture(self, stage: _Stage, learns_actor: bool) -> _Captured:
         before = {name: t.detach().clone() for name, t in self._evolving().items()}

@@ -70,7 +70,7 @@ class WallClock:
         rate_hz: periods per second.
         clock: monotonic seconds.
         sleep: waits so many seconds, or a bit longer.
-        timeline: told when a pause was meant.
+        timeline: told when a pause was meant, and when the robot was told something meanwhile.
         meanwhile: called while it waits for a deadline, `MEANWHILE_UNTIL_S` before it and every
             `safety.supervisor_client.COMMAND_EVERY_S` before that, unless the period is no longer
             than that; must not wait. Says whether it told the robot anything.

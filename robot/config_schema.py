@@ -213,8 +213,9 @@ class LearningConfig(Section):
         }
         for cause, keys in in_vain.items():
             for key in keys:
-                told = getattr(self, key)  # float32 is what both are
-                if told not in (type(self).model_fields[key].default, "float32"):
+                value = getattr(self, key)
+                # Whoever says float32 gets it there too.
+                if value not in (type(self).model_fields[key].default, "float32"):
                     raise ValueError(f"{key} does not go with {cause}: leave one of them out")
         return self
 
