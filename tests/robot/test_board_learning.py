@@ -195,8 +195,9 @@ def test_a_budget_that_is_used_up_needs_a_person(tmp_path):
 
 
 def test_too_many_faults_need_a_person(tmp_path):
-    faults = [f"mute@{2 + 1.5 * k}:0.2" for k in range(8)]
-    with World(tmp_path, *faults, sets=(*QUICK, "board.rearms_per_10_min=2")) as world:
+    faults = [f"mute@{2 + 1.5 * k}:0.2" for k in range(40)]
+    sets = (*QUICK, "run.minutes=1.5", "board.rearms_per_10_min=2")
+    with World(tmp_path, *faults, sets=sets) as world:
         _, summary, view = learn(world, tmp_path / "run")
     assert summary["status"] == "needs_help"
     assert summary["board"]["faults"] == {"link_lost": 3}
