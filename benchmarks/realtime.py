@@ -11,7 +11,8 @@ stop is pressed. The figure is the time from there to the end of torque (where n
 board: until it damps) on the board's own log, exact to a physics step (2 ms).
 
 --late: `robot learn --port` at 50 and 100 Hz beside its learner: lateness of the ticks, missed
-periods, the time from a state that was read to the command after it. Then bare ticks with some work
+periods, the time from a state that was read to the command after it, and how late somebody was
+meanwhile who does nothing but tick: what the machine itself does. Then bare ticks with some work
 in each at 50, 100 and 250 Hz beside a busy process per core, with and without real-time priority.
 
 --echo: round trips over a pseudo-terminal, ours against a bare pyserial echo of the same bytes.
@@ -27,6 +28,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import echo
+import machine
 import numpy as np
 import stops
 from board_process import ROOT, board, start
@@ -53,11 +56,14 @@ def tick_for(rate_hz: float, seconds: float, real_time: bool) -> None:
     granted = prioritise(CONTROL_PRIORITY) if real_time else None
     weight, x = np.ones((256, 256), np.float32), np.ones(256, np.float32)
     clock = WallClock(rate_hz)
-    begin_s, ticks = clock.now_s(), round(seconds * rate_hz)
-    for _ in range(ticks):
+    asked_to_end: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked_to_end.append(number))
+    begin_s, wanted, ticks = clock.now_s(), round(seconds * rate_hz), 0
+    while ticks < wanted and not asked_to_end:
         for _ in range(3):
             weight @ x
         clock.tick()
+        ticks += 1
     took_s = clock.now_s() - begin_s
     drift_ms = 1e3 * (took_s - (ticks + clock.skipped) / rate_hz)
     refused = list(granted.refused) if granted else []
@@ -79,18 +85,19 @@ def measure_learning(minutes: float) -> dict[str, Any]:
     for rate_hz in LEARN_RATES_HZ:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            with board(folder) as (port, _, _):
+            with machine.watched() as beside, board(folder) as (port, _, _):
                 what = ("learn", "--port", port, "--terrain", "flat", "--minutes", minutes)
                 run = folder / "run"
                 rate = f"control.rate_hz={rate_hz}"
                 code = start(folder, *what, "--run-dir", run, "--json", "--set", rate).wait()
-            if code != 0:
+            if not (run / "summary.json").is_file():
                 said = (folder / "said").read_text()[-2000:]
                 raise SystemExit(f"robot learn ended with exit code {code}:\n{said}")
             summary = json.loads((run / "summary.json").read_text())
         of = summary["board"]
         result[f"{rate_hz}_hz"] = {
             **of["lateness"],
+            "status": summary["status"],  # one that needed help has its figures too
             "robot_minutes": summary["robot_minutes"]["total"],
             "skipped": of["skipped_periods"],
             "achieved_hz": of["achieved_hz"],
@@ -101,6 +108,7 @@ def measure_learning(minutes: float) -> dict[str, Any]:
             "supervisor": of["supervisor"],
             "faults": of["faults"],
             "updates": summary["learner"]["gradient_steps"] / summary["learner"]["wanted_steps"],
+            "machine": beside,
         }
     return result
 
@@ -130,12 +138,13 @@ def told_learning(name: str, r: dict[str, Any]) -> str:
     """In a few lines."""
     answer = r["state_to_command"]
     return (
-        f"{name:>9}: learning for {r['robot_minutes']:.1f} min, late p50 {r['p50_ms']:.3f} ms, "
-        f"p99 {r['p99_ms']:.2f}, p99.9 {r['p99_9_ms']:.2f}, worst {r['max_ms']:.2f}; missed "
+        f"{name:>9}: {r['status']} after {r['robot_minutes']:.1f} min, late p50 "
+        f"{r['p50_ms']:.3f} ms, p99 {r['p99_ms']:.2f}, p99.9 {r['p99_9_ms']:.2f}, worst {r['max_ms']:.2f}; missed "
         f"{r['skipped']} of {r['count']} periods; {r['achieved_hz']:.2f} Hz\n"
         f"{'':>11}state to command p50 {answer['p50_ms']:.2f} ms, p99 {answer['p99_ms']:.2f}, "
         f"worst {answer['max_ms']:.2f}; longest silence {r['longest_silence_ms']:.1f} ms; faults "
-        f"{r['faults'] or 'none'}; updates {r['updates']:.0%} of those wanted"
+        f"{r['faults'] or 'none'}; updates {r['updates']:.0%} of those wanted\n"
+        f"{'':>11}{machine.told(r['machine'])}"
     )
 
 
@@ -181,9 +190,12 @@ def main() -> None:
         for name, r in result["late"].items():
             print(told_bare(name, r), flush=True)
     if args.stop or everything:
-        result["stop"] = stops.measure(args.trials or (2 if args.quick else 200), args.through)
+        with machine.watched() as beside:
+            result["stop"] = stops.measure(args.trials or (2 if args.quick else 200), args.through)
+        result["stop"]["machine"] = beside
         for case in stops.CASES:
             print(stops.told(case, result["stop"][case]), flush=True)
+        print(f"{'':>11}{machine.told(beside)}")
     result["load_1min"] = max(result["load_1min"], os.getloadavg()[0])
     print(f"{os.cpu_count()} cores, load {result['load_1min']:.1f}")
     if args.json:

@@ -108,10 +108,11 @@ class History:
 
     def add(self, sample: RawSample) -> None:
         """Put the newest in front."""
-        last, new = self._samples[0].quaternion_xyzw, sample.quaternion_xyzw
+        x, y, z, w = sample.quaternion_xyzw
+        a, b, c, d = self._samples[0].quaternion_xyzw
         # A quaternion and its negative are the same attitude; interpolation needs one sheet.
-        if last[0] * new[0] + last[1] * new[1] + last[2] * new[2] + last[3] * new[3] < 0.0:
-            sample = sample._replace(quaternion_xyzw=[-value for value in new])
+        if a * x + b * y + c * z + d * w < 0.0:
+            sample = sample._replace(quaternion_xyzw=[-x, -y, -z, -w])
         self._samples.appendleft(sample)
 
     def joints(self, ago: Latency) -> Joints:

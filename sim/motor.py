@@ -195,9 +195,9 @@ class ThermalModel:
         self._case_c = [AMBIENT_C] * n_motors
 
     @property
-    def core_c(self) -> FloatArray:
-        """(8,) winding temperature, degrees C."""
-        return np.array(self._core_c)
+    def core_c(self) -> Sequence[float]:
+        """Winding temperature of each motor, degrees C."""
+        return tuple(self._core_c)
 
     def state_dict(self) -> dict[str, list[float]]:
         """The temperatures, degrees C."""

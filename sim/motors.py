@@ -11,15 +11,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from hardware.body import N_MOTORS, Body
 from hardware.robot import MotorCommand, Stop
 from sim.history import Joints, turned
 from sim.motor import MotorModel, OverheatGuard, ThermalModel
-
-FloatArray = npt.NDArray[np.float64]
 
 SETTLE_S = 0.5  # damped sit before the motors go limp
 SETTLE_KD = 0.02
@@ -52,8 +47,8 @@ class Motors:
         self._stopping_until_s: float | None = None
 
     @property
-    def temperature_c(self) -> FloatArray:
-        """(8,) of the windings."""
+    def temperature_c(self) -> Sequence[float]:
+        """Of the winding of each motor."""
         return self._heat.core_c
 
     @property

@@ -139,13 +139,13 @@ class PyBulletRobot:
         ]
         length = math.hypot(*noisy[24:28])
         noisy[24:28] = [part / length for part in noisy[24:28]]
-        values = np.array((*noisy, *felt))
+        values = np.array((*noisy, *felt, *self._motors.temperature_c))
         return RobotState(
             time_s=self.time_s - s.sensor_latency_s,
             motor_angle_rad=values[0:8],
             motor_velocity_rad_s=values[8:16],
             motor_torque_nm=values[16:24],
-            motor_temperature_c=self._motors.temperature_c,
+            motor_temperature_c=values[34:42],
             attitude_xyzw=values[24:28],
             angular_velocity_rad_s=values[28:31],
             acceleration_m_s2=values[31:34],
