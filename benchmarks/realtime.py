@@ -140,7 +140,8 @@ def told_learning(name: str, r: dict[str, Any]) -> str:
     return (
         f"{name:>9}: {r['status']} after {r['robot_minutes']:.1f} min, late p50 "
         f"{r['p50_ms']:.3f} ms, p99 {r['p99_ms']:.2f}, p99.9 {r['p99_9_ms']:.2f}, worst "
-        f"{r['max_ms']:.2f}; missed {r['skipped']} of {r['count']} periods; {r['achieved_hz']:.2f} Hz\n"
+        f"{r['max_ms']:.2f}; missed {r['skipped']} of {r['count']} periods; "
+        f"{r['achieved_hz']:.2f} Hz\n"
         f"{'':>11}state to command p50 {answer['p50_ms']:.2f} ms, p99 {answer['p99_ms']:.2f}, "
         f"worst {answer['max_ms']:.2f}; longest silence {r['longest_silence_ms']:.1f} ms; faults "
         f"{r['faults'] or 'none'}; updates {r['updates']:.0%} of those wanted\n"

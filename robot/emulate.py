@@ -102,7 +102,11 @@ def make_emulated_board(
     config: Config, what: Emulation, stack: contextlib.ExitStack
 ) -> EmulatedBoard:
     """The board; `stack` closes it."""
-    twin = make_twin(config, config.run.seed).robot
+    settings = _settings(what, config.run.seed)
+    # The configuration's latency is from the sensor to the loop. What the wire takes of it is real.
+    latency_s = max(0.0, config.sim.sensor_latency_s - settings.wire_s)
+    sim = config.sim.model_copy(update={"sensor_latency_s": latency_s})
+    twin = make_twin(config.model_copy(update={"sim": sim}), config.run.seed).robot
     assert isinstance(twin, PyBulletRobot)
     jig = Jig(twin) if what.start == "jig" else None
     if jig is None:
@@ -111,17 +115,6 @@ def make_emulated_board(
         attitude = quaternion(STARTS[what.start], 0.0, 0.0)
         twin.place(np.array([0.0, 0.0, START_HEIGHT_M]), attitude, folded)
     stream = stack.enter_context(what.log.open("w")) if what.log is not None else None
-    offsets = np.zeros(8)
-    if what.uncalibrated:
-        offsets = np.random.default_rng([config.run.seed, 4]).uniform(-1.0, 1.0, 8)
-        offsets *= UNCALIBRATED_RAD
-    settings = BoardSettings(
-        link=None if what.link is None else str(what.link),
-        robot_id=what.robot_id,
-        zero_table=what.zero_table,
-        battery_v=what.battery_v,
-        encoder_offset_rad=tuple(offsets.tolist()),
-    )
     poses = None
     if what.poses is not None:
         poses = PosePublisher(what.poses, what.pose_settings, config.run.seed)
@@ -130,3 +123,17 @@ def make_emulated_board(
     )
     stack.callback(board.close)
     return board
+
+
+def _settings(what: Emulation, seed: int) -> BoardSettings:
+    offsets = np.zeros(8)
+    if what.uncalibrated:
+        offsets = np.random.default_rng([seed, 4]).uniform(-1.0, 1.0, 8)
+        offsets *= UNCALIBRATED_RAD
+    return BoardSettings(
+        link=None if what.link is None else str(what.link),
+        robot_id=what.robot_id,
+        zero_table=what.zero_table,
+        battery_v=what.battery_v,
+        encoder_offset_rad=tuple(offsets.tolist()),
+    )

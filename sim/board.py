@@ -22,10 +22,11 @@ from typing import TextIO
 import numpy as np
 
 from hardware.body import N_MOTORS
-from hardware.protocol import Mode
+from hardware.protocol import MessageType, Mode, encode_payload, payload_size
 from sim.board_core import BoardCore, BoardSensors
 from sim.board_faults import Fault, active_kinds
 from sim.board_pose import PosePublisher
+from sim.every import Every
 from sim.history import Sample
 from sim.jig import Jig
 from sim.motor import current_of
@@ -62,6 +63,12 @@ class BoardSettings:
     zero_table: int = 1
     battery_v: float = 16.0
     encoder_offset_rad: tuple[float, ...] = (0.0,) * N_MOTORS
+
+    @property
+    def wire_s(self) -> float:
+        """How old a STATE frame is when a host looks, on average: its bytes, half a period."""
+        empty = encode_payload(MessageType.STATE, bytes(payload_size(MessageType.STATE)))
+        return len(empty) * BITS_PER_BYTE / self.baud + 0.5 / self.state_rate_hz
 
 
 class EmulatedBoard:
@@ -102,7 +109,7 @@ class EmulatedBoard:
         self._now: frozenset[str] = frozenset()
         self._out: deque[tuple[float, bytes]] = deque()  # when it may go, what
         self._budget_bytes = 0.0
-        self._next_state_s = 0.0
+        self._state = Every(self.settings.state_rate_hz)
         self._zero_s: float | None = None  # the wall clock's at the board's start; None: simulated
         self._moving = False
         self._mode = Mode.OFF
@@ -127,8 +134,7 @@ class EmulatedBoard:
         self._twin.advance(1.0 / self._twin.settings.physics_rate_hz)
         if "freeze" in self._now:
             return
-        if time_s >= self._next_state_s:
-            self._next_state_s = time_s + 1.0 / self.settings.state_rate_hz
+        if self._state.due(time_s):
             self._measure()
             self._core.report(self._sensors, self._time_us())
         self._speak(time_s)
@@ -248,9 +254,9 @@ class EmulatedBoard:
             self._out.append((time_s + late_s, data))
         step_s = 1.0 / self._twin.settings.physics_rate_hz
         rate_bytes_s = self.settings.baud / BITS_PER_BYTE
-        self._budget_bytes = min(
-            self._budget_bytes + rate_bytes_s * step_s, 2.0 * rate_bytes_s * step_s + 64
-        )
+        # A wire that was idle does not carry more afterwards, but for less than a byte.
+        step_bytes = rate_bytes_s * step_s
+        self._budget_bytes = min(self._budget_bytes + step_bytes, step_bytes + 1.0)
         while self._out and self._out[0][0] <= time_s and self._budget_bytes >= 1.0:
             due_s, waiting = self._out.popleft()
             part = waiting[: int(self._budget_bytes)]

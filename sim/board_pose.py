@@ -17,6 +17,7 @@ import numpy as np
 
 from hardware.pose import to_message
 from hardware.robot import Pose2D
+from sim.every import Every
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,12 @@ class PosePublisher:
         self._rng = np.random.default_rng([seed, 3])
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        self._next_s = 0.0
+        self._every = Every(self.settings.rate_hz)
         self._late: deque[Pose2D] = deque()
 
     def due(self, board_s: float) -> bool:
         """Whether it is time for a pose; board seconds."""
-        if board_s < self._next_s:
-            return False
-        self._next_s = max(self._next_s + 1.0 / self.settings.rate_hz, board_s)
-        return True
+        return self._every.due(board_s)
 
     def take(self, truth: Pose2D, now_s: float) -> None:
         """The truth now; goes out after the delay, unless it is dropped.
