@@ -35,7 +35,7 @@ from hardware.robot import (
     RobotStopped,
     Stop,
 )
-from hardware.telemetry import Telemetry
+from hardware.telemetry import Heard, Telemetry
 from hardware.timing import Lateness
 from hardware.watchdog import Watchdog
 from hardware.wiring import Wiring
@@ -216,6 +216,22 @@ class SerialRobot:
         if whole and self._watchdog is not None:
             self._watchdog.beat()
         return whole
+
+    def heard(self) -> Heard | None:
+        """Look what has come since the last reading, and leave it to the next one.
+
+        Returns:
+            How many states; None when not armed, and while their period is not known. A lost link
+            is left to the next reading too.
+        """
+        period_s, before = self.telemetry.period_s, self.telemetry.fresh
+        if not self._armed or period_s is None:
+            return None
+        try:
+            self._session.pump()
+        except LinkLost:
+            return None
+        return Heard(self.telemetry.fresh - before, period_s)
 
     def _send(self, command: MotorCommand, board_rad: FloatArray, valid_s: float) -> bool:
         return self._session.send_command(

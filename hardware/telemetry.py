@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,7 @@ ANGULAR_VELOCITY_RAD_S = 50.0
 ACCELERATION_M_S2 = 500.0
 BATTERY_V = 60.0
 QUATERNION_ERROR = 0.05
+PERIODS = 50  # over so many frames their period is averaged
 DAMAGED_AT_ONCE = 8  # frames; at 100 Hz less than the silence that is a lost link
 DAMAGED_PER_GOOD = 0.25  # a fifth of all may be damaged for ever
 JUMP_RAD = 0.5  # beyond what the largest velocity explains
@@ -75,6 +76,18 @@ class BoardStatus:
     refused: int
     damaged: int
     board_s: float
+
+
+class Heard(NamedTuple):
+    """What came in.
+
+    Attributes:
+        states: that came since somebody looked last.
+        period_s: from one state to the next, averaged.
+    """
+
+    states: int
+    period_s: float
 
 
 class BoardClock:
@@ -140,12 +153,15 @@ class Telemetry:
         self.why = ""
         self._clock = BoardClock()
         self._seq: int | None = None
+        self._in_a_row = False  # whether the newest frame came right after the one before
+        self._periods, self._period_s = 0, 0.0
 
     def see(self, seq: int) -> bool:
         """Count a frame of any kind by its sequence number; whether it is newer than the last."""
         gap = 1 if self._seq is None else (seq - self._seq) & 0xFFFF
         if not 0 < gap < 1 << 15:
             return False
+        self._in_a_row = self._seq is not None and gap == 1
         self._seq = seq
         self.lost += gap - 1
         return True
@@ -166,6 +182,8 @@ class Telemetry:
             return
         before_s = self._clock.board_s
         time_s = self._clock.take(frame.time_us, arrival_s)
+        if self._in_a_row:
+            self._average(self._clock.board_s - before_s)
         fields = fields_of(frame)
         before, self.status = self.status, _status(fields, self._clock.board_s)
         self.fresh += 1
@@ -180,6 +198,15 @@ class Telemetry:
             return
         self.implausible_in_a_row = 0
         self.state, self.arrival_s = state, arrival_s
+
+    @property
+    def period_s(self) -> float | None:
+        """From one state to the next by the board's clock, averaged; None until it is known."""
+        return self._period_s if self._periods == PERIODS else None
+
+    def _average(self, period_s: float) -> None:
+        self._periods = min(self._periods + 1, PERIODS)
+        self._period_s += (period_s - self._period_s) / self._periods
 
 
 def implausible(state: RobotState, before: RobotState | None, seconds: float) -> str:

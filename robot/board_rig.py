@@ -90,7 +90,9 @@ def make_board(
     try:
         # The robot's own socket can always be had, also with nobody who sends to it.
         guard = make_pose((pose or config.board.pose) if fenced else "auto", board.robot)
-        clock = WallClock(config.control.rate_hz, meanwhile=board.robot.repeat)
+        clock = WallClock(
+            config.control.rate_hz, meanwhile=board.robot.repeat, heard=board.robot.heard
+        )
         table = None if board.calibration is None else board.calibration.zero_table
         memory = memory_of(board.identity.robot_id)
         arming = Arming(board.robot, guard, config, table, clock, say, fenced=fenced, memory=memory)

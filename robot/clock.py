@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from hardware.telemetry import Heard
 from hardware.timing import Lateness
 from robot.timeline import Timeline
 from safety.supervisor_client import COMMAND_EVERY_S
@@ -20,6 +21,11 @@ MEANWHILE_UNTIL_S = 2e-3
 """The last call before a deadline: the step after it, with the whole wait for a processor, then
 begins with a silence of 2 ms behind it and not of a period."""
 _SOON_S = 1e-3  # closer calls than this are one
+# Two grids that only nearly agree meet each state now right after it came, now a whole period
+# later, and a gait is hardly learned with such a jitter (docs/learning.md). So the grid follows the
+# states: by the last call the newest one has come, four times in five.
+_EARLIER_S, _LATER_S = 25e-6, 100e-6
+_WHOLE = 0.1  # how near to a whole number of states per period it has to be
 
 
 class Clock(Protocol):
@@ -64,7 +70,8 @@ class TwinClock:
 class WallClock:
     """Real time: absolute deadlines on a fixed grid, so that lateness never adds up.
 
-    A period that was missed altogether is skipped, never made up for by a burst.
+    A period that was missed altogether is skipped, never made up for by a burst. With a robot that
+    measures by a clock of its own, the grid follows that one, by a tenth of a millisecond at most.
 
     Args:
         rate_hz: periods per second.
@@ -74,6 +81,8 @@ class WallClock:
         meanwhile: called while it waits for a deadline, `MEANWHILE_UNTIL_S` before it and every
             `safety.supervisor_client.COMMAND_EVERY_S` before that, unless the period is no longer
             than that; must not wait. Says whether it told the robot anything.
+        heard: called after the last `meanwhile`; says how many of the robot's states came since it
+            was read, if that is known.
 
     Attributes:
         timeline: as given, or its own.
@@ -88,9 +97,11 @@ class WallClock:
         sleep: Callable[[float], None] = time.sleep,
         timeline: Timeline | None = None,
         meanwhile: Callable[[], bool] | None = None,
+        heard: Callable[[], Heard | None] = lambda: None,
     ) -> None:
         self.period_s = self.elapsed_s = 1.0 / rate_hz
         self.late_s = 0.0
+        self._heard = heard
         self._meanwhile = meanwhile if self.period_s > COMMAND_EVERY_S else None
         self.timeline = timeline or Timeline()
         self.lateness = Lateness(self.period_s)
@@ -140,6 +151,18 @@ class WallClock:
             self._sleep(left_s - MEANWHILE_UNTIL_S - (calls - 1) * COMMAND_EVERY_S)
             if self._meanwhile():
                 self.timeline.sent()
+            if calls == 1:
+                self._follow()
+
+    def _follow(self) -> None:
+        """Move the grid a little, so that the newest state comes right before the last call."""
+        heard = self._heard()
+        if heard is None or not heard.period_s > 0.0:
+            return
+        states = self.period_s / heard.period_s
+        if states < 0.5 or abs(states - round(states)) > _WHOLE:
+            return  # no phase stays
+        self._start_s += _LATER_S if heard.states < round(states) else -_EARLIER_S
 
 
 class PacedClock:

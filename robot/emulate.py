@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from hardware.rotation import quaternion
+from robot.clock import MEANWHILE_UNTIL_S
 from robot.config_schema import Config
 from robot.rig import make_twin
 from sim.board import BoardSettings, EmulatedBoard
@@ -103,8 +104,9 @@ def make_emulated_board(
 ) -> EmulatedBoard:
     """The board; `stack` closes it."""
     settings = _settings(what, config.run.seed)
-    # The configuration's latency is from the sensor to the loop. What the wire takes of it is real.
-    latency_s = max(0.0, config.sim.sensor_latency_s - settings.wire_s)
+    # The configuration's latency is from the sensor to the loop. The wire's part of it is real, and
+    # that of a host whose clock follows the telemetry.
+    latency_s = max(0.0, config.sim.sensor_latency_s - settings.frame_s - MEANWHILE_UNTIL_S)
     sim = config.sim.model_copy(update={"sensor_latency_s": latency_s})
     twin = make_twin(config.model_copy(update={"sim": sim}), config.run.seed).robot
     assert isinstance(twin, PyBulletRobot)

@@ -65,10 +65,10 @@ class BoardSettings:
     encoder_offset_rad: tuple[float, ...] = (0.0,) * N_MOTORS
 
     @property
-    def wire_s(self) -> float:
-        """How old a STATE frame is when a host looks, on average: its bytes, half a period."""
+    def frame_s(self) -> float:
+        """How long a STATE frame takes on the wire."""
         empty = encode_payload(MessageType.STATE, bytes(payload_size(MessageType.STATE)))
-        return len(empty) * BITS_PER_BYTE / self.baud + 0.5 / self.state_rate_hz
+        return len(empty) * BITS_PER_BYTE / self.baud
 
 
 class EmulatedBoard:

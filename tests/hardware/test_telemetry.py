@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware.protocol import MessageType, decode, encode
-from hardware.telemetry import CLOCK_WINDOW_S, BoardClock, Telemetry
+from hardware.telemetry import CLOCK_WINDOW_S, PERIODS, BoardClock, Telemetry
 from hardware.wiring import Wiring
 
 FIELDS = {
@@ -70,6 +70,18 @@ def test_repeated_and_reordered_frames_are_stale():
     for seq, time_us in ((10, 1000), (10, 1000), (9, 900), (11, 900), (12, 1000), (13, 2000)):
         heard.take(frame(seq, time_us), 1.0)
     assert (heard.fresh, heard.stale) == (2, 4)
+
+
+def test_the_period_is_that_of_the_board_whatever_is_lost_or_late():
+    telemetry, rng = Telemetry(Wiring()), np.random.default_rng(0)
+    for k in range(600):
+        if k % 7 == 3:
+            continue
+        if k < PERIODS:
+            assert telemetry.period_s is None
+        late_s = 0.002 + 0.004 * rng.random() * (k % 3 > 0)
+        telemetry.take(frame(k, 12_500 * k), 3.0 + 0.0125 * k + late_s)
+    np.testing.assert_allclose(telemetry.period_s, 0.0125, atol=1e-9)
 
 
 def test_gaps_are_lost_frames_and_the_counter_wraps():

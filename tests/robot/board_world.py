@@ -95,7 +95,8 @@ class World:
     def rig(self, known_zero_table=1, **timing):
         robot = self.robot(**timing)
         robot.open()
-        clock = WallClock(self.config.control.rate_hz, self.now, self.sleep, meanwhile=robot.repeat)
+        rate_hz = self.config.control.rate_hz
+        clock = WallClock(rate_hz, self.now, self.sleep, meanwhile=robot.repeat, heard=robot.heard)
         arming = Arming(
             robot,
             self.pose,

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hardware.telemetry import Heard
 from hardware.timing import Lateness
-from robot.clock import PacedClock, WallClock
+from robot.clock import MEANWHILE_UNTIL_S, PacedClock, WallClock
 
 
 class Time:
@@ -144,6 +145,56 @@ def test_the_grid_never_moves_and_nothing_comes_in_a_burst(work_s):
         assert -1e-9 <= time.now_s - 50.0 - passed_s < 0.02 + 1e-9
     assert clock.lateness.count == len(work_s)
     assert clock.skipped <= sum(work_s) * 50.0
+
+
+class States:
+    """A robot that measures by a clock of its own."""
+
+    def __init__(self, time, period_s, begins_s):
+        self.time, self.period_s, self.begins_s, self.seen = time, period_s, begins_s, 0
+
+    def count(self):
+        return int((self.time.now_s - 50.0 - self.begins_s) / self.period_s)
+
+    def read(self):
+        self.seen = self.count()
+
+    def heard(self):
+        return Heard(self.count() - self.seen, self.period_s)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "state_s", "begins_s"),
+    [
+        (50, 0.01, 0.0),
+        (50, 0.01, 0.0029),
+        (50, 0.01 * (1 + 2e-4), 0.007),  # their clock is slow
+        (50, 0.02 * (1 - 2e-4), 0.011),
+        (50, 0.004, 0.001),
+        (20, 0.01, 0.009),
+    ],
+)
+def test_the_grid_follows_the_robots_states(time, rate_hz, state_s, begins_s):
+    states = States(time, state_s, begins_s)
+    clock = WallClock(rate_hz, time, time.sleep, meanwhile=lambda: True, heard=states.heard)
+    begun_s = []
+    for k in range(2000):
+        clock.tick()
+        begun_s.append(time.now_s)
+        states.read()
+        time.now_s += 0.0005 * (k % 15)
+    assert np.diff(begun_s) == pytest.approx(1.0 / rate_hz, abs=1e-4 + 1e-9)
+    ages_s = np.remainder(np.array(begun_s[1000:]) - 50.0 - begins_s, state_s)
+    np.testing.assert_allclose(ages_s, MEANWHILE_UNTIL_S, atol=2e-4)
+    assert clock.lateness.worst_s < 1e-6
+
+
+@pytest.mark.parametrize("heard", [Heard(0, 0.0147), Heard(0, 0.05), Heard(0, 0.0), None])
+def test_states_that_no_phase_fits_move_nothing(time, heard):
+    clock = WallClock(50, time, time.sleep, meanwhile=lambda: True, heard=lambda: heard)
+    for k in range(1, 100):
+        clock.tick()
+        assert time.now_s == pytest.approx(50.0 + 0.02 * k, abs=1e-9)
 
 
 def test_a_sleep_that_is_too_long_is_lateness_and_skips(time):
