@@ -22,8 +22,8 @@ MEANWHILE_UNTIL_S = 2e-3
 begins with a silence of 2 ms behind it and not of a period."""
 _SOON_S = 1e-3  # closer calls than this are one
 # Two grids that only nearly agree meet each state now right after it came, now a whole period
-# later, and a gait is hardly learned with such a jitter (docs/learning.md). So the grid follows the
-# states: by the last call the newest one has come, four times in five.
+# later; in lockstep it is as old each time. So the grid follows the states: by the last call the
+# newest one has come, four times in five.
 _EARLIER_S, _LATER_S = 25e-6, 100e-6
 _WHOLE = 0.1  # how near to a whole number of states per period it has to be
 
