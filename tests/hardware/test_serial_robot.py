@@ -331,6 +331,31 @@ def test_what_must_not_be_repeated_is_not(port, robot, when):
     assert len(commands(port)) == before
 
 
+def test_it_hears_how_many_states_came_since_it_was_read(port, robot):
+    hold(port, armed(port, robot), 0.6)
+    robot.read()
+    for states in (2, 0, 1):
+        port.run(0.01 * states)
+        heard = robot.heard()
+        assert heard.states == states
+        assert heard.period_s == pytest.approx(0.01, rel=0.05)
+    assert robot.read().age_s < 0.01
+
+
+@pytest.mark.parametrize("when", ["not armed", "armed for a moment", "settled", "unplugged"])
+def test_it_hears_nothing_while_nothing_is_to_be_followed(port, robot, when):
+    if when != "not armed":
+        hold(port, armed(port, robot), 0.1 if when == "armed for a moment" else 0.6)
+    if when == "settled":
+        robot.stop(Stop.SETTLE)
+    if when == "unplugged":
+        port.unplug()
+    assert robot.heard() is None
+    if when == "unplugged":
+        with pytest.raises(LinkLost):  # the reading says it
+            robot.read()
+
+
 def test_the_time_out_is_proved_without_torque(port, robot):
     took_s = robot.prove_timeout()
     assert 0.02 <= took_s <= 0.06
