@@ -3,6 +3,7 @@
 
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -210,6 +211,17 @@ def test_the_wire_is_as_slow_as_its_baud_rate():
     size = len(encode(MessageType.STATE, fields_of(bench.frames[0]), 0, 0))
     assert len(bench.frames) * size <= 115_200 / 10 * 1.01
     assert len(bench.frames) < 60  # of 100 that it wanted to send
+    bench.close()
+
+
+def test_a_frame_takes_its_time_also_on_a_wire_that_was_idle():
+    bench = Bench(state_rate_hz=10.0)
+    bench.run(0.05)
+    before = len(bench.frames)
+    bench.run(0.052)  # the last step begins another frame
+    assert len(bench.frames) == before
+    bench.run(math.ceil(bench.board.settings.frame_s / STEP_S - 1.0) * STEP_S)
+    assert len(bench.frames) == before + 1
     bench.close()
 
 
