@@ -114,6 +114,7 @@ def main() -> None:
     sets = [
         f"run.minutes={0.15 if args.quick else 0.4}",
         "learning.random_steps=100",
+        "learning.updates_per_step=2",
         "run.checkpoint_every_s=1000",
         *args.set,
     ]

@@ -170,7 +170,7 @@ class WorkspaceConfig(Section):
 class LearningConfig(Section):
     """Soft actor-critic."""
 
-    updates_per_step: Annotated[int, Field(ge=1, le=64)] = 2
+    updates_per_step: Annotated[int, Field(ge=1, le=64)] = 4
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 128
     hidden_sizes: Annotated[
         tuple[Size, ...], Field(min_length=1, max_length=8), BeforeValidator(_as_tuple)

@@ -14,7 +14,7 @@ from robot.ablation.results import Results
 from robot.config import config_to_yaml
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
-WAYS = ["ours", "plain", "paper", "updates-1", "updates-4", "updates-8", "crossq",
+WAYS = ["ours", "plain", "paper", "updates-1", "updates-2", "updates-8", "crossq",
         "pipelined", "sb3", "sb3-updates-2"]  # fmt: skip
 
 
