@@ -104,8 +104,8 @@ def make_emulated_board(
 ) -> EmulatedBoard:
     """The board; `stack` closes it."""
     settings = _settings(what, config.run.seed)
-    # The configuration's latency is from the sensor to the loop. The wire's part of it is real, and
-    # that of a host whose clock follows the telemetry.
+    # The configuration's latency is from the sensor to the loop. Two parts of it are real here, and
+    # not the board's: the wire, and the wait of a host whose clock follows the telemetry.
     latency_s = max(0.0, config.sim.sensor_latency_s - settings.frame_s - MEANWHILE_UNTIL_S)
     sim = config.sim.model_copy(update={"sensor_latency_s": latency_s})
     twin = make_twin(config.model_copy(update={"sim": sim}), config.run.seed).robot

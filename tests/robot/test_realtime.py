@@ -55,6 +55,8 @@ def test_whatever_dies_the_boards_own_log_says_that_it_stopped():
         assert found["never_stopped"] == 0, (case, found)
         told = 0 if case in ("both", "unplugged") else 1 - found["stopped_early"]
         assert found["by_supervisor"] >= told, (case, found)
+    assert stops["machine"]["witness"]["count"] > 100  # it ticked all the while
+    assert stops["machine"]["stolen"] >= 0.0
 
 
 def test_a_side_thread_gets_priority_only_beside_one_that_has_it():
