@@ -139,7 +139,7 @@ def table(results: Results) -> str:
         runs = results.counting(variant)
         if not runs:
             continue
-        walked = sum(r.metrics["minutes_to_walk"] < r.metrics["robot_minutes"] for r in runs)
+        walked = sum(r.metrics["minutes_to_walk"] < results.study.file.minutes for r in runs)
         falls = [r.metrics["falls"] * r.metrics["robot_minutes"] for r in runs]
         cells = [
             f"`{variant}`",

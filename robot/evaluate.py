@@ -30,6 +30,7 @@ from robot.run import RunFolder
 _MEASURES: dict[str, Callable[[RollOut], float | None]] = {
     "speed_m_s": lambda out: out.result.speed_m_s * out.share,
     "straight_speed_m_s": lambda out: out.straight_speed_m_s,
+    "return_per_step": lambda out: out.return_per_step,
     "turn_rate_rad_s": lambda out: out.result.turn_rate_rad_s * out.share,
     "drift_m": lambda out: out.drift_m,
     "torque_rms_nm": lambda out: out.record.torque_rms_nm,

@@ -32,7 +32,8 @@ from sim.probe import mass_kg
 from sim.terrain import GRAVITY_M_S2
 from sim.twin import START_HEIGHT_M, PyBulletRobot
 
-SEED_OFFSET = 1_000_000  # evaluation never repeats the noise of a training run
+# Evaluation never repeats the noise of a training run, nor one run's evaluation another's.
+SEED_OFFSET, SEEDS_PER_RUN = 1_000_000, 10_000
 SLOWEST_M_S = 0.05  # below, a cost of transport means nothing
 
 
@@ -67,6 +68,11 @@ class RollOut:
     def share(self) -> float:
         """Part of the time that it lasted; less than 1 after a fall."""
         return min(1.0, self.result.steps * self.period_s / self.seconds)
+
+    @property
+    def return_per_step(self) -> float:
+        """Reward per step of the whole time: what comes after a fall is without reward."""
+        return self.result.undiscounted_return / max(1, self.result.steps) * self.share
 
     @property
     def straight_speed_m_s(self) -> float:
@@ -120,7 +126,7 @@ def roll_out(
     Raises:
         RobotError: it can't stand up.
     """
-    seed = SEED_OFFSET + config.run.seed + number
+    seed = SEED_OFFSET + SEEDS_PER_RUN * config.run.seed + number
     rig = make_twin(config, seed)
     twin = rig.robot
     assert isinstance(twin, PyBulletRobot)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 from robot.ablation.metric_names import METRICS
 from robot.ablation.results import Results
 from robot.ablation.statistics import MIN_PAIRS, Difference
@@ -11,7 +13,7 @@ from robot.ablation.statistics import MIN_PAIRS, Difference
 def answer(results: Results) -> str:
     """One sentence, generated from the figures."""
     study = results.study
-    if not study.file.compare or not study.others:
+    if not study.file.compare or not study.pairs:
         return "Nothing was compared, so there is no claim."
     seeds = {run.job.seed for run in results.runs}
     if len(seeds) < MIN_PAIRS:
@@ -20,14 +22,17 @@ def answer(results: Results) -> str:
             f"{MIN_PAIRS} carry none."
         )
     incomplete = [name for name in study.configs if results.missing(name)]
-    if study.reference in incomplete:
-        return f"No claim: {_missing(results, study.reference)}."
-    carried, open_ones = [], 0
-    for (variant, metric), found in results.comparisons.items():
-        if variant in incomplete:
+    always = set.intersection(*map(set, study.pairs)) & set(incomplete)
+    if always:
+        return f"No claim: {_missing(results, min(always))}."
+    carried, open_ones, without = [], 0, []
+    for (first, second, metric), found in results.comparisons.items():
+        if first in incomplete or second in incomplete:
             continue
-        if found.sign:
-            carried.append(_claim(study.reference, variant, metric, found))
+        if not results.claimable(first, second, metric):
+            without.append(f"{METRICS[metric].label} of {first} and {second}")
+        elif found.sign:
+            carried.append(_claim(first, second, metric, found))
         else:
             open_ones += 1
     parts = []
@@ -37,18 +42,23 @@ def answer(results: Results) -> str:
         total = open_ones + len(carried)
         ending = "" if total == 1 else "s"
         parts.append(f"no difference is shown in {open_ones} of {total} comparison{ending}")
+    if without:
+        parts.append(f"nothing is claimed about {_listed(without)}: not every run has it")
     parts += _unclaimed(results, incomplete)
     return f"Over n = {len(seeds)} seeds, {'; '.join(parts)}."
 
 
-def _claim(reference: str, variant: str, metric: str, found: Difference) -> str:
+def _claim(first: str, second: str, metric: str, found: Difference) -> str:
     quantity = METRICS[metric]
+    ends = (found.mean, found.low, found.high)
+    # As many digits as tell the narrower end from zero, and never an exponent.
+    digits = max(0, 1 - math.floor(math.log10(max(1e-9, min(abs(end) for end in ends)))))
+    mean, low, high = (f"{end:+.{min(digits, 4)}f}" for end in ends)
     unit = "" if quantity.unit == "1" else f" {quantity.unit}"
     way = "higher" if found.sign > 0 else "lower"
     return (
-        f"{reference} has {way} {quantity.label} than {variant} "
-        f"({found.mean:+.2g}{unit}, {found.confidence * 100:.4g} % interval {found.low:+.2g} to "
-        f"{found.high:+.2g}, n = {found.n})"
+        f"{first} has {way} {quantity.label} than {second} "
+        f"({mean}{unit}, {found.confidence * 100:.4g} % interval {low} to {high}, n = {found.n})"
     )
 
 

@@ -22,7 +22,7 @@ from typing import IO, Any
 import yaml
 
 from robot.ablation.job import is_finished
-from robot.ablation.study import Job, Study, plan
+from robot.ablation.study import Job, Study, plan, seeds_of
 from robot.config import ConfigError, leaves, read_config
 from robot.files import why, write_json, write_text
 from robot.run import RunError
@@ -45,7 +45,7 @@ class StudyFolder:
     def __init__(self, path: Path, study: Study) -> None:
         self.path, self.study = path, study
         self._lock: IO[str] | None = None
-        seeds = sorted({*range(study.file.seeds), *self._seeds_there()})
+        seeds = sorted({*seeds_of(study), *self._seeds_there()})
         self.jobs = plan(study, seeds)
 
     def check(self) -> None:

@@ -35,15 +35,32 @@ METRICS: dict[str, Quantity] = {
         "return",
         "1/step",
         1,
-        "Reward per step of roll-out in the last quarter of the run, exploration included. Per "
-        "step, because falls and the workspace's edge cut roll-outs short.",
+        "Reward per step of roll-out in the last quarter of the run, exploration included; the "
+        "mean over tasks. Per step, because the workspace's edge cuts roll-outs short; what a fall "
+        "cuts off counts as steps without reward. Multipliers are not in it.",
+    ),
+    "eval_return": Quantity(
+        "return when evaluated",
+        "1/step",
+        1,
+        "Reward per step of deterministic roll-outs after the run, mean over tasks; what a fall "
+        "cuts off counts as steps without reward.",
     ),
     "speed": Quantity(
         "speed",
         "m/s",
         1,
-        "Mean over the walking tasks in deterministic roll-outs after the run; what a fall leaves "
-        "of a roll-out counts as standing still.",
+        "Mean over the walking tasks in deterministic roll-outs after the run, along the body's "
+        "own axis (a curved walk counts in full); what a fall leaves of a roll-out counts as "
+        "standing still.",
+    ),
+    "speed_forward": Quantity("speed forward", "m/s", 1, "`speed` of the task forward alone."),
+    "speed_backward": Quantity("speed backward", "m/s", 1, "`speed` of the task backward alone."),
+    "straight_speed": Quantity(
+        "straight speed",
+        "m/s",
+        1,
+        "As `speed`, but the net way along the heading of the roll-out's start: a circle is 0.",
     ),
     "turn_rate": Quantity(
         "turn rate",
@@ -54,17 +71,28 @@ METRICS: dict[str, Quantity] = {
     "eval_falls": Quantity(
         "falls when evaluated", "1", -1, "Share of deterministic roll-outs that end in a fall."
     ),
-    "falls": Quantity("falls", "1/min", -1, "Falls per robot minute of learning."),
+    "falls": Quantity(
+        "falls",
+        "1/min",
+        -1,
+        "Falls per robot minute of learning, in which standing up is included: who falls more has "
+        "less time to fall.",
+    ),
+    "falls_moving": Quantity(
+        "falls while moving", "1/min", -1, "Falls per robot minute in roll-outs."
+    ),
     "exits": Quantity(
         "workspace exits", "1/min", -1, "Times the robot left the workspace, per robot minute."
     ),
+    "outside": Quantity(
+        "outside", "%", -1, "Share of roll-out steps outside the workspace.", ".1f"
+    ),
     "interventions": Quantity(
         "interventions",
-        "1",
+        "1/min",
         -1,
-        "Times a person would have been needed: to carry the robot back, or because it could not "
-        "stand up.",
-        ".1f",
+        "Times a person would have been needed, per robot minute: to carry the robot back where no "
+        "scheduler brings it home, or because it could not stand up.",
     ),
     "beyond_pitch": Quantity(
         "beyond pitch", "%", -1, "Share of roll-out steps with more pitch than its limit.", ".1f"

@@ -18,6 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 
 LAST_PART = 0.25  # of the run: what `return` and `multiplier` are means over
 WALK_M_S, TURN_RAD_S, WALK_WINDOW = 0.3, 0.4, 5
+FEWEST = 3  # episodes of a task that `return` is a mean over, where the last quarter has none
 CURVE_POINTS = 49
 CURVE_EPISODES = 3
 CURVE_WINDOW = 1.0 / 8.0  # of the run's length: what a point of a curve is the mean of
@@ -54,7 +55,7 @@ def curves_of(run: RunData, minutes: float) -> tuple[FloatArray, dict[str, Float
     grid = np.linspace(0.0, minutes, CURVE_POINTS)
     at = series(run.episodes, "robot_s") / 60.0
     width = CURVE_WINDOW * minutes
-    steps = series(run.episodes, "steps")
+    steps = np.array([_length(run, episode) for episode in run.episodes])
     progress = np.array([progress_of(e, e["task"]) for e in run.episodes])
     multiplier = np.array([_largest(e) for e in run.episodes])
     fell = np.array([e.get("ended") == "fall" for e in run.episodes], dtype=np.float64)
@@ -100,10 +101,23 @@ def _last(run: RunData) -> list[dict[str, Any]]:
     return [episode for episode in run.episodes if episode["robot_s"] >= since_s]
 
 
+def _length(run: RunData, episode: Mapping[str, Any]) -> float:
+    """Steps that a roll-out counts for: what a fall has cut off of it brought nothing in."""
+    if episode.get("ended") != "fall":
+        return float(episode["steps"])
+    whole = run.config.episode.length_s * run.config.control.rate_hz
+    return max(float(episode["steps"]), whole)
+
+
 def _return(run: RunData, _: Mapping[str, Any]) -> float:
-    last = _last(run)
-    steps = float(np.nansum(series(last, "steps")))
-    return float(np.nansum(series(last, "return"))) / steps if steps else math.nan
+    late, means = _last(run), []
+    for task in run.config.tasks:
+        # Tasks come in no fixed shares, and pay in different coin: the mean over tasks.
+        own = [episode for episode in late if episode["task"] == task]
+        own = own or [episode for episode in run.episodes if episode["task"] == task][-FEWEST:]
+        steps = sum(_length(run, episode) for episode in own)
+        means.append(float(series(own, "return").sum()) / steps if steps else math.nan)
+    return float(np.mean(means))
 
 
 def _multiplier(run: RunData, _: Mapping[str, Any]) -> float:
@@ -111,14 +125,13 @@ def _multiplier(run: RunData, _: Mapping[str, Any]) -> float:
     return float(np.mean(values)) if values else math.nan
 
 
-def _per_minute(key: str) -> Callable[[RunData, Mapping[str, Any]], float]:
-    def rate(run: RunData, _: Mapping[str, Any]) -> float:
-        return float(run.summary[key]) / (_minutes(run) or math.nan)
+def _per_minute_of(
+    count: Callable[[RunData], float], phase: str = "total"
+) -> Callable[[RunData, Mapping[str, Any]], float]:
+    return lambda run, _: count(run) / (_minutes(run, phase) or math.nan)
 
-    return rate
 
-
-def _interventions(run: RunData, _: Mapping[str, Any]) -> float:
+def _interventions(run: RunData) -> float:
     return float(run.summary["human_resets"]) + float(run.summary["status"] == "needs_help")
 
 
@@ -129,6 +142,36 @@ def _evaluated(run: RunData, evaluation: Mapping[str, Any]) -> dict[str, Any]:
 
 def _speed(run: RunData, evaluation: Mapping[str, Any]) -> float:
     return speed_on(evaluation, run.config.terrain.name)
+
+
+def _of_task(task: str, key: str) -> Callable[[RunData, Mapping[str, Any]], float]:
+    def value(run: RunData, evaluation: Mapping[str, Any]) -> float:
+        return float(_evaluated(run, evaluation).get(task, {}).get(key, math.nan))
+
+    return value
+
+
+def _over_tasks(key: str, walks: bool) -> Callable[[RunData, Mapping[str, Any]], float]:
+    """Mean over tasks of what was evaluated; of the walking ones only, if `walks`."""
+
+    def mean(run: RunData, evaluation: Mapping[str, Any]) -> float:
+        tasks = _evaluated(run, evaluation)
+        values = [
+            float(task.get(key, math.nan))
+            for name, task in tasks.items()
+            if not (walks and TASKS[name].turns)
+        ]
+        return float(np.mean(values)) if values else math.nan
+
+    return mean
+
+
+def _outside(run: RunData, _: Mapping[str, Any]) -> float:
+    if not len(run.records):
+        return math.nan
+    room = run.config.workspace
+    reach_m = np.abs(run.records["pose"][:, :2]) - [room.half_length_m, room.half_width_m]
+    return 100.0 * float((reach_m > 0.0).any(axis=1).mean())
 
 
 def _turn_rate(run: RunData, evaluation: Mapping[str, Any]) -> float:
@@ -189,7 +232,7 @@ def _minutes_to_walk(run: RunData, _: Mapping[str, Any]) -> float:
             for task, values in recent.items()
         ):
             return float(episode["robot_s"]) / 60.0
-    return _minutes(run)
+    return run.config.run.minutes  # also of a run that ended early: it did not walk by then
 
 
 _METRICS: dict[str, Callable[[RunData, Mapping[str, Any]], float]] = {
@@ -197,9 +240,15 @@ _METRICS: dict[str, Callable[[RunData, Mapping[str, Any]], float]] = {
     "speed": _speed,
     "turn_rate": _turn_rate,
     "eval_falls": _eval_falls,
-    "falls": _per_minute("falls"),
-    "exits": _per_minute("workspace_exits"),
-    "interventions": _interventions,
+    "eval_return": _over_tasks("return_per_step", walks=False),
+    "speed_forward": _of_task("forward", "speed_m_s"),
+    "speed_backward": _of_task("backward", "speed_m_s"),
+    "straight_speed": _over_tasks("straight_speed_m_s", walks=True),
+    "falls": _per_minute_of(lambda run: float(run.summary["falls"])),
+    "falls_moving": _per_minute_of(lambda run: float(run.summary["falls"]), "moving"),
+    "exits": _per_minute_of(lambda run: float(run.summary["workspace_exits"])),
+    "outside": _outside,
+    "interventions": _per_minute_of(_interventions),
     "beyond_pitch": _beyond((1,)),
     "beyond_roll": _beyond((0,)),
     "beyond": _beyond((0, 1)),

@@ -67,7 +67,6 @@ def _context(results: Results, folder: StudyFolder) -> dict[str, Any]:
         "notes": study.file.notes,
         "columns": [METRICS[metric].title for metric in shown],
         "rows": [_row(results, variant, shown) for variant in study.configs],
-        "reference": study.reference,
         "level": f"{100.0 - 5.0 / max(1, study.comparisons):.4g}",
         "comparisons": _comparisons(results),
         "figures": _figures(results, folder),
@@ -101,7 +100,8 @@ def _row(results: Results, variant: str, shown: list[str]) -> dict[str, Any]:
     cells = []
     for metric in shown:
         found, form = results.estimate(variant, metric), METRICS[metric].form
-        cells.append(Cell(text(found.value, form), interval_text(found, form)))
+        few = f", n = {found.n}" if 0 < found.n < len(results.counting(variant)) else ""
+        cells.append(Cell(text(found.value, form), interval_text(found, form) + few))
     return {
         "name": variant,
         "reference": variant == results.study.reference,
@@ -116,21 +116,22 @@ def _row(results: Results, variant: str, shown: list[str]) -> dict[str, Any]:
 
 def _comparisons(results: Results) -> list[list[str]]:
     rows = []
-    for (variant, metric), found in results.comparisons.items():
+    for (first, second, metric), found in results.comparisons.items():
         quantity = METRICS[metric]
         chance = found.improvement
         ends = [chance.value, chance.low, chance.high]
         if quantity.better < 0:
             ends = [1.0 - chance.value, 1.0 - chance.high, 1.0 - chance.low]
         carries = {1: "higher", -1: "lower", 0: "nothing"}[found.sign]
-        if results.missing(variant) or results.missing(results.study.reference):
-            carries = "nothing: runs are missing"
+        if not results.claimable(first, second, metric):
+            carries = "nothing: not every run has a value"
         elif found.n < MIN_PAIRS:
             carries = f"nothing: n < {MIN_PAIRS}"
         ranged = math.isfinite(ends[1])
         rows.append(
             [
-                variant,
+                first,
+                second,
                 quantity.title,
                 text(found.mean, "+.3g"),
                 f"{text(found.low, '+.3g')} to {text(found.high, '+.3g')}"

@@ -89,7 +89,8 @@ def section_of(results: Results, today: date, pictures: list[str]) -> str:
         cells = []
         for metric in shown:
             found, form = results.estimate(variant, metric), METRICS[metric].form
-            cells.append(f"{text(found.value, form)} ({interval_text(found, form)})")
+            few = f"; n = {found.n}" if 0 < found.n < len(results.counting(variant)) else ""
+            cells.append(f"{text(found.value, form)} ({interval_text(found, form)}{few})")
         n = f"{len(results.counting(variant))} of {len(results.of(variant))}"
         rows.append(f"| {variant} | {n} | " + " | ".join(cells) + " |")
     changed = ["| variant | key | default | here |", "|---|---|---|---|"]

@@ -128,6 +128,10 @@ class Results:
         """How many of a variant's runs have no figures."""
         return len(self.of(variant)) - len(self.counting(variant))
 
+    def lacking(self, variant: str, metric: str) -> int:
+        """How many of a variant's runs have no value of a metric: what is left may flatter it."""
+        return len(self.of(variant)) - len(self.values(variant, metric))
+
     def values(self, variant: str, metric: str) -> FloatArray:
         """(n,) a metric of the variant's runs that have it."""
         values = np.array([run.metrics[metric] for run in self.counting(variant)])
@@ -138,21 +142,24 @@ class Results:
         return estimate(self.values(variant, metric))
 
     @cached_property
-    def comparisons(self) -> dict[tuple[str, str], Difference]:
-        """(variant, metric) -> reference minus that variant, on the seeds that both have."""
-        study = self.study
+    def comparisons(self) -> dict[tuple[str, str, str], Difference]:
+        """(first, second, metric) -> first minus second, on the seeds that both have."""
         return {
-            (variant, metric): self._compare(variant, metric)
-            for variant in study.others
-            for metric in study.file.compare
+            (first, second, metric): self._compare(first, second, metric)
+            for first, second in self.study.pairs
+            for metric in self.study.file.compare
         }
 
-    def _compare(self, variant: str, metric: str) -> Difference:
+    def claimable(self, first: str, second: str, metric: str) -> bool:
+        """Whether every run of both variants has the metric."""
+        return not (self.lacking(first, metric) or self.lacking(second, metric))
+
+    def _compare(self, first: str, second: str, metric: str) -> Difference:
         def by_seed(name: str) -> dict[int, float]:
             values = {run.job.seed: run.metrics[metric] for run in self.counting(name)}
             return {seed: value for seed, value in values.items() if math.isfinite(value)}
 
-        mine, theirs = by_seed(self.study.reference), by_seed(variant)
+        mine, theirs = by_seed(first), by_seed(second)
         both = sorted(mine.keys() & theirs.keys())
         return difference(
             [mine[seed] for seed in both],
@@ -204,12 +211,12 @@ class Results:
             },
             "comparisons": [
                 {
-                    "reference": study.reference,
-                    "other": variant,
+                    "first": first,
+                    "second": second,
                     "metric": metric,
                     **{**vars(found), "improvement": vars(found.improvement)},
                 }
-                for (variant, metric), found in self.comparisons.items()
+                for (first, second, metric), found in self.comparisons.items()
             ],
         }
 

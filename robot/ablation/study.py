@@ -36,6 +36,13 @@ Names = Annotated[
 ]
 
 
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+Pairs = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_tuples)]
+
+
 class Evaluation(Section):
     """The deterministic roll-outs after each run; see `robot eval`."""
 
@@ -52,10 +59,12 @@ class StudyFile(Section):
     base: Annotated[Overrides, Field(default_factory=dict)]
     variants: Annotated[dict[Name, Overrides | None], Field(min_length=1)]
     reference: str | None = None
+    pairs: Pairs = ()
     compare: Names = ()
     metrics: Names = ()
     curves: Names = ()
     maps: Names = ()
+    first_seed: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     seeds: Annotated[int, Field(ge=1, le=1000)] = 5
     minutes: Annotated[float, Field(gt=0.0, le=100_000.0)] = 8.0
     evaluate: Evaluation = Evaluation()
@@ -85,14 +94,15 @@ class Study:
         return self.file.reference or next(iter(self.configs))
 
     @property
-    def others(self) -> list[str]:
-        """The variants that are compared with the reference."""
-        return [name for name in self.configs if name != self.reference]
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The variants that are compared; the reference with each other where none are named."""
+        others = (name for name in self.configs if name != self.reference)
+        return self.file.pairs or tuple((self.reference, name) for name in others)
 
     @property
     def comparisons(self) -> int:
         """How many claims the study may make together."""
-        return len(self.file.compare) * len(self.others)
+        return len(self.file.compare) * len(self.pairs)
 
     def changed(self) -> dict[str, dict[str, Any]]:
         """Variant -> dotted key -> value, wherever it is not the default of `robot learn`."""
@@ -133,12 +143,17 @@ class Job:
 
 def plan(study: Study, seeds: Iterable[int] | None = None) -> list[Job]:
     """Every run, seed by seed: when half of them are done, half of the seeds are complete."""
-    numbers = range(study.file.seeds) if seeds is None else seeds
+    numbers = seeds_of(study) if seeds is None else seeds
     return [
         Job(name, seed, _with_seed(config, seed), study.file.evaluate)
         for seed in numbers
         for name, config in study.configs.items()
     ]
+
+
+def seeds_of(study: Study) -> range:
+    """The seeds that a study asks for."""
+    return range(study.file.first_seed, study.file.first_seed + study.file.seeds)
 
 
 def _with_seed(config: Config, seed: int) -> Config:
@@ -248,6 +263,7 @@ def _check_names(file: StudyFile, source: str) -> None:
         "curves": (file.curves, CURVES),
         "maps": (file.maps, file.variants),
         "reference": ((file.reference,) if file.reference else (), file.variants),
+        "pairs": ([name for pair in file.pairs for name in pair], file.variants),
     }
     for key, (names, known) in named.items():
         for name in names:
@@ -257,6 +273,11 @@ def _check_names(file: StudyFile, source: str) -> None:
                 raise ConfigError(
                     f"{source}: {key}: {name!r} is not known; it is one of {', '.join(known)}{hint}"
                 )
+    for number, (first, second) in enumerate(file.pairs):
+        if first == second or {first, second} in [set(pair) for pair in file.pairs[:number]]:
+            raise ConfigError(
+                f"{source}: pairs: {first!r} and {second!r}: compare two variants, and once"
+            )
     for name in file.compare:
         if METRICS[name].better == 0:
             raise ConfigError(

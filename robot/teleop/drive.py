@@ -17,10 +17,10 @@ from robot.teleop.bindings import TeleopConfig
 from robot.teleop.engine import Teleop
 from robot.teleop.moment import Listeners, Moment, Tally
 from robot.teleop.orders import Source
-from robot.teleop.screen import Screen
+from robot.teleop.screen import Screen, SourceFacts
 from robot.teleop.script import ScriptSource, parse_script, read_script
 
-SEED_OFFSET = 2_000_000  # neither the noise of learning nor that of evaluation
+SEED_OFFSET = 10**15  # neither the noise of learning nor that of evaluation
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ def drive(
     folder = RunFolder.open(run)
     policies = checked_policies(folder.path / "policy.safetensors", folder.config)
     with contextlib.ExitStack() as stack:
-        source, name = _source(choice, settings, folder.config.tasks)
+        source, facts = _source(choice, settings, folder.config.tasks)
         stack.callback(source.close)
-        screen = Screen(name, choice.as_json)
+        screen = Screen(facts, choice.as_json)
         stack.callback(screen.close)
         config, rig, watchers = _robot(folder, choice, screen, stack)
 
@@ -80,7 +80,7 @@ def drive(
 
         listeners = Listeners(period, screen.event)
         if choice.by != "script":
-            screen.say(_how_to(choice.by, settings, name()))
+            screen.say(_how_to(choice.by, settings, facts()))
         return Teleop(
             config, rig, policies, source, settings.blend_s, listeners, stop_requested
         ).run()
@@ -115,27 +115,30 @@ def _robot(
 
 def _source(
     choice: Choice, settings: TeleopConfig, tasks: Sequence[str]
-) -> tuple[Source, Callable[[], str]]:
-    """Who gives the orders, and what to call them on the screen."""
+) -> tuple[Source, Callable[[], SourceFacts]]:
+    """Who gives the orders, and what to say of them on the screen."""
     if choice.by == "script":
         parts = parse_script(read_script(choice.script), tasks)
-        return ScriptSource(parts, settings.scale.most), lambda: ""
+        return ScriptSource(parts, settings.scale.most), SourceFacts
     if choice.by == "gamepad":
         from robot.teleop.gamepad import GamepadSource
 
         pad = GamepadSource(settings, choice.pad)
-        return pad, lambda: f"{pad.name}, battery {pad.battery()}"
+        return pad, lambda: SourceFacts(pad.name, pad.battery())
     from robot.teleop.keyboard import KeyboardSource
 
-    return KeyboardSource(settings), lambda: ""
+    return KeyboardSource(settings), SourceFacts
 
 
-def _how_to(by: str, settings: TeleopConfig, name: str) -> str:
+def _how_to(by: str, settings: TeleopConfig, source: SourceFacts) -> str:
     """What a driver has to know before the robot moves."""
     pad, keys = settings.gamepad, settings.keyboard
     if by == "gamepad":
         cut = " and ".join(pad.cut)
-        return f"{name}: hold {pad.dead_man} to drive; {pad.settle} settles, {cut} cut; Ctrl-C ends"
+        return (
+            f"{source.name}, battery {source.battery}: hold {pad.dead_man} to drive; "
+            f"{pad.settle} settles, {cut} cut; Ctrl-C ends"
+        )
     moves = " ".join(move[0] for move in (keys.forward, keys.backward, keys.left, keys.right))
     return (
         f"hold {moves} to drive, {keys.stand[0]} to stand; {keys.settle[0]} settles, "

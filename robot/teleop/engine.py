@@ -82,7 +82,7 @@ class Teleop:
         self._blend = Blend([STAND, *self._policies], STAND, blend_s, self._period_s)
         self._phase, self._doing, self._scale = Phase.SETTLED, STAND, 1.0
         self._order = Order()
-        self._must_release = False
+        self._must_release = self._was_cut = False
         self._unseen = False  # the robot was lost while nobody drove it; arming finds it again
         if rig.arming is not None:
             rig.arming.say = lambda text: self._event("board", text=text)
@@ -97,16 +97,19 @@ class Teleop:
             KeyboardInterrupt: somebody insisted; the torque was cut.
             RobotError: the twin failed, or a board's robot must not be commanded any more.
         """
-        how = Stop.SETTLE
+        how: Stop | None = Stop.SETTLE
         try:
             while self._go_on():
                 self._period()
+            self._end()
+            how = None
+            self._sit_down()
         except KeyboardInterrupt:
             how = Stop.CUT
             raise
         finally:
-            self._rig.robot.stop(how)
-        self._sit_down()
+            if how is not None:
+                self._rig.robot.stop(how)
         return self.tally
 
     # -- one period ------------------------------------------------------------------------------
@@ -202,6 +205,7 @@ class Teleop:
         cut = self._order.stop is Stop.CUT
         self._rig.robot.stop(Stop.CUT if cut else Stop.SETTLE)
         self._phase, self._doing = Phase.SETTLED, STAND
+        self._was_cut = cut
         self.tally.cuts += cut
         self.tally.settles += not cut
         if cut and self._rig.arming is not None:  # latched, until a person has looked why
@@ -240,9 +244,22 @@ class Teleop:
         self._listen()
         self._show(None, None, sent_rad if kind == "stand_up" else None)
 
+    def _end(self) -> None:
+        if not self._cut_now():  # it may be pressed together with what ended the drive
+            self._rig.robot.stop(Stop.SETTLE)
+
+    def _cut_now(self) -> bool:
+        """Cut if the driver says so and it was not done yet; whether it was."""
+        if self._order.stop is not Stop.CUT or self._was_cut:
+            return False
+        self._settle()
+        return True
+
     def _sit_down(self) -> None:
         self._phase = Phase.SETTLED
         for _ in range(round(SIT_DOWN_S / self._period_s)):
+            self._listen()
+            self._cut_now()
             self._rig.clock.tick()
             if self._rig.arming is None:
                 self._state = self._rig.robot.read()

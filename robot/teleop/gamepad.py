@@ -92,10 +92,10 @@ class GamepadSource:
     def poll(self, driven_s: float) -> Order:
         """What the pad says now."""
         stop = self._events()
-        if self._pad is None:
-            return self._order(note=f"{self.name}: unplugged; plug it in again")
-        if stop is not None:
+        if stop is not None:  # also when the pad is gone since: it was pressed
             return self._order(stop=stop, note=f"{stop.value}: button pressed")
+        if self._pad is None:
+            return self._order(note="unplugged; plug it in again")
         bindings = self._config.gamepad
         if self._axis(bindings.dead_man) < bindings.held_above:
             self._armed = True
@@ -167,7 +167,7 @@ class GamepadSource:
                 continue
             if event.type == pygame.CONTROLLERDEVICEREMOVED:
                 self._drop()
-                return None
+                continue  # it may have come back already
             self._heard_s = self._clock()
             if event.type in (pygame.CONTROLLERBUTTONDOWN, pygame.CONTROLLERBUTTONUP):
                 pressed = self._button(event.button, event.type == pygame.CONTROLLERBUTTONDOWN)

@@ -3,7 +3,8 @@
 
 A terminal tells of keys that go down, not of keys that are let go. A held key repeats, so a key
 that was not heard of for `silent_s` is released. The first repetition takes longer, which is what
-`first_repeat_s` is for.
+`first_repeat_s` is for. More repetitions than a keyboard makes are what a connection that stood
+still delivers now: old, and no sign that anybody holds the key.
 """
 
 from __future__ import annotations
@@ -25,10 +26,15 @@ from robot.teleop.orders import Order, TeleopError
 _ARROWS = {"A": "up", "B": "down", "C": "right", "D": "left"}
 _MOVES = ("forward", "backward", "left", "right", "stand")
 _CHUNK = 1024
+_REPEATS_HZ, _BURST = 60.0, 3  # a fast keyboard; keys that may come together by chance
+_STALLED_S = 0.3  # the program stood still, perhaps by Ctrl-Z: the shell has set the terminal anew
 
 
 class KeyboardSource:
-    """Reads keys from a terminal, which it puts into cbreak mode until `close`.
+    """Reads keys from a terminal, which is in cbreak mode from the first `poll` until `close`.
+
+    Not before the first: PyBullet ends the process by C's `exit` when its window can't open, and
+    nobody would put the terminal back.
 
     Args:
         config: bindings and times.
@@ -48,7 +54,7 @@ class KeyboardSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config, self._clock = config, clock
-        self._fd = sys.stdin.fileno() if descriptor is None else descriptor
+        self._fd = _standard_input() if descriptor is None else descriptor
         if not os.isatty(self._fd):
             raise TeleopError(
                 "driving by keyboard needs a terminal, and standard input is none; use a terminal, "
@@ -62,33 +68,50 @@ class KeyboardSource:
         self._heard_s = 0.0
         self._repeats = False
         self._scale = config.scale.most
+        self._polled_s: float | None = None
         self._before: list[Any] | None = termios.tcgetattr(self._fd)
-        tty.setcbreak(self._fd, termios.TCSANOW)  # Ctrl-C stays a signal
 
     def poll(self, driven_s: float) -> Order:
         """The order that the keys pressed so far make."""
+        now_s = self._clock()
+        stalled_s = 0.0 if self._polled_s is None else now_s - self._polled_s
         try:
+            if self._polled_s is None or stalled_s > _STALLED_S:
+                tty.setcbreak(self._fd, termios.TCSANOW)  # Ctrl-C stays a signal
             text = self._read()
-        except OSError:
+        except (OSError, termios.error):
             text = None
+        self._polled_s = now_s
         if text is None:
             self._move = ""
             return Order(lost="the terminal is gone")
-        stop: Stop | None = None
-        for key in _keys(text):
+        stop, ended = self._understand(list(_keys(text)), _BURST + _REPEATS_HZ * stalled_s)
+        if ended:
+            return Order(stop=stop, ended=True, note="quit")
+        return self._order(stop)
+
+    def _understand(self, keys: list[str], most: float) -> tuple[Stop | None, bool]:
+        """Do what the keys mean; the stop among them, and whether to end.
+
+        Args:
+            keys: in order.
+            most: repetitions of a key in the time since the last call, on a keyboard.
+        """
+        stop, ended = None, False
+        for key in keys:
             meaning = self._meaning.get(key, "")
             if meaning == "quit":
-                return Order(ended=True, note="quit")
-            if meaning in ("settle", "cut"):
+                ended = True
+            elif meaning in ("settle", "cut"):
                 stop = Stop.CUT if meaning == "cut" or stop is Stop.CUT else Stop.SETTLE
                 self._move = ""
             elif meaning in ("faster", "slower"):
                 self._scale = self._config.scale.moved(
                     self._scale, 1 if meaning == "faster" else -1
                 )
-            elif meaning in _MOVES and stop is None:
+            elif meaning in _MOVES and stop is None and keys.count(key) <= most:
                 self._press(meaning)
-        return self._order(stop)
+        return stop, ended
 
     def _press(self, move: str) -> None:
         now_s = self._clock()
@@ -127,6 +150,12 @@ class KeyboardSource:
             with contextlib.suppress(termios.error, OSError):  # it may be gone
                 termios.tcsetattr(self._fd, termios.TCSANOW, self._before)
             self._before = None
+
+
+def _standard_input() -> int:
+    if sys.stdin is None:  # it was closed before Python started
+        raise TeleopError("driving by keyboard needs a terminal, and standard input is closed")
+    return sys.stdin.fileno()
 
 
 def _keys(text: str) -> Iterator[str]:

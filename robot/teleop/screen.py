@@ -13,6 +13,7 @@ import select
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 from robot.teleop.moment import Moment, Phase
@@ -21,11 +22,19 @@ EVERY_S = 0.1
 _CLEAR = "\r\x1b[K"
 
 
+@dataclass(frozen=True)
+class SourceFacts:
+    """What a driver wants to know of a source: a pad's name and battery; empty without one."""
+
+    name: str = ""
+    battery: str = ""
+
+
 class Screen:
     """Shows moments and events.
 
     Args:
-        source: name of the source, for the line; asked once a second, for its battery.
+        source: what to say of the source, in the line; asked once a second, for its battery.
         as_json: events as JSON objects, one a line, and nothing else.
         stream: where to; standard output when None.
         clock: monotonic seconds.
@@ -33,7 +42,7 @@ class Screen:
 
     def __init__(
         self,
-        source: Callable[[], str],
+        source: Callable[[], SourceFacts],
         as_json: bool = False,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -42,7 +51,7 @@ class Screen:
         self._source, self._as_json, self._clock = source, as_json, clock
         self._live = not as_json and self._stream.isatty()
         self._next_s = self._named_s = -1e9
-        self._name = ""
+        self._facts = SourceFacts()
         self._gone = False
 
     def period(self, moment: Moment) -> None:
@@ -52,8 +61,8 @@ class Screen:
             return
         self._next_s = now_s + EVERY_S
         if now_s - self._named_s >= 1.0:
-            self._named_s, self._name = now_s, self._source()
-        self._put(_CLEAR + status_line(moment, self._name, self._columns()))
+            self._named_s, self._facts = now_s, self._source()
+        self._put(_CLEAR + status_line(moment, self._facts, self._columns()))
 
     def event(self, kind: str, fields: Mapping[str, Any]) -> None:
         """Say what changed."""
@@ -95,13 +104,15 @@ class Screen:
             self._gone = True
 
 
-def status_line(moment: Moment, source: str, columns: int = 80) -> str:
+def status_line(moment: Moment, source: SourceFacts, columns: int = 80) -> str:
     """The moment in one line that fits."""
     order, tally = moment.order, moment.tally
     held = "[DRIVE]" if order.held else "[  -  ]"
     doing = moment.doing if moment.phase is Phase.DRIVING else moment.phase.value
-    parts = [held, f"{doing:<11}", f"stride {order.scale:.0%}", f"falls {tally.falls}", order.note]
-    return "  ".join(part for part in (*parts, source) if part)[: max(10, columns - 1)]
+    # Where there is no room for all of it, what matters least is at the end.
+    parts = [held, f"{doing:<11}", source.battery and f"battery {source.battery}", order.note]
+    parts += [f"stride {order.scale:.0%}", f"falls {tally.falls}", source.name]
+    return "  ".join(part for part in parts if part)[: max(10, columns - 1)]
 
 
 def event_line(kind: str, fields: Mapping[str, Any]) -> str:

@@ -65,7 +65,7 @@ def read_script(text_or_file: str) -> str:
     """
     path = Path(text_or_file)
     looks_typed = _PART.search(text_or_file) is not None
-    if looks_typed and not path.is_file():
+    if looks_typed and not _is_file(path):
         return text_or_file
     try:
         return path.read_text(encoding="utf-8")
@@ -74,6 +74,13 @@ def read_script(text_or_file: str) -> str:
         raise TeleopError(
             f'--script {text_or_file}: {why}; write "forward 3s, left 2s" or name a text file'
         ) from None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a long script is too long for a name
+        return False
 
 
 class ScriptSource:

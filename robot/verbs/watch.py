@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import math
 import os
@@ -201,8 +202,25 @@ def check_video(video: Path | None) -> None:
 
 def require_display(otherwise: str) -> None:
     """Refuse to open a window where there is no display."""
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        fail(f"there is no display to open a window on; {otherwise}")
+    if not _display_answers():
+        name = os.environ.get("DISPLAY")
+        where = f": DISPLAY={name} does not answer" if name else ""
+        fail(f"there is no display to open a window on{where}; {otherwise}")
+
+
+def _display_answers() -> bool:
+    """Whether an X server is there: without one PyBullet does not raise but ends the process."""
+    if not os.environ.get("DISPLAY"):
+        return False
+    try:
+        x11 = ctypes.CDLL("libX11.so.6")
+    except OSError:
+        return False  # PyBullet could not open a window either
+    x11.XOpenDisplay.restype = ctypes.c_void_p
+    display = x11.XOpenDisplay(None)
+    if display:
+        x11.XCloseDisplay(ctypes.c_void_p(display))
+    return bool(display)
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -59,6 +59,8 @@ def made_up(tmp_path: Path, seeds: int = 5, speeds=(0.6, 0.3, 0.6)) -> StudyFold
             "turn_rate_rad_s": 0.0,
             "falls": 1,
             "episodes": 5,
+            "straight_speed_m_s": speed,
+            "return_per_step": speed,
         }
         terrains = {
             name: {"tasks": dict.fromkeys(("forward", "backward"), task)}

@@ -13,13 +13,20 @@ from robot.journal import RECORD
 from robot.report_data import RunData
 from robot.run import RunFolder
 
+
+def evaluated(speed_m_s, turn_rate_rad_s, falls, **more):
+    given = {"speed_m_s": speed_m_s, "turn_rate_rad_s": turn_rate_rad_s, "falls": falls}
+    return {**given, "episodes": 5, "straight_speed_m_s": 0.0, "return_per_step": 1.0, **more}
+
+
 EVALUATION = {
     "terrains": {
         "mattress": {
             "tasks": {
-                "forward": {"speed_m_s": 0.5, "turn_rate_rad_s": 0.0, "falls": 1, "episodes": 5},
-                "right": {"speed_m_s": 0.0, "turn_rate_rad_s": -0.8, "falls": 2, "episodes": 5},
-                "left": {"speed_m_s": 0.0, "turn_rate_rad_s": 0.4, "falls": 0, "episodes": 5},
+                "forward": evaluated(0.6, 0.0, falls=1, straight_speed_m_s=0.5),
+                "backward": evaluated(0.4, 0.0, falls=0, straight_speed_m_s=0.3),
+                "right": evaluated(0.0, -0.8, falls=2, return_per_step=3.0),
+                "left": evaluated(0.0, 0.4, falls=0),
             }
         },
         "flat": {"tasks": {"forward": {"speed_m_s": 0.9}}},
@@ -58,16 +65,20 @@ def test_every_metric_has_a_name_and_a_value(run):
 
 def test_what_is_counted_is_counted_per_robot_minute(run):
     values = of(run, falls=24, workspace_exits=4, human_resets=3, status="done")
-    assert (values["falls"], values["exits"], values["interventions"]) == (3.0, 0.5, 3.0)
-    assert of(run, human_resets=3, status="needs_help")["interventions"] == 4.0
+    assert (values["falls"], values["exits"], values["interventions"]) == (3.0, 0.5, 3.0 / 8.0)
+    assert values["falls_moving"] == 4.0
+    assert of(run, human_resets=3, status="needs_help")["interventions"] == 0.5
     assert (values["duty"], values["moving_minutes"], values["robot_minutes"]) == (75.0, 6.0, 8.0)
 
 
 def test_the_evaluation_is_that_on_the_own_terrain(run):
     values = of(run)
-    assert values["speed"] == 0.5
+    assert values["speed"] == pytest.approx(0.5)
+    assert (values["speed_forward"], values["speed_backward"]) == (0.6, 0.4)
+    assert values["straight_speed"] == pytest.approx(0.4)
     assert values["turn_rate"] == pytest.approx(0.6)
-    assert values["eval_falls"] == pytest.approx(3 / 15)
+    assert values["eval_falls"] == pytest.approx(3 / 20)
+    assert values["eval_return"] == pytest.approx(1.5)
     assert speed_on(EVALUATION, "flat") == 0.9
     assert math.isnan(speed_on(EVALUATION, "doormat"))
 
@@ -77,10 +88,25 @@ def test_the_return_is_per_step_and_of_the_last_quarter(run):
         episode(1.0, **{"return": 1e6}),
         episode(7.0, steps=100, **{"return": 50.0, "lambda": [1.0, 3.0]}),
         episode(7.5, steps=300, **{"return": 350.0, "lambda": [2.0, 1.0]}),
+        episode(7.6, "backward", steps=200, **{"return": 600.0, "lambda": [0.0, 0.0]}),
     ]
     values = of(run, episodes)
-    assert values["return"] == pytest.approx(1.0)
-    assert values["multiplier"] == pytest.approx(2.5)
+    assert values["return"] == pytest.approx((1.0 + 3.0) / 2)  # the mean over tasks
+    assert values["multiplier"] == pytest.approx(5.0 / 3.0)
+
+
+def test_what_a_fall_cuts_off_brings_nothing_in(run):
+    whole = round(run.config.episode.length_s * run.config.control.rate_hz)
+    fell = episode(7.0, steps=10, ended="fall", **{"return": 40.0})
+    back = episode(7.5, "backward", steps=100, **{"return": 0.0})
+    assert of(run, [fell, back])["return"] == pytest.approx(40.0 / whole / 2)
+
+
+def test_a_task_without_late_episodes_counts_with_its_last_ones(run):
+    early = [episode(k, **{"return": 100.0 * k}) for k in range(1, 6)]
+    back = [episode(7.5, "backward", **{"return": 0.0})]
+    assert of(run, early + back)["return"] == pytest.approx((3.0 + 4.0 + 5.0) / 3 / 2)
+    assert math.isnan(of(run, early)["return"])  # nobody has ever walked backward
 
 
 def test_minutes_to_walk(run):
@@ -89,7 +115,11 @@ def test_minutes_to_walk(run):
     back = [episode(2.0 + 0.1 * k, "backward", speed_m_s=0.31) for k in range(5)]
     assert of(run, slow + walks + back)["minutes_to_walk"] == pytest.approx(2.4)
     # Not every task walks: the whole length, a lower bound.
-    assert of(run, slow + walks + back[:4])["minutes_to_walk"] == 8.0
+    whole = run.config.run.minutes
+    assert of(run, slow + walks + back[:4])["minutes_to_walk"] == whole
+    # A run that ended early is not a quick one.
+    early = {"total": 1.5, "moving": 1.0, "standing_up": 0.5, "waiting": 0.0}
+    assert of(run, slow, robot_minutes=early)["minutes_to_walk"] == whole
 
 
 def test_steps_beyond_the_limits_torque_jitter_and_heat(run):
@@ -97,9 +127,11 @@ def test_steps_beyond_the_limits_torque_jitter_and_heat(run):
     records["index"] = [0, 1, 2, 9]  # a gap: not from one roll-out to the next
     records["attitude"][:, 1] = [0.3, 0.1, -0.3, 0.0]  # pitch limit 0.262
     records["attitude"][:, 0] = [0.0, 0.6, 0.0, 0.0]  # roll limit 0.524
+    records["pose"][:, :2] = [[2.4, 0.0], [-2.6, 0.0], [0.0, 2.6], [2.4, -2.4]]  # +-2.5 m
     records["torque"][:, :] = np.array([0.0, 1.0, 0.0, 1.9])[:, None]
     values = metrics_of(changed(run, records=records), EVALUATION)
     assert (values["beyond_pitch"], values["beyond_roll"], values["beyond"]) == (50.0, 25.0, 75.0)
+    assert values["outside"] == 50.0
     assert values["jitter"] == pytest.approx(1.0)
     # 1 N m is 10 A, 1.9 N m 20 A, in 0.2 ohm.
     assert values["heat"] == pytest.approx(0.2 * (100.0 + 400.0) / 4, rel=1e-6)
@@ -109,7 +141,8 @@ def test_a_run_without_records_or_evaluation_has_no_such_figures(run):
     values = metrics_of(changed(run, records=np.zeros(0, RECORD)), {})
     missing = {name for name, value in values.items() if math.isnan(value)}
     assert missing == {
-        *("speed", "turn_rate", "eval_falls", "beyond", "beyond_pitch", "beyond_roll"),
+        *("speed", "speed_forward", "speed_backward", "straight_speed", "turn_rate"),
+        *("eval_return", "eval_falls", "beyond", "beyond_pitch", "beyond_roll", "outside"),
         *("jitter", "heat"),
     }
 
@@ -131,7 +164,8 @@ def test_curves_count_up_and_average_the_last_part(run):
     assert (at("falls", 0.5), at("falls", 1.0), at("falls", 8.0)) == (0.0, 1.0, 1.0)
     assert (at("exits", 1.5), at("exits", 2.0)) == (0.0, 1.0)
     assert math.isnan(at("return", 0.5))
-    assert at("return", 4.0) == pytest.approx(20.0 / 40.0)
+    whole = run.config.episode.length_s * run.config.control.rate_hz  # one of the two fell
+    assert at("return", 4.0) == pytest.approx(20.0 / (whole + 30.0))
     assert at("return", 7.0) == pytest.approx(2.0)
     assert at("speed", 7.0) == pytest.approx(0.5)
 

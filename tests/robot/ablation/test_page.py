@@ -99,7 +99,7 @@ def test_the_statistics_are_there_for_programs(bare, study):
     value = json.loads((study.path / "report" / "statistics.json").read_text())
     assert len(value["runs"]) == 15
     assert value["estimates"]["two"]["speed"]["value"] == pytest.approx(0.32)
-    [found] = [c for c in value["comparisons"] if (c["other"], c["metric"]) == ("two", "speed")]
+    [found] = [c for c in value["comparisons"] if (c["second"], c["metric"]) == ("two", "speed")]
     assert found["mean"] == pytest.approx(0.3, abs=0.01)
     assert found["improvement"]["value"] == 1.0
 
@@ -136,7 +136,7 @@ def test_six_seeds_of_which_one_failed_carry_no_claim_either(tmp_path):
     assert "one has higher speed than two" in answer(Results.read(spoilt))
     (spoilt.path / "runs" / "two" / "s3" / "evaluation.json").unlink()
     results = Results.read(spoilt)
-    assert results.comparisons["two", "speed"].sign == 1  # five pairs are left
+    assert results.comparisons["one", "two", "speed"].sign == 1  # five pairs are left
     assert "one has higher speed than two" not in answer(results)
 
 
@@ -148,13 +148,54 @@ def test_nothing_is_claimed_when_the_reference_has_no_result(bare, study, tmp_pa
     assert "1 of 15 runs are not finished yet" in path.read_text()
 
 
+def test_a_run_without_a_value_is_not_dropped_in_silence(bare, tmp_path):
+    spoilt = made_up(tmp_path, seeds=6)
+    file = spoilt.path / "runs" / "two" / "s3" / "evaluation.json"
+    value = json.loads(file.read_text())
+    for task in value["terrains"]["flat"]["tasks"].values():
+        task["speed_m_s"] = float("nan")
+    file.write_text(json.dumps(value))
+    path, results = write_page(spoilt)
+    assert results.comparisons["one", "two", "speed"].sign == 1  # of the five that are left
+    text = answer(results)
+    assert "one has higher speed than two" not in text
+    assert "nothing is claimed about speed of one and two: not every run has it" in text
+    page = path.read_text()
+    assert "nothing: not every run has a value" in page
+    assert re.search(r"to 0\.3\d, n = 5<", page)
+
+
+def test_less_is_better_where_it_is(bare, tmp_path):
+    spoilt = made_up(tmp_path)
+    for run in spoilt.path.glob("runs/*/s*/summary.json"):
+        value = json.loads(run.read_text())
+        falls = 160 if "/two/" in str(run) else 8 + int(run.parent.name[1:])
+        run.write_text(json.dumps({**value, "falls": falls}))
+    path, results = write_page(spoilt)
+    assert "one has lower falls than two (-" in answer(results)
+    row = next(row for row in path.read_text().split("<tr>") if "<td>falls (1/min)</td>" in row)
+    assert "<td>1.00 (1.00 to 1.00)</td>" in row  # P(better), and not P(more)
+    assert "<td>lower</td>" in row
+
+
+def test_pairs_are_compared_as_the_study_names_them(bare, tmp_path):
+    folder = made_up(tmp_path)
+    of_pairs = folder.study.file.model_copy(update={"pairs": (("two", "three"),)})
+    folder.study = replace(folder.study, file=of_pairs)
+    path, results = write_page(folder)
+    assert set(results.comparisons) == {("two", "three", "speed"), ("two", "three", "falls")}
+    assert "two has lower speed than three" in answer(results)
+    assert "97.5 % each so that all 2" in re.sub(r"\s+", " ", path.read_text())
+
+
 def test_a_run_that_needed_a_person_is_a_result(bare, study, tmp_path):
     spoilt = copied(study, tmp_path)
     summary = spoilt.path / "runs" / "one" / "s0" / "summary.json"
     summary.write_text(json.dumps({**json.loads(summary.read_text()), "status": "needs_help"}))
     path, results = write_page(spoilt)
     run = results.of("one")[0]
-    assert (run.state, run.metrics["interventions"]) == ("needs help", 1.0)
+    assert run.state == "needs help"
+    assert run.metrics["interventions"] > 0.0
     assert "1 ended for want of help" in path.read_text()
 
 

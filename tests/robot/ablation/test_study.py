@@ -57,7 +57,8 @@ def test_the_studies_of_the_paper_are_there():
 
 def test_what_a_file_says_is_what_is_planned(tmp_path):
     study = load_study(write(tmp_path), seeds=3, minutes=2.5, overrides=["terrain=mattress"])
-    assert (study.name, study.reference, study.others) == ("mine", "as-it-is", ["other"])
+    assert (study.name, study.reference) == ("mine", "as-it-is")
+    assert study.pairs == (("as-it-is", "other"),)
     jobs = plan(study)
     assert [job.name for job in jobs[:3]] == ["as-it-is-s0", "other-s0", "as-it-is-s1"]
     config = jobs[-1].config
@@ -65,6 +66,16 @@ def test_what_a_file_says_is_what_is_planned(tmp_path):
     assert (config.learning.batch_size, config.learning.tau) == (64, 0.01)
     assert jobs[0].config.learning.tau == 0.02
     assert study.changed()["other"]["learning.tau"] == 0.01
+
+
+def test_pairs_and_seeds_that_a_file_names(tmp_path):
+    text = GOOD + "pairs: [[other, as-it-is]]\nfirst_seed: 100\n"
+    study = load_study(write(tmp_path, text), seeds=2)
+    assert study.pairs == (("other", "as-it-is"),)
+    assert study.comparisons == len(study.file.compare)
+    assert [job.seed for job in plan(study)] == [100, 100, 101, 101]
+    twice = text.replace("[[other, as-it-is]]", "[[other, as-it-is], [as-it-is, other]]")
+    assert "compare two variants, and once" in refused(tmp_path, twice)
 
 
 def test_a_component_file_is_looked_for_beside_the_study(tmp_path):
@@ -87,6 +98,10 @@ def test_a_component_file_is_looked_for_beside_the_study(tmp_path):
         ("compare:", "curves: [spead]\ncompare:", "did you mean 'speed'?"),
         ("compare:", "reference: otter\ncompare:", "did you mean 'other'?"),
         ("compare:", "maps: [otter]\ncompare:", "did you mean 'other'?"),
+        ("compare:", "pairs: [[otter, as-it-is]]\ncompare:", "did you mean 'other'?"),
+        ("compare:", "pairs: [[other, other]]\ncompare:", "compare two variants, and once"),
+        ("compare:", "pairs: [[other]]\ncompare:", "pairs.0"),
+        ("compare:", "first_seed: -1\ncompare:", "first_seed = -1"),
         ("{learning: {tau: 0.01}}", "{}", "'as-it-is' and 'other' are the same"),
         ("{learning: {tau: 0.01}}", "{constraint.lambda_fixed: 2.0}", "no run uses it"),
         ("base: {", "base: {constraint.learning_rate: 0.1, ", "no run uses it"),

@@ -146,6 +146,21 @@ def test_a_cut_is_a_cut_and_needs_the_dead_man_released(config, fake_rig, polici
     assert len(still) >= 29
 
 
+@pytest.mark.parametrize(
+    "orders",
+    [
+        [Order(stop=Stop.CUT, ended=True)],  # `x` and `q` in one read
+        [Order(ended=True), Order(), Order(stop=Stop.CUT), Order(stop=Stop.CUT)],  # sitting down
+    ],
+)
+def test_a_cut_with_the_end_or_after_it_is_a_cut(config, fake_rig, policies, orders):
+    teleop, log = engine(config, fake_rig, policies, STANDS + orders)
+    tally = teleop.run()
+    stops = [entry for entry in fake_rig.robot.log if isinstance(entry, Stop)]
+    assert stops[-1] is Stop.CUT
+    assert stops.count(Stop.CUT) == tally.cuts == log.events.count("cut") == 1
+
+
 def test_a_second_signal_cuts(config, fake_rig, policies):
     class Insists(Driver):
         def poll(self, driven_s):

@@ -179,6 +179,26 @@ def test_unplugged_and_plugged_in_again(held, plug):
     assert order.task == "forward"
 
 
+def test_unplugged_and_plugged_in_again_while_nobody_asked(held, plug):
+    pad, source = held
+    pad.unplug()
+    again = plug()
+    assert not source.poll(0.0).held
+    again.pull(1.0)
+    order = source.poll(0.0)
+    assert order.held, order.note
+
+
+def test_a_cut_just_before_the_pad_is_gone_is_a_cut(held):
+    pad, source = held
+    for name in ("leftshoulder", "rightshoulder"):
+        pad.press(name)
+    pygame.event.pump()  # SDL has seen them
+    pad.unplug()
+    assert source.poll(0.0).stop is Stop.CUT
+    assert "unplugged" in source.poll(0.0).note
+
+
 def test_no_pad_two_pads_and_a_wrong_name(plug, make_source):
     with pytest.raises(TeleopError, match="no gamepad is plugged in"):
         make_source()

@@ -26,6 +26,8 @@ def board():
     master, slave = pty.openpty()
     now = [0.0]
     source = KeyboardSource(TeleopConfig(), slave, lambda: now[0])
+    assert termios.tcgetattr(slave)[3] & termios.ECHO  # until somebody asks what is typed
+    source.poll(0.0)
 
     def press(text):
         os.write(master, text.encode())
@@ -87,6 +89,40 @@ def test_stride_and_quit(board):
     assert press("-" * 20).scale == pytest.approx(0.6)
     assert press("+" * 20).scale == pytest.approx(1.0)
     assert press("wq").ended
+
+
+def test_a_stop_typed_with_quit_is_not_swallowed(board):
+    order = board[1]("xq")
+    assert order.ended
+    assert order.stop is Stop.CUT
+    assert board[1]("q ").stop is Stop.SETTLE
+
+
+def test_keys_that_a_stalled_connection_delivers_at_once_hold_nothing(board):
+    _, press, now, _ = board
+    assert press("w").held
+    now[0] += 0.2
+    assert press("w" * 15).held  # 0.2 s of a fast keyboard
+    now[0] += 5.0
+    assert not board[0].poll(0.0).held
+    now[0] += 0.02
+    assert not press("w" * 120).held  # 5 s of it, in 20 ms
+    assert press("w" * 120 + "x").stop is Stop.CUT
+    now[0] += 0.02
+    assert press("w").held
+
+
+def test_after_a_pause_the_terminal_is_taken_again(board):
+    source, _, now, (_, slave) = board
+    mode = termios.tcgetattr(slave)
+    mode[3] |= termios.ICANON | termios.ECHO  # as a shell leaves it after Ctrl-Z and fg
+    termios.tcsetattr(slave, termios.TCSANOW, mode)
+    now[0] += 0.02
+    source.poll(0.0)
+    assert termios.tcgetattr(slave)[3] & termios.ECHO
+    now[0] += 2.0
+    source.poll(0.0)
+    assert not termios.tcgetattr(slave)[3] & (termios.ICANON | termios.ECHO)
 
 
 def test_garbage_moves_nothing(board):
@@ -184,7 +220,9 @@ def test_a_terminal_that_is_closed_ends_it(learned):
     session = Session(learned)
     session.until("stand -> forward", typing="w")
     os.close(session.master)
-    assert session.end() in (3, 130)  # SIGHUP comes, or the read fails first
+    # SIGHUP comes, or the read fails first: settled, not cut.
+    assert session.end() in (3, 130)
+    assert "torque cut" not in session.text
 
 
 def test_without_a_terminal_nothing_moves(learned):
@@ -196,3 +234,12 @@ def test_without_a_terminal_nothing_moves(learned):
     assert "needs a terminal" in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
     assert "stands up" not in done.stdout
+
+
+def test_a_standard_input_that_is_closed_is_no_terminal(learned):
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m robot.cli teleop {learned} <&-"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: driving by keyboard needs a terminal")

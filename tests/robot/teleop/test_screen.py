@@ -13,7 +13,7 @@ import pytest
 
 from robot.teleop.moment import Moment, Phase, Tally
 from robot.teleop.orders import Order
-from robot.teleop.screen import Screen, event_line, status_line
+from robot.teleop.screen import Screen, SourceFacts, event_line, status_line
 
 
 def moment(held=True, note="righttrigger held"):
@@ -23,15 +23,27 @@ def moment(held=True, note="righttrigger held"):
 
 
 def test_the_line_shows_dead_man_gait_stride_falls_pad_and_battery():
-    line = status_line(moment(), "Xbox pad, battery full", 120)
-    for text in ("[DRIVE]", "forward", "80%", "falls 3", "Xbox pad, battery full"):
+    pad = SourceFacts("Xbox Wireless Controller", "medium")
+    line = status_line(moment(), pad, 120)
+    for text in ("[DRIVE]", "forward", "80%", "falls 3", pad.name, "battery medium"):
         assert text in line
-    assert "[DRIVE]" not in status_line(moment(held=False), "", 120)
+    assert "[DRIVE]" not in status_line(moment(held=False), SourceFacts(), 120)
+
+
+@pytest.mark.parametrize(
+    "note",
+    ["hold righttrigger to drive", "let righttrigger go, then hold it", "cut: button pressed",
+     "unplugged; plug it in again", "no event for 0.5 s"],
+)  # fmt: skip
+def test_on_80_columns_battery_and_what_to_do_are_whole(note):
+    line = status_line(moment(note=note), SourceFacts("Xbox Wireless Controller", "medium"), 80)
+    assert "battery medium" in line
+    assert note in line
 
 
 @pytest.mark.parametrize("columns", [5, 20, 80])
 def test_the_line_fits(columns):
-    line = status_line(moment(note="x" * 200), "y" * 200, columns)
+    line = status_line(moment(note="x" * 200), SourceFacts("y" * 200), columns)
     assert len(line) < max(11, columns)
 
 
@@ -43,7 +55,7 @@ def test_every_event_has_words():
 
 def test_programs_get_objects_only():
     stream = io.StringIO()
-    screen = Screen(lambda: "", as_json=True, stream=stream)
+    screen = Screen(SourceFacts, as_json=True, stream=stream)
     screen.say("for people")
     screen.period(moment())
     screen.event("fall", {"robot_s": 2.0, "doing": "left"})
@@ -54,7 +66,7 @@ def test_a_halted_terminal_does_not_halt_the_robot_and_a_lost_one_is_forgotten()
     master, slave = pty.openpty()
     stream = os.fdopen(slave, "w")
     now = [0.0]
-    screen = Screen(lambda: "pad", stream=stream, clock=lambda: now[0])
+    screen = Screen(lambda: SourceFacts("pad"), stream=stream, clock=lambda: now[0])
     screen.period(moment())
     assert b"[DRIVE]" in os.read(master, 65536)
     screen.period(moment())  # too early for another

@@ -42,6 +42,11 @@ def test_what_nobody_understands_is_refused(text, part):
         parse_script(text, TASKS)
 
 
+def test_a_script_may_be_longer_than_a_file_s_name():
+    text = ", ".join(["forward 0.1s"] * 100)
+    assert len(parse_script(read_script(text), TASKS)) == 100
+
+
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(TeleopError, match="No such file"):
         read_script(str(tmp_path / "nope.txt"))

@@ -70,6 +70,7 @@ def test_the_same_script_is_the_same_drive(learned):
         (["--script", "forward 1s", "--set", "board.silence_s=0.2"], "goes with --port"),
         (["--script", "forward 1s", "--port", "x", "--set", "robot.kp=9"], "only keys of `board`"),
         (["--script", "forward 1s", "--port", "x", "--set", "board.x=9"], "unknown key"),
+        (["--script", "forward 1s", "--seed", "-3"], "--seed"),
     ],
 )
 def test_bad_input_is_one_line_and_no_motion(learned, monkeypatch, arguments, part):
@@ -120,10 +121,17 @@ def test_two_tasks_are_enough(learned, config):
     assert "there are forward, backward, stop" in result.stderr
 
 
+def test_a_display_that_does_not_answer_is_refused_before_pybullet_sees_it(learned, monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":7777")
+    result = invoke(learned, "--gui")  # PyBullet would end the process
+    assert result.exit_code == 2
+    assert "DISPLAY=:7777 does not answer" in result.stderr
+
+
 def test_a_window_that_is_closed_is_told(learned, monkeypatch):
     """The twin lives in its window: closed, there is no robot left to settle."""
     monkeypatch.setattr("sim.twin.pybullet.GUI", pybullet.DIRECT)
-    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("robot.verbs.watch._display_answers", lambda: True)
     monkeypatch.setattr("robot.teleop.twin_stage.PacedClock", lambda clock: clock)
     calls = []
 
