@@ -164,9 +164,9 @@ def test_a_dry_run_prints_runs_and_a_time_and_writes_nothing(no_engine, tmp_path
     result = invoke("safety", "--dry-run", "--jobs", 2)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert len(lines) == 36
-    assert lines[0].startswith("pid-s0")
-    assert "35 of 35 runs to do, 2 at once: about " in lines[-1]
+    assert len(lines) == 41
+    assert lines[0].startswith("pid-s100")
+    assert "40 of 40 runs to do, 2 at once: about " in lines[-1]
     assert not any(tmp_path.iterdir())
 
 
@@ -174,8 +174,8 @@ def test_the_list_describes_the_studies(no_engine):
     result = invoke("list")
     assert result.exit_code == 0
     assert "multitask: Does the task scheduler" in result.stdout
-    assert "scheduler, scheduler-no-margin, forward-alone, backward-alone" in result.stdout
-    assert "5 seeds, 8 robot minutes: 20 runs" in result.stdout
+    assert "scheduler, scheduler-margin, no-scheduler, forward-alone, backward-alone" in result.stdout
+    assert "5 seeds, 8 robot minutes: 25 runs" in result.stdout
 
 
 def test_progress_tells_how_far_and_how_long(tmp_path, monkeypatch, capsys):
