@@ -49,6 +49,8 @@ class Step:
         filtered: (8,) after the low-pass.
         sent_rad: (8,) motor angles after the limits.
         next_observation: (n,) what came of it.
+        state_before: measurement that `observation` ends with.
+        pose_before: place then.
         state: measurement after the step.
         attitude: roll, pitch after the step, rad.
         pose: place after the step.
@@ -66,6 +68,8 @@ class Step:
     filtered: FloatArray
     sent_rad: FloatArray
     next_observation: FloatArray
+    state_before: RobotState
+    pose_before: Pose2D
     state: RobotState
     attitude: tuple[float, float]
     pose: Pose2D
@@ -235,7 +239,7 @@ class Episodes:
         timeline.mark("wait")
         self._rig.clock.tick()
         timeline.mark("read")
-        before, observation = now.pose, now.observation
+        state_before, before, observation = now.state, now.pose, now.observation
         now.state, now.pose = self._rig.robot.read(), self._rig.place()
         timeline.mark("observe")
         now.observation = self._observer.observe(now.state, filtered)
@@ -259,6 +263,8 @@ class Episodes:
             filtered=filtered,
             sent_rad=sent.rad,
             next_observation=now.observation,
+            state_before=state_before,
+            pose_before=before,
             state=now.state,
             attitude=(roll, pitch),
             pose=now.pose,

@@ -21,7 +21,7 @@ from robot.episode import Step
 from robot.film import FilmStrip, RollOutFilm, Watcher
 from robot.gait_record import save_gait
 from robot.intervals import Interval, mean_interval, proportion_interval
-from robot.learned import checked_policies
+from robot.learned import checked_policies, policy_digest
 from robot.rig import Rig
 from robot.roll_out import RollOut, roll_out
 from robot.run import RunFolder
@@ -50,8 +50,10 @@ class Plan:
         episodes: roll-outs per task and terrain.
         seconds: length of each.
         push_n_s: impulse of pushes at the trunk; 0 is none.
-        film: leave pictures and gait records of each task's first roll-out for the report.
-        video: film each task's first roll-out into RUN/report/<task>.mp4.
+        film: leave pictures of each task's first roll-out for the report, and the gait record of
+            its first that did not fall.
+        video: film each task's first roll-out into RUN/report/<task>.mp4; the terrain is in the
+            name where it is not the one learned on, and so are pushes.
     """
 
     terrains: Sequence[str] = ()
@@ -90,7 +92,8 @@ def evaluate(
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"--terrain: {name!r} is there twice; give each its own name")
-    work = _Work(folder.path, plan, policies, progress, len(configs) * len(learned.tasks))
+    tables_of = len(configs) * len(learned.tasks)
+    work = _Work(folder.path, learned.terrain.name, plan, policies, progress, tables_of)
     tables = {config.terrain.name: work.table(config) for config in configs}
     result = {
         "run": str(run),
@@ -113,14 +116,16 @@ class _Work:
     def __init__(
         self,
         folder: Path,
+        learned_on: str,
         plan: Plan,
         policies: dict[str, NumpyPolicy],
         progress: Callable[[str, float], None] | None,
         tables: int,
     ) -> None:
         self._report, self._plan, self._policies = folder / "report", plan, policies
+        self._digest = policy_digest(folder / "policy.safetensors")
         self._progress, self._all = progress, tables * plan.episodes
-        self._done = 0
+        self._done, self._learned_on = 0, learned_on
         self.videos: list[Path] = []
 
     def table(self, config: Config) -> dict[str, dict[str, Any]]:
@@ -135,8 +140,13 @@ class _Work:
             outs.append(self._roll_out(config, task, number))
             self._done += 1
         if self._plan.film and self._plan.episodes:
-            facts = {"task": task, "terrain": config.terrain.name}
-            save_gait(self._report / "gait" / f"{task}.safetensors", outs[0].record, facts)
+            # A fall is no gait; where every roll-out fell, the report says so.
+            number, out = next(
+                ((number, out) for number, out in enumerate(outs) if not out.fell), (0, outs[0])
+            )
+            facts = {"task": task, "terrain": config.terrain.name, "roll_out": str(number)}
+            facts |= {"ended": out.result.ended, "policy": self._digest}
+            save_gait(self._report / "gait" / f"{task}.safetensors", out.record, facts)
         return summary(outs)
 
     def _roll_out(self, config: Config, task: str, number: int) -> RollOut:
@@ -168,10 +178,14 @@ class _Work:
         return out
 
     def _video(self, rig: Rig, config: Config, task: str) -> Watcher:
-        several = len(self._plan.terrains) > 1
-        name = f"{task}-{config.terrain.name}.mp4" if several else f"{task}.mp4"
-        self.videos.append(self._report / name)
-        return RollOutFilm(rig.robot, self._report / name, rig.clock.period_s)
+        parts = [task]
+        if len(self._plan.terrains) > 1 or config.terrain.name != self._learned_on:
+            parts.append(config.terrain.name)
+        if self._plan.push_n_s:
+            parts.append("pushed")
+        path = self._report / f"{'-'.join(parts)}.mp4"
+        self.videos.append(path)
+        return RollOutFilm(rig.robot, path, rig.clock.period_s)
 
 
 def summary(outs: Sequence[RollOut]) -> dict[str, Any]:

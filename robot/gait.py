@@ -45,8 +45,9 @@ PATTERNS: dict[str, tuple[float, float, float, float]] = {
     "pace": (0.0, 0.0, 0.5, 0.5),
     "bound": (0.0, 0.5, 0.0, 0.5),
     "pronk": (0.0, 0.0, 0.0, 0.0),
-    "walk": (0.0, 0.75, 0.5, 0.25),  # lateral sequence
+    "lateral sequence": (0.0, 0.75, 0.5, 0.25),
 }
+WALKS = 0.5  # duty factor from which a gait is a walk and below which a run (Hildebrand 1965)
 NEAREST = 0.125  # mean difference of phase above which a gait has none of these names
 STEADY = 0.7  # mean resultant length of the phases below which a gait has none at all
 
@@ -82,8 +83,8 @@ class Gait:
 
     @property
     def name(self) -> str:
-        """The nearest of `PATTERNS`, or `irregular`."""
-        return pattern_name(self.phase, self.steadiness)
+        """The nearest of `PATTERNS`, walking or running, or `irregular`."""
+        return pattern_name(self.phase, self.steadiness, float(self.duty_factor.mean()))
 
 
 def on_ground(force_n: FloatArray) -> BoolArray:
@@ -202,12 +203,15 @@ def phase_difference(a: FloatArray, b: FloatArray) -> FloatArray:
     return np.minimum(apart, 1.0 - apart)
 
 
-def pattern_name(phase: FloatArray, steadiness: FloatArray) -> str:
-    """The nearest named gait.
+def pattern_name(phase: FloatArray, steadiness: FloatArray, duty_factor: float) -> str:
+    """The nearest named gait: `walking trot`, `running pace`, `lateral-sequence walk`, `bound`...
+
+    A symmetric gait is a walk or a run by its duty factor. Bound and pronk leap by their phases.
 
     Args:
         phase: (4,) relative to the reference leg.
         steadiness: (4,) mean resultant lengths.
+        duty_factor: mean over the legs.
     """
     if not np.isfinite(phase).all() or steadiness.min() < STEADY:
         return "irregular"
@@ -217,7 +221,13 @@ def pattern_name(phase: FloatArray, steadiness: FloatArray) -> str:
         for name, known in PATTERNS.items()
     }
     name = min(apart, key=lambda known: apart[known])
-    return name if apart[name] <= NEAREST else "irregular"
+    if apart[name] > NEAREST:
+        return "irregular"
+    if name == "lateral sequence":
+        return f"lateral-sequence {'walk' if duty_factor >= WALKS else 'run'}"
+    if name in ("trot", "pace"):
+        return f"{'walking' if duty_factor >= WALKS else 'running'} {name}"
+    return name
 
 
 def toe_paths(motor_angle_rad: FloatArray, body: Body) -> FloatArray:

@@ -3,11 +3,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from learning.policy import NumpyPolicy, PolicyInvalid, load_policies
 from robot.config import Config
 from robot.learning_setup import observation_layout, policy_metadata
+
+
+def policy_digest(path: Path) -> str:
+    """Tells one `policy.safetensors` from another; empty where there is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""
 
 
 def checked_policies(path: Path, config: Config) -> dict[str, NumpyPolicy]:

@@ -98,7 +98,14 @@ class Recorder:
         costs[: len(step.costs)] = step.costs
         if step.first:
             start = step.observation[-FRAME_SIZE:]
-            self._append(step.state, step.pose, step.task, PHASE_EPISODE, FLAG_START, frame=start)
+            self._append(
+                step.state_before,
+                step.pose_before,
+                step.task,
+                PHASE_EPISODE,
+                FLAG_START,
+                frame=start,
+            )
         self._append(
             step.state,
             step.pose,

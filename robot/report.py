@@ -77,6 +77,7 @@ def write_report(run: RunFolder) -> Path:
             strips={
                 task: [_inline(path, "png") for path in paths]
                 for task, paths in film_strips(folder / "frames").items()
+                if _is_of_now(task, data, folder)
             },
             facts=_facts(data),
             config=config_to_yaml(data.config),
@@ -168,6 +169,11 @@ def svg_uri(figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return _data_uri(buffer.getvalue(), "svg+xml")
+
+
+def _is_of_now(task: str, data: RunData, folder: Path) -> bool:
+    """A strip is of its gait record's policy; where that was left out, of an earlier one."""
+    return task in data.gaits or not (folder / "gait" / f"{task}.safetensors").is_file()
 
 
 def film_strips(folder: Path) -> dict[str, list[Path]]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from robot.config import Config
 from robot.gait_board import board_gaits, first_board_episode
 from robot.gait_record import GaitRecord, GaitRecordInvalid, load_gait
 from robot.journal import FLAG_START, PHASE_EPISODE, RECORD, JournalError, read_journal
+from robot.learned import policy_digest
 from robot.run import RunError, RunFolder
 
 FloatArray = npt.NDArray[np.float64]
@@ -142,10 +143,26 @@ def _gaits(run: RunFolder, notes: list[str]) -> dict[str, GaitRecord]:
         path = run.path / "report" / "gait" / f"{task}.safetensors"
         if path.is_file():
             try:
-                found[task], _ = load_gait(path)
+                record, facts = load_gait(path)
             except GaitRecordInvalid as error:
                 notes.append(f"No gait of {task}: {error}")
+                continue
+            if is_of_another_policy(facts, run):
+                notes.append(
+                    f"No gait of {task}: what was recorded is of an earlier policy; run `robot "
+                    "eval` again"
+                )
+                continue
+            found[task] = record
+            if facts.get("ended") == "fall":
+                notes.append(f"{task} fell in every roll-out of the evaluation: no settled gait.")
     return found
+
+
+def is_of_another_policy(facts: Mapping[str, str], run: RunFolder) -> bool:
+    """Whether a gait was recorded before the run learned on."""
+    digest = policy_digest(run.path / "policy.safetensors")
+    return bool(digest) and facts.get("policy", digest) != digest
 
 
 def _gaits_on_board(

@@ -2,7 +2,8 @@
 """Pictures into an MP4 that every browser plays: H.264, yuv420p, its index in front.
 
 imageio-ffmpeg brings its own ffmpeg; pictures go to it through a pipe. The file gets its name when
-it is whole: a crash leaves none.
+it is whole: a crash leaves none. imageio-ffmpeg asks nobody how ffmpeg ended, and most of a short
+film is written at its end, so the file is read back before it gets its name.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Mp4:
 
     Raises:
         ImportError: imageio-ffmpeg is not installed.
-        VideoError: the folder can't be written.
+        VideoError: the folder can't be written, or ffmpeg does not start.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Mp4:
     ) -> None:
         import imageio_ffmpeg
 
-        self._path, self._size, self._failed = path, size, False
+        self._path, self._size, self._pictures, self._failed = path, size, 0, False
         self._draft = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +61,11 @@ class Mp4:
             ffmpeg_log_level="error",
             output_params=["-crf", str(quality), "-movflags", "+faststart"],
         )
-        self._pipe.send(None)
+        try:
+            self._pipe.send(None)
+        except (OSError, RuntimeError) as error:
+            self._draft.unlink(missing_ok=True)
+            raise VideoError(f"{path}: ffmpeg does not start: {error}") from None
 
     def add(self, picture: Picture) -> None:
         """One more picture, (height, width, 3) uint8 RGB.
@@ -76,6 +81,7 @@ class Mp4:
         except OSError as error:
             self._failed = True
             raise VideoError(f"{self._path}: {error}") from None
+        self._pictures += 1
 
     def close(self) -> None:
         """Finish the film and give it its name.
@@ -84,11 +90,19 @@ class Mp4:
             VideoError: ffmpeg gave up; there is no film then.
         """
         self._pipe.close()
-        whole = self._draft.is_file() and self._draft.stat().st_size > 0
-        if self._failed or not whole:
+        if self._failed or not self._whole():
             self._draft.unlink(missing_ok=True)
             raise VideoError(f"{self._path}: ffmpeg wrote no film; is the disk full?")
         self._draft.replace(self._path)
+
+    def _whole(self) -> bool:
+        import imageio_ffmpeg
+
+        try:
+            pictures, _ = imageio_ffmpeg.count_frames_and_secs(str(self._draft))
+        except RuntimeError:  # ffmpeg can't read it
+            return False
+        return bool(pictures == self._pictures)
 
     def discard(self) -> None:
         """End without a film."""

@@ -36,6 +36,7 @@ COLOURS = {
 _SLOT_COLOUR = (0.10, 0.07, 0.05, 1.0)
 _SQUARE_M = 0.25
 _HALF_GROUND_M = 5.0
+_REPAINT_M = 2.0  # from the middle of what is painted; the camera sees the edge from about 3 m
 _MESH_QUADS = 2000  # Bullet takes a limited number of vertices per mesh
 
 _EYE_M = np.array([0.55, 0.75, 0.38])  # from the robot: front-left and above
@@ -77,7 +78,8 @@ class Stage:
         if window:
             tidy_window(self._client)
         self._puppet = Minitaur(self._client, body)
-        paint_ground(terrain, self._client)
+        self._middle_m = (0.0, 0.0)
+        self._ground = paint_ground(terrain, self._client)
         self._place_m = np.zeros(3)
         self._texts: dict[int, int] = {}
         self._projection = pybullet.computeProjectionMatrixFOV(
@@ -123,6 +125,7 @@ class Stage:
 
     def shot(self) -> Picture:
         """(height, width, 3) uint8, RGB: the puppet as it stands now."""
+        self._keep_ground_below()
         target = np.array([*self._place_m[:2], _TARGET_Z_M])
         view = pybullet.computeViewMatrix(target + _EYE_M, target, [0.0, 0.0, 1.0])
         width, height = self._size
@@ -140,8 +143,22 @@ class Stage:
         rgba = np.asarray(pixels, dtype=np.uint8).reshape(height, width, 4)
         return np.ascontiguousarray(rgba[:, :, :3])
 
+    def _keep_ground_below(self) -> None:
+        """Paint the ground anew around a puppet that walks off it; a mat ends where it ends."""
+        x, y = (float(value) for value in self._place_m[:2])
+        away_m = max(abs(x - self._middle_m[0]), abs(y - self._middle_m[1]))
+        if self._terrain.kind == "slots" or away_m <= _REPAINT_M:
+            return
+        for body in self._ground:
+            pybullet.removeBody(body, physicsClientId=self._client)
+        # By whole pairs of squares, so that none changes its colour.
+        pair_m = 2.0 * _SQUARE_M
+        self._middle_m = (round(x / pair_m) * pair_m, round(y / pair_m) * pair_m)
+        self._ground = paint_ground(self._terrain, self._client, self._middle_m)
+
     def follow(self) -> None:
         """Turn the window's camera to the puppet."""
+        self._keep_ground_below()
         follow_in_window(self._client, self._place_m)
 
     def write(self, lines: Sequence[str]) -> None:
@@ -210,25 +227,41 @@ def follow_in_window(client: int, place_m: FloatArray) -> None:
     )
 
 
-def paint_ground(terrain: Terrain, client: int) -> None:
-    """Put a checkered picture of the ground into a PyBullet world; nothing can touch it."""
-    squares = list(_tiles(terrain) if terrain.kind == "slots" else _squares(terrain))
+def paint_ground(
+    terrain: Terrain, client: int, middle_m: tuple[float, float] = (0.0, 0.0)
+) -> list[int]:
+    """Put a checkered picture of the ground into a PyBullet world; nothing can touch it.
+
+    Args:
+        terrain: what to paint.
+        client: PyBullet's, of the world.
+        middle_m: x and y around which it is painted; all of a mat is.
+
+    Returns:
+        PyBullet's ids of what was painted.
+    """
+    squares = list(_tiles(terrain) if terrain.kind == "slots" else _squares(terrain, middle_m))
+    painted = []
     for colour, chosen in zip(COLOURS[terrain.kind], (squares[0::2], squares[1::2]), strict=True):
-        for start in range(0, len(chosen), _MESH_QUADS):
+        painted += [
             _paint(chosen[start : start + _MESH_QUADS], colour, client)
+            for start in range(0, len(chosen), _MESH_QUADS)
+        ]
     if terrain.kind == "slots":
         half_m, depth_m = 4.0 * _HALF_GROUND_M, -terrain.slot_depth_m
-        _paint([(-half_m, half_m, -half_m, half_m, *[depth_m] * 4)], _SLOT_COLOUR, client)
+        bottom = (-half_m, half_m, -half_m, half_m, *[depth_m] * 4)
+        painted.append(_paint([bottom], _SLOT_COLOUR, client))
+    return painted
 
 
-def _squares(terrain: Terrain) -> Iterator[Quad]:
+def _squares(terrain: Terrain, middle_m: tuple[float, float]) -> Iterator[Quad]:
     """Squares of the ground, row by row, so that every second one makes a checkerboard."""
     # An odd number per row puts neighbours of different rows on different colours.
     n = 2 * round(_HALF_GROUND_M / _SQUARE_M) + 1
-    lines = (np.arange(n + 1) - n / 2.0) * _SQUARE_M
-    heights = [[surface_height(terrain, float(x), float(y)) for y in lines] for x in lines]
-    for i, (x0, x1) in enumerate(pairwise(lines.tolist())):
-        for j, (y0, y1) in enumerate(pairwise(lines.tolist())):
+    x_lines, y_lines = ((np.arange(n + 1) - n / 2.0) * _SQUARE_M + at_m for at_m in middle_m)
+    heights = [[surface_height(terrain, float(x), float(y)) for y in y_lines] for x in x_lines]
+    for i, (x0, x1) in enumerate(pairwise(x_lines.tolist())):
+        for j, (y0, y1) in enumerate(pairwise(y_lines.tolist())):
             corners = (heights[i][j], heights[i + 1][j], heights[i + 1][j + 1], heights[i][j + 1])
             yield (x0, x1, y0, y1, *corners)
 
@@ -244,8 +277,8 @@ def _tiles(terrain: Terrain) -> Iterator[Quad]:
             yield (x0 + half_m, x1 - half_m, y0 + half_m, y1 - half_m, 0.0, 0.0, 0.0, 0.0)
 
 
-def _paint(quads: list[Quad], colour: tuple[float, ...], client: int) -> None:
-    """One visual body of quads, seen from above."""
+def _paint(quads: list[Quad], colour: tuple[float, ...], client: int) -> int:
+    """One visual body of quads, seen from above; PyBullet's id of it."""
     vertices: list[list[float]] = []
     indices: list[int] = []
     for x0, x1, y0, y1, *z in quads:
@@ -261,4 +294,4 @@ def _paint(quads: list[Quad], colour: tuple[float, ...], client: int) -> None:
         rgbaColor=colour,
         physicsClientId=client,
     )
-    pybullet.createMultiBody(0, -1, shape, physicsClientId=client)
+    return int(pybullet.createMultiBody(0, -1, shape, physicsClientId=client))

@@ -13,10 +13,12 @@ from learning.policy import PolicyInvalid
 from robot.config import ConfigError, config_to_yaml
 from robot.evaluate import Plan, evaluate, summary
 from robot.gait_record import GaitRecord, GaitRecordInvalid, load_gait, save_gait
+from robot.learned import policy_digest
 from robot.report_gait import gait_rows
 from robot.rig import Actuator, make_twin
-from robot.roll_out import roll_out
+from robot.roll_out import RollOut, roll_out
 from robot.run import RunFolder
+from robot.tally import EpisodeResult
 from robot.twin_meter import MeteredClock, Pushes
 from sim.motor import electrical_power_w
 from sim.probe import foot_forces, mass_kg, push
@@ -141,7 +143,12 @@ def test_the_whole_answer(learned, config):
     assert [share for _, share in said] == pytest.approx(np.arange(16) / 16)
     record, facts = load_gait(learned / "report" / "gait" / "left.safetensors")
     assert len(record.time_s) == 500
-    assert facts == {"task": "left", "terrain": "mattress"}
+    digest = policy_digest(learned / "policy.safetensors")
+    assert facts == {
+        "task": "left", "terrain": "mattress", "roll_out": "0", "ended": "timeout",
+        "policy": digest,
+    }  # fmt: skip
+    assert len(digest) == 16
     assert len(list((learned / "report" / "frames").glob("*.png"))) == 0  # they start at 2 s
     assert (
         evaluate(learned, Plan(episodes=1, seconds=1.0))["tasks"]["forward"]["interval95"][
@@ -149,6 +156,75 @@ def test_the_whole_answer(learned, config):
         ]
         is None
     )
+
+
+def walked(task, start, end, *, steps=500, ended="timeout", speed=0.6, power_w=90.0):
+    """A roll-out of 10 s of a robot of 6 kg, of which everything is known."""
+    rows = np.arange(4) * 0.002
+    eight = np.ones((4, 8))
+    power = np.zeros((4, 8))
+    power[:, 0], power[:, 1] = power_w, -5.0  # one motor brakes, which gives nothing back
+    record = GaitRecord(rows, np.ones((4, 4)), eight, eight, eight, power)
+    result = EpisodeResult(task, steps, ended, start, end, speed, 0.25, 1200.0, (0.0, 0.0))
+    return RollOut(result, 10.0, 0.02, record, False, 6.0, 0)
+
+
+def test_ways_are_along_and_across_the_task_s_direction():
+    # It looks along y and goes 4 m that way, and 1 m to its right, which is +x.
+    start, end = (1.0, 0.0, np.pi / 2), (2.0, 4.0, 0.3)
+    assert walked("forward", start, end).straight_speed_m_s == pytest.approx(0.4)
+    assert walked("backward", start, end).straight_speed_m_s == pytest.approx(-0.4)
+    for task in ("forward", "backward"):
+        assert walked(task, start, end).drift_m == pytest.approx(1.0)
+    turned = walked("left", start, (4.0, 4.0, 0.3))
+    assert turned.drift_m == pytest.approx(5.0)  # from the spot
+    assert turned.straight_speed_m_s == 0.0
+
+
+def test_cost_of_transport_is_power_over_weight_and_speed():
+    way = ((0.0, 0.0, 0.0), (6.0, 0.0, 0.0))
+    out = walked("forward", *way)
+    assert out.cost_of_transport == pytest.approx(90.0 / (6.0 * 9.81 * 0.6), rel=1e-3)
+    # A fall after half of the time changes nothing: power and speed are of the part it walked.
+    fell = walked("forward", *way, steps=250, ended="fall")
+    assert fell.cost_of_transport == pytest.approx(out.cost_of_transport)
+    assert walked("forward", *way, speed=0.04).cost_of_transport is None
+    assert walked("left", *way).cost_of_transport is None
+
+
+def test_what_comes_after_a_fall_counts_as_nothing():
+    way = ((0.0, 0.0, 0.0), (3.0, 0.0, 0.0))
+    fell = walked("forward", *way, steps=250, ended="fall")
+    told = summary([fell])
+    assert told["speed_m_s"] == pytest.approx(0.3)
+    assert told["turn_rate_rad_s"] == pytest.approx(0.125)
+    assert told["return_per_step"] == pytest.approx(1200.0 / 500)
+    assert told["straight_speed_m_s"] == pytest.approx(0.3)
+    assert told["falls"] == 1
+
+
+def test_a_walk_out_of_the_workspace_is_an_exit(learned, config, policies, monkeypatch):
+    small = config.workspace.model_copy(update={"half_length_m": 0.5, "half_width_m": 0.5})
+    tiny = config.model_copy(update={"workspace": small})
+    place = "robot.roll_out.place_at_edge"
+    inside = roll_out(tiny, "forward", policies["forward"], 0, 0.5)
+    assert not inside.left_workspace
+    monkeypatch.setattr(
+        place, lambda twin, *_: twin.place(np.array([0.7, 0.0, 0.23]), (0.0, 0.0, 0.0, 1.0), None)
+    )
+    outside = roll_out(tiny, "forward", policies["forward"], 0, 0.5)
+    assert outside.left_workspace
+    assert summary([inside, outside])["exits"] == 1
+
+
+def test_runs_of_different_seeds_share_no_roll_out(config, policies):
+    def start(seed, number):
+        run = config.run.model_copy(update={"seed": seed})
+        changed = config.model_copy(update={"run": run})
+        return roll_out(changed, "forward", policies["forward"], number, 0.5).result.start
+
+    assert start(0, 1) != start(1, 0)
+    assert start(0, 1) == start(0, 1)
 
 
 def test_a_terrain_that_is_named_twice_is_refused(learned):
@@ -201,11 +277,36 @@ def test_the_report_s_table_has_a_row_per_task():
     record = GaitRecord(rows, np.maximum(feet, 0.0), eight, eight, eight, -eight)
     run = type("Run", (), {"gaits": {"forward": record}})()
     [[task, name, contacts, strides, steps, power, mechanical, *legs]] = gait_rows(run)
-    assert (task, name, strides, steps) == ("forward", "trot", "2.00", "8.0")
+    assert (task, strides, steps) == ("forward", "2.00", "8.0")
+    assert name in ("walking trot", "running trot")  # its duty factor is 0.5
     assert contacts == "measured, in the twin"
     assert (power, mechanical) == ("0", "32")
     assert legs[0] in ("0.49", "0.50")
     assert legs[4:] == ["0.00 ± 0.00", "0.50 ± 0.00", "0.50 ± 0.00", "0.00 ± 0.00"]
+
+
+def test_the_gait_on_record_is_of_a_roll_out_that_did_not_fall(learned, monkeypatch):
+    def first_falls(config, task, policy, number, *more):
+        falls = number == 0 or task == "left"
+        way = ((0.0, 0.0, 0.0), (1.0 + number, 0.0, 0.0))
+        return walked(task, *way, ended="fall" if falls else "timeout", power_w=10.0 * number)
+
+    monkeypatch.setattr("robot.evaluate.roll_out", first_falls)
+    evaluate(learned, Plan(episodes=3, film=True))
+    record, facts = load_gait(learned / "report" / "gait" / "forward.safetensors")
+    assert (facts["roll_out"], facts["ended"], record.mean_power_w) == ("1", "timeout", 10.0)
+    _, facts = load_gait(learned / "report" / "gait" / "left.safetensors")
+    assert (facts["roll_out"], facts["ended"]) == ("0", "fall")
+
+
+def test_a_film_on_other_ground_or_of_pushes_has_another_name(learned):
+    def films(**plan):
+        answer = evaluate(learned, Plan(episodes=1, seconds=0.5, video=True, **plan))
+        return sorted({path.rpartition("/")[2] for path in answer["videos"]})[0]
+
+    assert films() == "backward.mp4"
+    assert films(terrains=["mattress"], push_n_s=1.0) == "backward-mattress-pushed.mp4"
+    assert (learned / "report" / "backward.mp4").is_file()
 
 
 def test_a_film_of_a_roll_out_that_goes_wrong_is_thrown_away(learned, monkeypatch):

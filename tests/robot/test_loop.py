@@ -86,6 +86,11 @@ def test_journal_holds_every_period(finished):
     assert (len(records) - episodes) * 0.02 == pytest.approx(seconds)
     assert (np.diff(records["robot_s"]) >= 0.0).all()
     assert records["robot_s"][-1] == pytest.approx(seconds)
+    # A start is the posture before the first step, one period earlier.
+    at = np.flatnonzero(start)
+    after = at + 1
+    np.testing.assert_allclose(records["time_s"][after] - records["time_s"][at], 0.02, atol=1e-9)
+    assert (records["motor_angle"][at] != records["motor_angle"][after]).any(axis=1).all()
     moved = records["phase"] != PHASE_EPISODE
     assert np.ptp(records["motor_angle"][moved], axis=0).max() > 0.0
 

@@ -3,7 +3,9 @@
 
 import math
 import re
+import resource
 import subprocess
+from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
@@ -173,6 +175,37 @@ def test_a_film_that_is_stopped_leaves_nothing(run, tmp_path):
     assert not list(path.parent.iterdir())
 
 
+def test_a_film_that_ffmpeg_could_not_finish_is_none(tmp_path):
+    """Most of a short film is written at its end, and imageio-ffmpeg asks nobody how that went."""
+    path = tmp_path / "walk.mp4"
+    path.write_bytes(b"older")
+    film = Mp4(path, 25.0, (320, 240))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.prlimit(_child("ffmpeg"), resource.RLIMIT_FSIZE, (8192, before[1]))  # a full disk
+    for _ in range(20):
+        film.add(np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8))
+    with pytest.raises(VideoError, match="ffmpeg wrote no film; is the disk full"):
+        film.close()
+    assert path.read_bytes() == b"older"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def _child(name):
+    """The process of that name that this one has started."""
+    for task in Path("/proc/self/task").iterdir():
+        for pid in (task / "children").read_text().split():
+            if Path(f"/proc/{pid}/comm").read_text().startswith(name):
+                return int(pid)
+    raise AssertionError(name)
+
+
+def test_an_ffmpeg_that_does_not_start_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "none"))
+    with pytest.raises(VideoError, match="does not start"):
+        Mp4(tmp_path / "out" / "walk.mp4", 25.0)
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_a_wrong_picture_is_refused(tmp_path):
     film = Mp4(tmp_path / "a.mp4", 25.0, (32, 16))
     with pytest.raises(ValueError, match="a picture of"):
@@ -192,6 +225,21 @@ def test_the_puppet_stands_on_its_ground_however_it_lies():
                 assert feet == pytest.approx(0.0, abs=1e-6)
             np.testing.assert_allclose(stage._place_m[:2], [1.0, 2.0])
             assert 0.0 < stage._place_m[2] < 0.5
+    finally:
+        stage.close()
+
+
+@pytest.mark.parametrize("terrain", [Terrain(), Terrain(kind="soft")])
+def test_a_robot_that_walks_far_still_walks_on_its_ground(terrain):
+    stage = Stage(terrain, MINITAUR, 64, 48)
+    try:
+        pictures = []
+        for x_m in (0.0, 9.0, -14.0, 0.0):
+            stage.put(x_m, 0.3, quaternion(0.0, 0.0, 0.0), MINITAUR.stance_motor_rad())
+            pictures.append(stage.shot())
+            below = pictures[-1][30:]  # nothing but ground and feet
+            assert (below.min(axis=2) > 250).sum() == 0  # the sky is white
+        np.testing.assert_array_equal(pictures[0][30:], pictures[3][30:])
     finally:
         stage.close()
 

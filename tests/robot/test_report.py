@@ -14,6 +14,7 @@ from fake_run import STEPS, make_fake_run
 from hardware.body import LEG_NAMES
 from robot.config import resolve_config
 from robot.gait_record import GaitRecord, save_gait
+from robot.learned import policy_digest
 from robot.report import headline, write_report
 from robot.report_data import RunData, progress_of, running_mean
 from robot.report_figures import FIGURES
@@ -118,6 +119,25 @@ def test_a_damaged_gait_record_is_told_and_left_out(tmp_path, few_figures):
     save_gait(path, gait((0, 0, 0, 0)), {})
     path.write_bytes(path.read_bytes()[:999])
     assert "No gait of forward" in Page(write_report(run).read_text()).text
+
+
+def test_a_gait_of_an_earlier_policy_is_told_and_left_out(tmp_path, few_figures):
+    run = make_fake_run(tmp_path / "r", episodes=2)
+    policy, report = run.path / "policy.safetensors", run.path / "report"
+    policy.write_bytes(b"learned")
+    facts = {"policy": policy_digest(policy), "ended": "fall"}
+    save_gait(report / "gait" / "forward.safetensors", gait((0, 0, 0, 0)), facts)
+    (report / "frames").mkdir()
+    (report / "frames" / "forward-00.png").write_bytes(PNG)
+    page = Page(write_report(run).read_text())
+    assert "forward fell in every roll-out" in page.text
+    assert list(RunData.read(run).gaits) == ["forward"]
+    pictures = len(page.sources)
+    policy.write_bytes(b"learned on")
+    page = Page(write_report(run).read_text())
+    assert "No gait of forward: what was recorded is of an earlier policy" in page.text
+    assert not RunData.read(run).gaits
+    assert len(page.sources) == pictures - 1  # the film strip is of it as well
 
 
 def test_names_are_not_markup(run):

@@ -174,7 +174,9 @@ def test_the_list_describes_the_studies(no_engine):
     result = invoke("list")
     assert result.exit_code == 0
     assert "multitask: Does the task scheduler" in result.stdout
-    assert "scheduler, scheduler-margin, no-scheduler, forward-alone, backward-alone" in result.stdout
+    assert (
+        "scheduler, scheduler-margin, no-scheduler, forward-alone, backward-alone" in result.stdout
+    )
     assert "5 seeds, 8 robot minutes: 25 runs" in result.stdout
 
 
