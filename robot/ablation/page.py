@@ -17,7 +17,7 @@ from robot.ablation.folder import StudyFolder
 from robot.ablation.metric_names import METRICS
 from robot.ablation.results import Results, metrics_shown
 from robot.ablation.statistics import MIN_PAIRS, Estimate
-from robot.ablation.study import Study
+from robot.ablation.study import Study, shipped
 from robot.config import leaves, resolve_config
 from robot.files import write_json, write_text
 from robot.report import PNG_DPI, FigureOnPage, environment, svg_uri
@@ -68,7 +68,7 @@ def _context(results: Results, folder: StudyFolder) -> dict[str, Any]:
         "columns": [METRICS[metric].title for metric in shown],
         "rows": [_row(results, variant, shown) for variant in study.configs],
         "level": f"{100.0 - 5.0 / max(1, study.comparisons):.4g}",
-        "comparisons": _comparisons(results),
+        "comparisons": comparisons(results),
         "figures": _figures(results, folder),
         "meanings": [(METRICS[metric].title, METRICS[metric].meaning) for metric in shown],
         "differences": differences(study),
@@ -114,7 +114,8 @@ def _row(results: Results, variant: str, shown: list[str]) -> dict[str, Any]:
     }
 
 
-def _comparisons(results: Results) -> list[list[str]]:
+def comparisons(results: Results) -> list[list[str]]:
+    """A row a comparison: variants, metric, difference, interval, P(better), n, what it carries."""
     rows = []
     for (first, second, metric), found in results.comparisons.items():
         quantity = METRICS[metric]
@@ -209,6 +210,11 @@ def _run_row(run: Any) -> dict[str, str]:
     }
 
 
+def started(results: Results) -> list[str]:
+    """When the runs were started, UTC, the first first."""
+    return sorted(str(run.provenance.get("start_utc", "")) for run in results.runs if run.counts)
+
+
 def facts(results: Results) -> list[tuple[str, str]]:
     """With what the runs were made."""
     made = [run.provenance for run in results.runs if run.provenance]
@@ -221,7 +227,7 @@ def facts(results: Results) -> list[tuple[str, str]]:
         if known:
             rows.append((title, "; ".join(known)))
 
-    starts = sorted(str(p.get("start_utc", "")) for p in made)
+    starts = started(results)
     if starts:
         rows.append(("Runs started", f"{starts[0][:16]} to {starts[-1][:16]} UTC"))
     each("Code", [_code(p) for p in made])
@@ -237,7 +243,8 @@ def facts(results: Results) -> list[tuple[str, str]]:
 
 def command(study: Study, seeds: int) -> str:
     """What makes the study again."""
-    name = study.name if study.source.startswith("configs/") else study.source
+    shipped_as = f"configs/ablations/{study.name}.yaml"
+    name = study.name if study.source == shipped_as and study.name in shipped() else study.source
     words = ["robot", "ablate", name, "--seeds", str(seeds)]
     words += ["--minutes", f"{study.file.minutes:g}"]
     for override in study.overrides:

@@ -7,16 +7,25 @@ was run to its end and may carry a claim is written: enough seeds, and no run le
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 
 from robot.ablation.answer import answer
 from robot.ablation.figures import FIGURES
 from robot.ablation.folder import StudyFolder
 from robot.ablation.metric_names import METRICS
-from robot.ablation.page import command, differences, facts, interval_text, text, warnings
+from robot.ablation.page import (
+    command,
+    comparisons,
+    differences,
+    facts,
+    interval_text,
+    started,
+    text,
+    warnings,
+)
 from robot.ablation.results import Results, metrics_shown
 from robot.ablation.statistics import MIN_PAIRS
 from robot.ablation.study import Job
@@ -53,8 +62,21 @@ def check_publishable(results: Results) -> None:
         raise RunError(f"--results: {', '.join(open_ones[:3])} ... not finished; run the study on")
 
 
-def publish(results: Results, folder: StudyFolder, target: Path, today: date | None = None) -> None:
-    """Put a study into a Markdown file; `today` is its date.
+def check_target(target: Path) -> None:
+    """Refuse what can't be written, before hours of runs.
+
+    Raises:
+        RunError: it is a folder, or its folder can't be written.
+    """
+    parent = target.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    if target.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise RunError(f"--results {target}: no Markdown file can be written there; name another")
+
+
+def publish(results: Results, folder: StudyFolder, target: Path) -> None:
+    """Put a study into a Markdown file, dated by its runs.
 
     Raises:
         RunError: it is not finished, or has too few seeds. OSError: the file can't be written.
@@ -70,7 +92,7 @@ def publish(results: Results, folder: StudyFolder, target: Path, today: date | N
             shutil.copyfile(source, images / f"ablation-{name}-{figure}.png")
             pictures.append(f"![{title}: {caption}](images/ablation-{name}-{figure}.png)")
     begin, end = f"<!-- ablation {name} -->", f"<!-- end of {name} -->"
-    section = "\n".join([begin, section_of(results, today or date.today(), pictures), end])
+    section = "\n".join([begin, section_of(results, pictures), end])
     known = target.read_text(encoding="utf-8") if target.is_file() else _TITLE
     if begin in known and end in known:
         before, _, rest = known.partition(begin)
@@ -80,7 +102,7 @@ def publish(results: Results, folder: StudyFolder, target: Path, today: date | N
     write_text(target, known)
 
 
-def section_of(results: Results, today: date, pictures: list[str]) -> str:
+def section_of(results: Results, pictures: list[str]) -> str:
     """The Markdown of one study."""
     study, shown = results.study, metrics_shown(results.study)
     rows = ["| variant | n | " + " | ".join(METRICS[m].title for m in shown) + " |"]
@@ -97,17 +119,40 @@ def section_of(results: Results, today: date, pictures: list[str]) -> str:
     changed += ["| " + " | ".join(row) + " |" for row in differences(study)]
     known = dict(facts(results))
     seeds = len({run.job.seed for run in results.runs})
-    return "\n\n".join(
-        [
-            f"## {study.name}",
-            f"**{study.file.question}** {answer(results)}",
-            *warnings(results),
-            "\n".join(rows),
-            "Interquartile means over seeds with 95 % bootstrap intervals. The variants change:",
-            "\n".join(changed),
-            *pictures,
-            f"{today.isoformat()}, {known.get('Processor', 'unknown processor')}, code "
-            f"{known.get('Code', 'unknown')}. "
-            f"The same again: `{command(study, seeds)}`",
-        ]
+    parts = [
+        f"## {study.name}",
+        f"**{study.file.question}** {answer(results)}",
+        *warnings(results),
+        "\n".join(rows),
+        "Interquartile means over seeds with 95 % bootstrap intervals.",
+        *_claims(results),
+        study.file.notes.strip(),
+        "The variants change:",
+        "\n".join(changed),
+        *pictures,
+        f"Runs of {_days(results)}, {known.get('Processor', 'unknown processor')}, code "
+        f"{known.get('Code', 'unknown')}. "
+        f"The same again: `{command(study, seeds)} --results docs/results.md`",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _claims(results: Results) -> list[str]:
+    """The comparisons that the answer rests on."""
+    rows = comparisons(results)
+    if not rows:
+        return []
+    level = f"{100.0 - 5.0 / results.study.comparisons:.4g}"
+    titles = ["variant", "against", "metric", "difference", f"{level} % interval", "P(better)", "n"]
+    titles.append("the interval carries")
+    table = [f"| {' | '.join(row)} |" for row in (titles, ["---"] * len(titles), *rows)]
+    text = (
+        "Means of the differences by seed, with Student's intervals that hold together with 95 %; "
+        "P(better) is over all pairs of runs."
     )
+    return ["\n".join(table), text]
+
+
+def _days(results: Results) -> str:
+    days = [start[:10] for start in started(results)]
+    return days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"

@@ -15,15 +15,18 @@ folder has a lock, and what is finished is not made again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -58,6 +61,17 @@ class Answer(TypedDict):
     code: int
     why: str
     files: dict[str, bytes]
+
+
+@contextlib.contextmanager
+def _our_signals() -> Iterator[None]:
+    """Ray takes SIGTERM for itself, and would end the program on the spot."""
+    mine = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, mine)
 
 
 class RayEngine:
@@ -95,7 +109,8 @@ class RayEngine:
         """
         self._mine = not self._ray.is_initialized()
         if self._mine:
-            _connect(self._address, self._at_once)
+            with _our_signals():
+                _connect(self._address, self._at_once)
         try:
             _check_nodes()
         except BaseException:

@@ -82,9 +82,10 @@ def ablate(
             for device in {config.learning.device for config in folder.study.configs.values()}:
                 require_device(device)
         if results is not None:
-            from robot.ablation.publish import check_seeds
+            from robot.ablation.publish import check_seeds, check_target
 
             check_seeds(folder.jobs)
+            check_target(results)
         with _engine(engine, address, jobs) as runner, folder, failures():
             code = _run(folder, left, at_once, runner, stop, as_json)
             _finish(folder, code, results, as_json)

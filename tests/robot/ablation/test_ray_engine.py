@@ -4,7 +4,9 @@
 import contextlib
 import json
 import os
+import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from robot.ablation.engine import EngineError
 from robot.ablation.folder import StudyFolder
 from robot.ablation.ray_engine import RayEngine
 from robot.ablation.study import load_study
+from robot.command_line import StopRequest
 
 
 class Watcher:
@@ -52,6 +55,14 @@ def cluster():
         with contextlib.suppress(Exception):
             ray.shutdown()
         cluster.shutdown()
+
+
+@pytest.mark.timeout(500)
+def test_a_wish_to_stop_is_still_heard_when_ray_runs(cluster):
+    with StopRequest() as stop, RayEngine(cluster.address):
+        os.kill(os.getpid(), signal.SIGTERM)  # Ray's own handler would end the program
+        time.sleep(0.1)
+        assert stop.requested
 
 
 @pytest.mark.timeout(500)

@@ -159,6 +159,16 @@ def test_one_failing_run_stops_no_other_and_the_exit_code_tells(tmp_path, monkey
     assert "4 of 6 runs have a result" in result.stdout
 
 
+def test_results_that_can_not_be_written_are_refused_before_the_runs(no_engine, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    for target in ("folder", "file/results.md"):
+        result = invoke("safety", "--results", tmp_path / target, "--out", tmp_path / "out")
+        assert result.exit_code == 2, result.output
+        assert "no Markdown file can be written there" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_dry_run_prints_runs_and_a_time_and_writes_nothing(no_engine, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = invoke("safety", "--dry-run", "--jobs", 2)
