@@ -23,7 +23,18 @@ from robot.report_style import MINUTES
 from robot.run import RunFolder
 
 # Okabe and Ito's again, as in `report_style`; lines differ too, for print in grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+    "#999999",
+    "#882255",
+    "#44AA99",
+)
 LINES = ("-", "--", "-.", ":")
 MARKS = ("o", "s", "^", "v", "D", "P", "X", "*")
 PANELS_PER_ROW = 3
