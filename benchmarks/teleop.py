@@ -4,9 +4,13 @@
 Takes about 5 minutes for 1000 switches on one core, 10 s with --quick (20 switches).
 
 Needs a run of four tasks: `robot learn --tasks forward,backward,left,right` makes one. The driver
-changes to another gait, or to standing, after 0.5 to 2 s each, at full stride, on the flat. A fall
-counts for the switch when it comes less than a second after it; every fall is reported. Also told:
-the largest change of a motor's target in one period, which the limits hold below rate_limit_rad_s.
+changes to another gait, or to standing, after 0.5 to 2 s each, at full stride, on the flat. Every
+fall is reported and counts, also those that the gaits make by themselves; so that one can tell them
+apart, falls per minute are told for the first second after a switch, and for the time after that.
+
+Also told: the largest change of a motor's target in one period, and how many were beyond the limit
+of rate: none is, but where the limit of torque pulls a target toward the measured angle, which has
+the last word (`safety.limits`).
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from robot.rig import make_twin
 from robot.run import RunFolder
 from robot.teleop.bindings import read_bindings
 from robot.teleop.engine import Teleop
-from robot.teleop.moment import Listeners, Moment
+from robot.teleop.moment import Listeners, Moment, Phase
 from robot.teleop.orders import Order
 
 SOON_S = 1.0
@@ -66,20 +70,38 @@ class Watch:
     """What happened."""
 
     fell: list[dict[str, Any]]
+    step_limit_rad: float
+    period_s: float
     largest_step_rad: float = 0.0
+    steps_beyond: int = 0
     switched_s: float = -1e9
+    soon_s: float = 0.0
+    later_s: float = 0.0
     last: str = ""
     sent_rad: Any = None
+    angle_rad: Any = None
 
     def period(self, moment: Moment) -> None:
         """The step of the commands while it drives."""
-        if moment.phase.value != "driving" or moment.sent_rad is None:
-            self.sent_rad = None
+        before, angle = self.sent_rad, self.angle_rad
+        self.angle_rad = moment.state.motor_angle_rad
+        self.sent_rad = moment.sent_rad if moment.phase is Phase.DRIVING else None
+        if self.sent_rad is None:
             return
-        if self.sent_rad is not None:
-            step = float(np.abs(moment.sent_rad - self.sent_rad).max())
-            self.largest_step_rad = max(self.largest_step_rad, step)
-        self.sent_rad = moment.sent_rad
+        now_s = moment.tally.driven_s + moment.tally.standing_up_s
+        soon = now_s - self.switched_s <= SOON_S
+        self.soon_s += self.period_s * soon
+        self.later_s += self.period_s * (not soon)
+        if before is None:
+            return
+        step = self.sent_rad - before
+        self.largest_step_rad = max(self.largest_step_rad, float(np.abs(step).max()))
+        # Toward the measured angle, and not past it: less force, not more.
+        relieved = (np.abs(self.sent_rad - angle) < np.abs(before - angle)) & (
+            np.sign(self.sent_rad - angle) == np.sign(before - angle)
+        )
+        beyond = np.abs(step) > self.step_limit_rad + 1e-9
+        self.steps_beyond += int((beyond & ~relieved).sum())
 
     def event(self, kind: str, fields: Mapping[str, Any]) -> None:
         """Switches and falls."""
@@ -96,9 +118,10 @@ def measure(run: Path, switches: int, seed: int, terrain: str, blend_s: float) -
     folder = RunFolder.open(run)
     config = with_terrain(folder.config, terrain)
     policies = checked_policies(folder.path / "policy.safetensors", config)
-    watch = Watch([])
     driver = RandomDriver(list(config.tasks), switches, np.random.default_rng([seed, 7]))
     rig = make_twin(config, seed)
+    period_s = rig.clock.period_s
+    watch = Watch([], rig.robot.body.rate_limit_rad_s * period_s, period_s)
     start_s = time.monotonic()
     listeners = Listeners(watch.period, watch.event)
     tally = Teleop(config, rig, policies, driver, blend_s, listeners).run()
@@ -111,12 +134,15 @@ def measure(run: Path, switches: int, seed: int, terrain: str, blend_s: float) -
         "blend_s": blend_s,
         **asdict(tally),
         "falls_within_1_s": soon,
+        "falls_per_min_within_1_s": 60.0 * soon / max(period_s, watch.soon_s),
+        "falls_per_min_later": 60.0 * (tally.falls - soon) / max(period_s, watch.later_s),
         "falls_per_100_switches": 100.0 * tally.falls / max(1, tally.switches),
         "wilson_95_per_100": [
             100.0 * bound for bound in proportion_interval(tally.falls, max(1, tally.switches))
         ],
         "largest_step_rad": watch.largest_step_rad,
-        "step_limit_rad": rig.robot.body.rate_limit_rad_s * rig.clock.period_s,
+        "step_limit_rad": watch.step_limit_rad,
+        "steps_beyond_limit": watch.steps_beyond,
         "fell": watch.fell,
         "wall_s": time.monotonic() - start_s,
     }
@@ -144,8 +170,13 @@ def main() -> None:
         f"{result['falls_within_1_s']} of them within {SOON_S:g} s of a switch"
     )
     print(
+        f"falls per minute: {result['falls_per_min_within_1_s']:.1f} within {SOON_S:g} s of a "
+        f"switch, {result['falls_per_min_later']:.1f} later"
+    )
+    print(
         f"largest step of a target {result['largest_step_rad']:.3f} rad, limit "
-        f"{result['step_limit_rad']:.3f}; wall {result['wall_s']:.0f} s"
+        f"{result['step_limit_rad']:.3f}, {result['steps_beyond_limit']} beyond it that gave no "
+        f"way; wall {result['wall_s']:.0f} s"
     )
     for fall in result["fell"]:
         print(f"  fell {fall['after_s']:.2f} s after {fall['switch']}")
