@@ -94,14 +94,20 @@ def interval_text(found: Estimate, form: str) -> str:
     return f"{text(found.low, form)} to {text(found.high, form)}"
 
 
+def cell_of(results: Results, variant: str, metric: str) -> Cell:
+    """A metric of a variant; it says so where only some of its runs have it, or none."""
+    found, form = results.estimate(variant, metric), METRICS[metric].form
+    runs = len(results.counting(variant))
+    if runs and not found.n:
+        return Cell("–", "has none")
+    few = f", n = {found.n}" if 0 < found.n < runs else ""
+    return Cell(text(found.value, form), interval_text(found, form) + few)
+
+
 def _row(results: Results, variant: str, shown: list[str]) -> dict[str, Any]:
     runs = results.of(variant)
     failed = sum(run.state == "failed" for run in runs)
-    cells = []
-    for metric in shown:
-        found, form = results.estimate(variant, metric), METRICS[metric].form
-        few = f", n = {found.n}" if 0 < found.n < len(results.counting(variant)) else ""
-        cells.append(Cell(text(found.value, form), interval_text(found, form) + few))
+    cells = [cell_of(results, variant, metric) for metric in shown]
     return {
         "name": variant,
         "reference": variant == results.study.reference,

@@ -17,13 +17,12 @@ from robot.ablation.figures import FIGURES
 from robot.ablation.folder import StudyFolder
 from robot.ablation.metric_names import METRICS
 from robot.ablation.page import (
+    cell_of,
     command,
     comparisons,
     differences,
     facts,
-    interval_text,
     started,
-    text,
     warnings,
 )
 from robot.ablation.results import Results, metrics_shown
@@ -110,9 +109,8 @@ def section_of(results: Results, pictures: list[str]) -> str:
     for variant in study.configs:
         cells = []
         for metric in shown:
-            found, form = results.estimate(variant, metric), METRICS[metric].form
-            few = f"; n = {found.n}" if 0 < found.n < len(results.counting(variant)) else ""
-            cells.append(f"{text(found.value, form)} ({interval_text(found, form)}{few})")
+            cell = cell_of(results, variant, metric)
+            cells.append(f"{cell.value} ({cell.interval})")
         n = f"{len(results.counting(variant))} of {len(results.of(variant))}"
         rows.append(f"| {variant} | {n} | " + " | ".join(cells) + " |")
     changed = ["| variant | key | default | here |", "|---|---|---|---|"]

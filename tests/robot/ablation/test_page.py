@@ -164,6 +164,14 @@ def test_a_run_without_a_value_is_not_dropped_in_silence(bare, tmp_path):
     assert re.search(r"to 0\.3\d, n = 5<", page)
 
 
+def test_what_a_variant_does_not_have_is_no_missing_run(bare, tmp_path):
+    folder = made_up(tmp_path)
+    turning = folder.study.file.model_copy(update={"metrics": ("turn_rate",)})
+    folder.study = replace(folder.study, file=turning)
+    path, _ = write_page(folder)
+    assert path.read_text().count('–<span class="i">has none</span>') == 3  # nobody turns here
+
+
 def test_less_is_better_where_it_is(bare, tmp_path):
     spoilt = made_up(tmp_path)
     for run in spoilt.path.glob("runs/*/s*/summary.json"):
