@@ -61,7 +61,7 @@ TasksOption = Annotated[
 MinutesOption = Annotated[
     float | None, typer.Option(help="Robot minutes: moving, standing up and waiting.")
 ]
-SeedOption = Annotated[int | None, typer.Option(min=0, help="Of everything random.")]
+SeedOption = Annotated[int | None, typer.Option(help="Of everything random.")]
 ConfigOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="A YAML file over the shipped learn.yaml.")
 ]

@@ -20,7 +20,6 @@ from robot.command_line import (
     JsonOption,
     PortOption,
     RunArgument,
-    SeedOption,
     StopRequest,
     TerrainOption,
     bad_input,
@@ -46,7 +45,7 @@ def teleop(
     port: PortOption = None,
     overrides: BoardSetOption = None,
     terrain: TerrainOption = None,
-    seed: SeedOption = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the twin's noise.")] = None,
     bindings: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Over the shipped configs/teleop.yaml.")
     ] = None,
