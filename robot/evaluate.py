@@ -92,8 +92,8 @@ def evaluate(
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"--terrain: {name!r} is there twice; give each its own name")
-    tables_of = len(configs) * len(learned.tasks)
-    work = _Work(folder.path, learned.terrain.name, plan, policies, progress, tables_of)
+    n_tables = len(configs) * len(learned.tasks)
+    work = _Work(folder.path, learned.terrain.name, plan, policies, progress, n_tables)
     tables = {config.terrain.name: work.table(config) for config in configs}
     result = {
         "run": str(run),

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,7 @@ def _records(run: RunFolder) -> tuple[npt.NDArray[Any], str]:
 
 def _gaits(run: RunFolder, notes: list[str]) -> dict[str, GaitRecord]:
     found: dict[str, GaitRecord] = {}
+    digest = policy_digest(run.path / "policy.safetensors")
     for task in run.config.tasks:
         path = run.path / "report" / "gait" / f"{task}.safetensors"
         if path.is_file():
@@ -147,7 +148,7 @@ def _gaits(run: RunFolder, notes: list[str]) -> dict[str, GaitRecord]:
             except GaitRecordInvalid as error:
                 notes.append(f"No gait of {task}: {error}")
                 continue
-            if is_of_another_policy(facts, run):
+            if digest and facts.get("policy", digest) != digest:
                 notes.append(
                     f"No gait of {task}: what was recorded is of an earlier policy; run `robot "
                     "eval` again"
@@ -157,12 +158,6 @@ def _gaits(run: RunFolder, notes: list[str]) -> dict[str, GaitRecord]:
             if facts.get("ended") == "fall":
                 notes.append(f"{task} fell in every roll-out of the evaluation: no settled gait.")
     return found
-
-
-def is_of_another_policy(facts: Mapping[str, str], run: RunFolder) -> bool:
-    """Whether a gait was recorded before the run learned on."""
-    digest = policy_digest(run.path / "policy.safetensors")
-    return bool(digest) and facts.get("policy", digest) != digest
 
 
 def _gaits_on_board(

@@ -215,6 +215,7 @@ class Teleop:
 
     def _stand_up(self) -> None:
         self._phase, self._doing = Phase.STANDING_UP, STAND
+        self._was_cut = False  # what moves again can be cut again
         if self._let_go():
             self._settle()
             return

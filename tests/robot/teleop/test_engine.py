@@ -161,6 +161,14 @@ def test_a_cut_with_the_end_or_after_it_is_a_cut(config, fake_rig, policies, ord
     assert stops.count(Stop.CUT) == tally.cuts == log.events.count("cut") == 1
 
 
+def test_who_was_cut_and_drives_again_is_cut_again_at_the_end(config, fake_rig, policies):
+    once = [*STANDS, Order(stop=Stop.CUT), Order()]
+    orders = [*once, *STANDS, Order(stop=Stop.CUT, ended=True)]
+    teleop, log = engine(config, fake_rig, policies, orders)
+    assert teleop.run().cuts == log.events.count("cut") == 2
+    assert [entry for entry in fake_rig.robot.log if isinstance(entry, Stop)][-1] is Stop.CUT
+
+
 def test_a_second_signal_cuts(config, fake_rig, policies):
     class Insists(Driver):
         def poll(self, driven_s):
