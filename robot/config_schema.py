@@ -134,6 +134,7 @@ class ConstraintConfig(Section):
     pitch_limit_rad: Angle = math.pi / 12
     roll_limit_rad: Angle = math.pi / 6
     budget: Positive = 0.01
+    after_fall: Literal["ignored", "counted"] = "ignored"
     kp: NonNegative = 0.2
     ki: NonNegative = 0.05
     kd: NonNegative = 0.1

@@ -98,6 +98,7 @@ class Progress:
         travelled: (3,) summed velocity along x, y and yaw, body frame.
         total: sum of the task's rewards.
         costs: (n constraints,) sums.
+        rest: (n constraints,) what the steps would have cost that a fall took away.
     """
 
     task: str
@@ -109,6 +110,7 @@ class Progress:
     observation: FloatArray
     past: deque[FloatArray]
     costs: FloatArray
+    rest: FloatArray
     steps: int = 0
     ended: str = ""
     travelled: FloatArray = field(default_factory=lambda: np.zeros(3))
@@ -128,7 +130,12 @@ class Progress:
             turn_rate_rad_s=float(self.travelled[2]) / self.steps,
             undiscounted_return=self.total,
             mean_costs=tuple(float(c) for c in self.costs / self.steps),
+            counted_costs=self._counted_costs(),
         )
+
+    def _counted_costs(self) -> tuple[float, ...]:
+        steps = self.max_steps if self.rest.any() else self.steps
+        return tuple(float(c) for c in (self.costs + self.rest) / steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +222,10 @@ class Episodes:
         filtered = self._actuator.start(state)
         observation = self._observer.reset(state, filtered)
         past, costs = deque([filtered, filtered], maxlen=2), np.zeros(self.n_constraints)
-        return Progress(task, max_steps, fenced, start, start, state, observation, past, costs)
+        return Progress(
+            *(task, max_steps, fenced, start, start, state, observation, past, costs),
+            rest=np.zeros(self.n_constraints),
+        )
 
     def step(self, action: FloatArray, now: Progress) -> Step:
         """Act for one period and look what came of it.
@@ -255,6 +265,8 @@ class Episodes:
         rewards, costs = rewards_of(features, self._weights), self._costs(roll, pitch)
         now.total += float(rewards[self._tasks.index(now.task)])
         now.costs += costs
+        if now.ended == "fall" and self._config.constraint.after_fall == "counted":
+            now.rest = costs * (now.max_steps - now.steps)
         return Step(
             task=now.task,
             first=now.steps == 1,

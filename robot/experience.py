@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from robot.config_schema import Config
 from robot.journal import FLAG_FALL, FLAG_START, FLAG_STOP, PHASE_EPISODE
+from robot.learning_setup import cost_scale
 from robot.observation import FRAME_SIZE
 from robot.tasks import reward_weights, rewards_of
 
@@ -90,16 +91,13 @@ def transitions(
         expected = index + 1
 
 
-def refill(
-    add: Callable[..., None], records: npt.NDArray[Any], config: Config, cost_scale: float
-) -> int:
+def refill(add: Callable[..., None], records: npt.NDArray[Any], config: Config) -> int:
     """Give a learner everything that a journal holds.
 
     Args:
         add: `learning.learner.Learner.add`.
         records: as for `transitions`.
         config: the run's.
-        cost_scale: what costs are multiplied by before learning.
 
     Returns:
         How many transitions that were.
@@ -110,7 +108,7 @@ def refill(
             t.observation,
             t.action,
             t.rewards,
-            t.costs * cost_scale,
+            t.costs * cost_scale(config, t.done),
             t.next_observation,
             t.done,
             t.task,

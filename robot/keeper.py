@@ -18,7 +18,7 @@ from robot.checkpoints import Checkpoint, Checkpoints, diverged, save_checkpoint
 from robot.config_schema import Config
 from robot.experience import refill
 from robot.journal import JournalError, has_records, read_journal
-from robot.learning_setup import cost_scale, policy_metadata
+from robot.learning_setup import policy_metadata
 from robot.run import RunFolder
 from robot.view import View
 
@@ -215,7 +215,7 @@ class Keeper:
                     "goes on without the steps that need them"
                 )
             self._learner.forget()
-            refill(self._learner.add, records, self._config, cost_scale(self._config))
+            refill(self._learner.add, records, self._config)
 
         checkpoint = self._checkpoints.load(use, lambda text: self._view.message(f"ALARM: {text}"))
         best = checkpoint.scalars["best_score"]

@@ -21,7 +21,6 @@ from learning.ring import Sizes
 from robot.config_schema import Config
 from robot.learning_setup import (
     N_ACTIONS,
-    cost_scale,
     make_learner,
     n_constraints,
     observation_layout,
@@ -171,7 +170,7 @@ def restore(learner: Learner, config: Config, path: Path) -> int:
     if not has_records(run.journal):
         return 0
     records = read_journal(run.journal).records
-    return refill(learner.add, records, config, cost_scale(config))
+    return refill(learner.add, records, config)
 
 
 if __name__ == "__main__":

@@ -21,14 +21,20 @@ def observation_layout(config: Config) -> ObservationLayout:
     return ObservationLayout(frames=config.control.history_frames)
 
 
-def cost_scale(config: Config) -> float:
+def cost_scale(config: Config, fell: bool = False) -> float:
     """What costs (rad) are multiplied by before learning: one budget becomes 1.
 
     Costs of a few hundredths beside rewards of several would need multipliers of hundreds, and
     the actor's loss divides by 1 + sum lambda (`learning.sac.actor_loss`): that would drown the
     reward. In units of the budget, a multiplier of one weighs a violation as much as the reward.
+
+    A fall ends a roll-out a few steps after the limits were passed, and those few steps are all it
+    costs. Where `constraint.after_fall` is `counted`, the robot stays as it fell: the last step
+    (`fell`) costs c + gamma c + gamma^2 c + ..., what an absorbing state is worth.
     """
-    return 1.0 / config.constraint.budget
+    ever = 1.0 - config.learning.cost_discount
+    counted = fell and config.constraint.after_fall == "counted"
+    return 1.0 / (config.constraint.budget * (ever if counted else 1.0))
 
 
 def n_constraints(config: Config) -> int:

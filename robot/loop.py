@@ -80,7 +80,8 @@ class LearningLoop:
         check_carriable(config, rig)
         self._config, self._run, self._view, self._stop, self._rig = config, run, view, stop, rig
         self._learner = start(config, run.path)
-        self._cost_scale = cost_scale(config)
+        # By whether the step was a fall.
+        self._cost_scales = cost_scale(config), cost_scale(config, fell=True)
         self._policies: dict[str, NumpyPolicy] = {
             name: self._learner.policy(name) for name in config.tasks
         }
@@ -251,7 +252,9 @@ class LearningLoop:
         self._tally.add(result)
         inside = self._workspace.contains(self._rig.place())
         self._tally.see(inside, standing_up=False)
-        self._learner.end_episode(self._task, np.multiply(result.mean_costs, self._cost_scale))
+        self._learner.end_episode(
+            self._task, np.multiply(result.counted_costs, self._cost_scales[0])
+        )
         self._log_episode(result)
         self._rig.timeline.mark("collect")
         collect()  # 0.1 ms, once an episode
@@ -277,7 +280,7 @@ class LearningLoop:
                 step.observation,
                 step.action,
                 step.rewards,
-                step.costs * self._cost_scale,
+                step.costs * self._cost_scales[step.done],
                 step.next_observation,
                 step.done,
                 step.task,

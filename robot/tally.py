@@ -29,6 +29,8 @@ class EpisodeResult:
         turn_rate_rad_s: mean turn rate, counter-clockwise > 0.
         undiscounted_return: sum of the task's rewards.
         mean_costs: per constraint, mean per step.
+        counted_costs: what the multipliers are told: the same, or, where a fall counts for the rest
+            of the roll-out that it ended, the mean over all its steps (`constraint.after_fall`).
     """
 
     task: str
@@ -40,6 +42,7 @@ class EpisodeResult:
     turn_rate_rad_s: float
     undiscounted_return: float
     mean_costs: tuple[float, ...]
+    counted_costs: tuple[float, ...]
 
 
 @dataclass

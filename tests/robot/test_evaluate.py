@@ -165,7 +165,9 @@ def walked(task, start, end, *, steps=500, ended="timeout", speed=0.6, power_w=9
     power = np.zeros((4, 8))
     power[:, 0], power[:, 1] = power_w, -5.0  # one motor brakes, which gives nothing back
     record = GaitRecord(rows, np.ones((4, 4)), eight, eight, eight, power)
-    result = EpisodeResult(task, steps, ended, start, end, speed, 0.25, 1200.0, (0.0, 0.0))
+    result = EpisodeResult(
+        task, steps, ended, start, end, speed, 0.25, 1200.0, (0.0, 0.0), (0.0, 0.0)
+    )
     return RollOut(result, 10.0, 0.02, record, False, 6.0, 0)
 
 

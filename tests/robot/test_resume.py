@@ -18,7 +18,7 @@ from robot.config import resolve_config
 from robot.experience import refill, transitions
 from robot.journal import RECORD_BYTES, read_journal
 from robot.learn import learn
-from robot.learning_setup import cost_scale, make_learner
+from robot.learning_setup import make_learner
 from robot.loop import LearningLoop
 from robot.rig import make_twin
 from robot.run import RunFolder
@@ -171,16 +171,18 @@ def test_resume_is_exact_with_critics_that_keep_statistics(tmp_path):
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
 
 
-def test_the_replay_is_rebuilt_bit_by_bit(tmp_path):
-    config = config_of()
+@pytest.mark.parametrize("after_fall", ["ignored", "counted"])
+def test_the_replay_is_rebuilt_bit_by_bit(tmp_path, after_fall):
+    frail = ["episode.fall_pitch_rad=0.1", "constraint.pitch_limit_rad=0.02"]
+    config = config_of(*frail, f"constraint.after_fall={after_fall}")
     rig = make_twin(config, 0)
     with RunFolder.create(tmp_path / "run", config) as folder:
         loop = LearningLoop(config, folder, Silent(), GO, rig)
-        loop.run()
+        assert loop.run()["falls"] > 0
     lost = loop._learner.replay.state_dict()
     again = make_learner(config)
     records = read_journal(tmp_path / "run" / "journal").records
-    assert refill(again.add, records, config, cost_scale(config)) == len(lost["task"])
+    assert refill(again.add, records, config) == len(lost["task"])
     for name, value in again.replay.state_dict().items():
         np.testing.assert_array_equal(value, lost[name])
 

@@ -7,7 +7,9 @@ from robot.tally import SPEED_WINDOW, EpisodeResult, Tally
 
 
 def result(task="forward", ended="timeout", speed=0.1):
-    return EpisodeResult(task, 200, ended, (0, 0, 0), (1, 0, 0), speed, 0.0, 1.0, (0.0, 0.0))
+    return EpisodeResult(
+        task, 200, ended, (0, 0, 0), (1, 0, 0), speed, 0.0, 1.0, (0.0, 0.0), (0.0, 0.0)
+    )
 
 
 def test_summary_counts_everything_apart():

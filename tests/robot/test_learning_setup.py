@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+"""From a configuration to what the learner is told."""
+
+import pytest
+
+from robot.config import resolve_config
+from robot.learning_setup import cost_scale
+
+
+def config_of(*sets):
+    return resolve_config(overrides=list(sets)).config
+
+
+@pytest.mark.parametrize("fell", [False, True])
+def test_one_budget_is_a_cost_of_one(fell):
+    config = config_of("constraint.budget=0.02", "constraint.after_fall=ignored")
+    assert cost_scale(config, fell) * 0.02 == pytest.approx(1.0)
+
+
+def test_a_fall_that_counts_costs_what_an_endless_one_would():
+    config = config_of("constraint.after_fall=counted", "learning.cost_discount=0.9")
+    assert cost_scale(config) == pytest.approx(100.0)
+    endless = sum(0.9**step * cost_scale(config) for step in range(500))
+    assert cost_scale(config, fell=True) == pytest.approx(endless)
