@@ -138,6 +138,7 @@ class ConstraintConfig(Section):
     kp: NonNegative = 0.2
     ki: NonNegative = 0.05
     kd: NonNegative = 0.1
+    growth: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.05
     lambda_initial: NonNegative = 0.0
     lambda_max: Annotated[float, Field(gt=0.0, le=1e6)] = 20.0

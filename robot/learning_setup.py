@@ -88,6 +88,7 @@ def make_learner(config: Config) -> Learner:
         proportional=constraint.kp,
         integral=constraint.ki,
         derivative=constraint.kd,
+        growth=constraint.growth,
         dual_rate=constraint.learning_rate,
     )
     return Learner(
