@@ -289,9 +289,10 @@ def _check_names(file: StudyFile, source: str) -> None:
 # Keys that matter only together with others: what nobody reads is no variant.
 _USED_WHEN: dict[str, Callable[[Config], bool]] = {
     **dict.fromkeys(
-        ("constraint.kp", "constraint.ki", "constraint.kd"),
+        ("constraint.kp", "constraint.ki", "constraint.kd", "constraint.growth"),
         lambda config: config.constraint.kind == "pid",
     ),
+    "constraint.after_fall": lambda config: config.constraint.kind != "off",
     "constraint.learning_rate": lambda config: config.constraint.kind == "dual",
     "constraint.lambda_fixed": lambda config: config.constraint.kind == "fixed",
     **dict.fromkeys(
