@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Lagrange multipliers: how much each constraint weighs against the reward. Pure, no torch.
 
-    measured mean cost per step, (K,) --> update --> values, (K,) in [0, lambda_max]
+    measured mean cost per step, (K,) --> update --> values, (K,) in [lambda_min, lambda_max]
 
 `dual` is projected gradient ascent on the dual, as Ha et al. 2020 (arXiv 2002.08550) alternate it
 with the policy. `pid` (the default) reacts sooner and does not wind up: Stooke et al. 2020 (arXiv
@@ -48,6 +48,9 @@ class ConstraintConfig:
     """Multipliers at the start (`dual`, `pid`); None is zero."""
     fixed: tuple[float, ...] = ()
     """The constants of `fixed`."""
+    lambda_min: float = 0.0
+    """What `dual` and `pid` never go below. A price that only violations pay costs nothing while
+    there are none, and one that was forgotten has to be learned again by falling."""
     lambda_max: float = 100.0
     proportional: float = 0.5
     integral: float = 0.06
@@ -69,14 +72,19 @@ class ConstraintConfig:
         for name in ("proportional", "integral", "derivative", "growth", "dual_rate"):
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
-        if not 0.0 < self.lambda_max < math.inf:
-            raise ValueError(f"lambda_max must be positive, got {self.lambda_max}")
         if self.kind == "pid" and (self.integral <= 0.0 or self.growth >= 1.0):
             raise ValueError("pid needs integral > 0 and growth < 1")
         if not 0.0 <= self.smoothing < 1.0:
             raise ValueError(f"smoothing must be in [0, 1), got {self.smoothing}")
         if self.scales is not None and not all(s > 0.0 for s in self.scales):
             raise ValueError(f"scales must be positive, got {self.scales}")
+        self._check_multipliers()
+
+    def _check_multipliers(self) -> None:
+        if not 0.0 < self.lambda_max < math.inf:
+            raise ValueError(f"lambda_max must be positive, got {self.lambda_max}")
+        if not 0.0 <= self.lambda_min <= self.lambda_max:
+            raise ValueError(f"lambda_min must be in [0, lambda_max], got {self.lambda_min}")
         for name in ("initial", "fixed"):
             if not all(0.0 <= v <= self.lambda_max for v in getattr(self, name) or ()):
                 raise ValueError(f"{name} must be in [0, lambda_max], got {getattr(self, name)}")
@@ -175,7 +183,7 @@ class _Measured(_State):
         else:
             self._scales = _vector("scales", config.scales, n_constraints)
         initial = (0.0,) * n_constraints if config.initial is None else config.initial
-        self._initial = _vector("initial", initial, n_constraints)
+        self._initial = np.maximum(_vector("initial", initial, n_constraints), config.lambda_min)
 
     def _violation(self, mean_cost: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
         cost, usable = self._usable(mean_cost)
@@ -188,7 +196,7 @@ class _Measured(_State):
 
 
 class Dual(_Measured):
-    """Projected gradient ascent: lambda <- clip(lambda + rate * violation, 0, lambda_max)."""
+    """Projected ascent: lambda <- clip(lambda + rate * violation, lambda_min, lambda_max)."""
 
     def __init__(self, config: ConstraintConfig, n_constraints: int) -> None:
         super().__init__(config, n_constraints)
@@ -196,14 +204,14 @@ class Dual(_Measured):
 
     @property
     def values(self) -> Floats:
-        """(K,) in [0, lambda_max], a fresh array."""
+        """(K,) in [lambda_min, lambda_max], a fresh array."""
         return np.array(self._values)
 
     def update(self, mean_cost: ArrayLike) -> None:
         """Take in the measured mean cost per step, (K,), of the task's newest episode."""
         violation, usable = self._violation(mean_cost)
         moved = self._values + self._config.dual_rate * violation
-        moved = np.clip(moved, 0.0, self._config.lambda_max)
+        moved = np.clip(moved, self._config.lambda_min, self._config.lambda_max)
         np.copyto(self._values, moved, where=usable)
 
     def _arrays(self) -> dict[str, NDArray[np.generic]]:
@@ -213,11 +221,12 @@ class Dual(_Measured):
 class Pid(_Measured):
     """PID control of the multipliers (Stooke 2020, algorithm 2) that cannot wind up.
 
-    lambda = clip(Kp * v + I + Kd * (v - v_before)+, 0, lambda_max), v the smoothed violation.
+    lambda = clip(Kp * v + I + Kd * (v - v_before)+, lambda_min, lambda_max), v the smoothed
+    violation.
 
-    The integral itself stays in [0, lambda_max] and moves by (Ki + growth * I) times the newest
-    violation: in proportion to its own size, so that it comes back from saturation in the same
-    few updates whatever the height it reached, and still stands still exactly at the budget.
+    The integral itself stays in [lambda_min, lambda_max] and moves by (Ki + growth * I) times the
+    newest violation: in proportion to its own size, so that it comes back from saturation in the
+    same few updates whatever the height it reached, and still stands still exactly at the budget.
     """
 
     def __init__(self, config: ConstraintConfig, n_constraints: int) -> None:
@@ -228,7 +237,7 @@ class Pid(_Measured):
 
     @property
     def values(self) -> Floats:
-        """(K,) in [0, lambda_max], a fresh array."""
+        """(K,) in [lambda_min, lambda_max], a fresh array."""
         return np.array(self._values)
 
     def update(self, mean_cost: ArrayLike) -> None:
@@ -236,12 +245,13 @@ class Pid(_Measured):
         c = self._config
         violation, usable = self._violation(mean_cost)
         relative = c.growth * np.clip(violation, -1.0, 1.0) * self._integral
-        integral = np.clip(self._integral + c.integral * violation + relative, 0.0, c.lambda_max)
+        moved = self._integral + c.integral * violation + relative
+        integral = np.clip(moved, c.lambda_min, c.lambda_max)
         smooth = c.smoothing * self._smooth + (1.0 - c.smoothing) * violation
         # Only a rising cost is answered, as in the paper: a falling one needs no brake.
         rise = np.maximum(smooth - self._smooth, 0.0)
         values = integral + c.proportional * smooth + c.derivative * rise
-        np.copyto(self._values, np.clip(values, 0.0, c.lambda_max), where=usable)
+        np.copyto(self._values, np.clip(values, c.lambda_min, c.lambda_max), where=usable)
         np.copyto(self._integral, integral, where=usable)
         np.copyto(self._smooth, smooth, where=usable)
 

@@ -141,12 +141,13 @@ class ConstraintConfig(Section):
     growth: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.05
     lambda_initial: NonNegative = 0.0
+    lambda_min: NonNegative = 0.0
     lambda_max: Annotated[float, Field(gt=0.0, le=1e6)] = 20.0
     lambda_fixed: NonNegative = 1.0
 
     @model_validator(mode="after")
     def _multipliers_fit(self) -> ConstraintConfig:
-        for key in ("lambda_initial", "lambda_fixed"):
+        for key in ("lambda_min", "lambda_initial", "lambda_fixed"):
             if getattr(self, key) > self.lambda_max:
                 raise ValueError(f"{key} is above lambda_max ({self.lambda_max:g}): lower it")
         return self

@@ -84,6 +84,7 @@ def make_learner(config: Config) -> Learner:
         budgets=(1.0, 1.0) if k == 2 else (0.0,),
         initial=(constraint.lambda_initial,) * k,
         fixed=(constraint.lambda_fixed,) * k,
+        lambda_min=constraint.lambda_min,
         lambda_max=constraint.lambda_max,
         proportional=constraint.kp,
         integral=constraint.ki,

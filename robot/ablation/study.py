@@ -296,7 +296,7 @@ _USED_WHEN: dict[str, Callable[[Config], bool]] = {
     "constraint.learning_rate": lambda config: config.constraint.kind == "dual",
     "constraint.lambda_fixed": lambda config: config.constraint.kind == "fixed",
     **dict.fromkeys(
-        ("constraint.lambda_initial", "constraint.lambda_max"),
+        ("constraint.lambda_initial", "constraint.lambda_min", "constraint.lambda_max"),
         lambda config: config.constraint.kind in ("pid", "dual"),
     ),
     "control.action_filter.order": lambda c: c.control.action_filter.cutoff_hz is not None,

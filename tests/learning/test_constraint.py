@@ -18,13 +18,15 @@ def make(kind: str, k: int = 1, budget: float = 0.01, **settings_):
     return make_multipliers(ConstraintConfig(kind=kind, budgets=(budget,) * k, **settings_), k)
 
 
-@given(kinds, st.lists(st.tuples(anything, anything), max_size=40), st.floats(0, 1))
-def test_multipliers_are_finite_and_bounded_whatever_comes_in(kind, costs, budget):
-    multipliers = make(kind, 2, budget, lambda_max=7.0)
+@given(
+    kinds, st.lists(st.tuples(anything, anything), max_size=40), st.floats(0, 1), st.floats(0, 7)
+)
+def test_multipliers_are_finite_and_bounded_whatever_comes_in(kind, costs, budget, lowest):
+    multipliers = make(kind, 2, budget, lambda_min=lowest, lambda_max=7.0)
     for cost in costs:
         multipliers.update(cost)
         assert np.isfinite(multipliers.values).all()
-        assert (multipliers.values >= 0.0).all()
+        assert (multipliers.values >= lowest).all()
         assert (multipliers.values <= 7.0).all()
         assert all(np.isfinite(a).all() for a in multipliers.state_dict().values())
 
@@ -49,6 +51,22 @@ def test_a_measurement_that_is_not_finite_changes_nothing_and_is_counted(kind, b
             assert array[0] == state[name][0], "the broken one stands still"
             assert array[1] == twin.state_dict()[name][1], "the other one goes on"
     assert after["rejected"].tolist() == [len(broken), 0]
+
+
+@pytest.mark.parametrize("kind", ["pid", "dual"])
+def test_a_multiplier_rises_from_its_floor_and_comes_back_to_it(kind):
+    multipliers = make(kind, lambda_min=1.0)
+    assert multipliers.values.tolist() == [1.0]
+    for _ in range(20):
+        multipliers.update([0.0])
+    assert multipliers.values.tolist() == [1.0]
+    multipliers.update([0.05])
+    assert multipliers.values[0] > 1.05, (
+        "at once: twenty clean episodes left nothing to make up for"
+    )
+    for _ in range(20):
+        multipliers.update([0.0])
+    assert multipliers.values.tolist() == [1.0]
 
 
 def test_one_nan_does_not_switch_a_constraint_off():
