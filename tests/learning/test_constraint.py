@@ -262,6 +262,9 @@ def test_loading_refuses_what_does_not_fit():
     [
         {"kind": "sometimes"},
         {"lambda_max": math.inf},
+        {"lambda_min": -0.1},
+        {"lambda_min": 101.0},
+        {"lambda_min": math.nan},
         {"budgets": (math.nan,)},
         {"scales": (0.0,)},
         {"initial": (-1.0,)},

@@ -152,6 +152,8 @@ def test_the_body_is_what_is_configured():
         ("=3", ["key=value"]),
         ("constraint.kind=pod", ["'pid'", "did you mean 'pid'?"]),
         ("constraint.lambda_fixed=200", ["lambda_fixed", "lambda_max"]),
+        ("constraint.lambda_min=200", ["lambda_min", "lambda_max"]),
+        ("constraint.after_fall=never", ["constraint.after_fall", "counted"]),
         ("control.rate_hz=30", ["sim.physics_rate_hz", "multiple"]),
         ("control.rate_hz=10", ["control.rate_hz = 10", "20"]),
         ("control.action_filter.cutoff_hz=30", ["half of control.rate_hz"]),

@@ -105,6 +105,8 @@ def test_a_component_file_is_looked_for_beside_the_study(tmp_path):
         ("{learning: {tau: 0.01}}", "{}", "'as-it-is' and 'other' are the same"),
         ("{learning: {tau: 0.01}}", "{constraint.lambda_fixed: 2.0}", "no run uses it"),
         ("base: {", "base: {constraint.learning_rate: 0.1, ", "no run uses it"),
+        ("base: {", "base: {constraint: {kind: 'off', after_fall: counted}, ", "no run uses it"),
+        ("base: {", "base: {constraint: {kind: dual, growth: 0.2}, ", "no run uses it"),
         ("base: {", "base: {run.seed: 3, ", "use '--seeds'"),
         ("base: {", "base: {run.minutes: 3.0, ", "use 'minutes'"),
         ("base: {", "base: {tasks: [forward], ", "lacks its opposite"),
