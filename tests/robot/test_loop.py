@@ -274,3 +274,15 @@ def test_four_tasks_and_the_papers_margin(tmp_path):
         minutes=0.2,
     )
     assert set(summary["tasks"]) == {"forward", "backward", "left", "right"}
+
+
+def test_a_fall_that_counts_raises_the_multiplier_by_more(tmp_path):
+    frail = ("episode.fall_pitch_rad=0.1", "constraint.pitch_limit_rad=0.02",
+             "learning.random_steps=100000")  # fmt: skip
+    after: dict[str, list[float]] = {}
+    for kind in ("ignored", "counted"):
+        run_once(tmp_path / kind, *frail, f"constraint.after_fall={kind}")
+        lines = (tmp_path / kind / "events.jsonl").read_text().splitlines()
+        episodes = [e for e in map(json.loads, lines) if e["event"] == "episode"]
+        after[kind] = next(e["lambda"] for e in episodes if e["ended"] == "fall")
+    assert after["counted"][0] > 1.5 * after["ignored"][0] > 0.0
