@@ -174,9 +174,9 @@ def test_a_dry_run_prints_runs_and_a_time_and_writes_nothing(no_engine, tmp_path
     result = invoke("safety", "--dry-run", "--jobs", 2)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert len(lines) == 41
+    assert len(lines) == 9 * 5 + 1, "variants by seeds, and the time"
     assert lines[0].startswith("pid-s100")
-    assert "40 of 40 runs to do, 2 at once: about " in lines[-1]
+    assert "45 of 45 runs to do, 2 at once: about " in lines[-1]
     assert not any(tmp_path.iterdir())
 
 
