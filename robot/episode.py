@@ -98,7 +98,8 @@ class Progress:
         travelled: (3,) summed velocity along x, y and yaw, body frame.
         total: sum of the task's rewards.
         costs: (n constraints,) sums.
-        rest: (n constraints,) what the steps would have cost that a fall took away.
+        counted: (n constraints,) mean costs over all its steps, had the robot stayed as it fell;
+            None unless it fell and that counts (`constraint.after_fall`).
     """
 
     task: str
@@ -110,7 +111,7 @@ class Progress:
     observation: FloatArray
     past: deque[FloatArray]
     costs: FloatArray
-    rest: FloatArray
+    counted: FloatArray | None = None
     steps: int = 0
     ended: str = ""
     travelled: FloatArray = field(default_factory=lambda: np.zeros(3))
@@ -119,6 +120,8 @@ class Progress:
     def result(self) -> EpisodeResult:
         """What came of it, once it has made a step."""
         start, end = self.start, self.pose
+        mean_costs = self.costs / self.steps
+        counted_costs = mean_costs if self.counted is None else self.counted
         along = np.dot(TASKS[self.task].direction[:2], self.travelled[:2])
         return EpisodeResult(
             task=self.task,
@@ -129,13 +132,9 @@ class Progress:
             speed_m_s=float(along) / self.steps,
             turn_rate_rad_s=float(self.travelled[2]) / self.steps,
             undiscounted_return=self.total,
-            mean_costs=tuple(float(c) for c in self.costs / self.steps),
-            counted_costs=self._counted_costs(),
+            mean_costs=tuple(float(c) for c in mean_costs),
+            counted_costs=tuple(float(c) for c in counted_costs),
         )
-
-    def _counted_costs(self) -> tuple[float, ...]:
-        steps = self.max_steps if self.rest.any() else self.steps
-        return tuple(float(c) for c in (self.costs + self.rest) / steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +221,7 @@ class Episodes:
         filtered = self._actuator.start(state)
         observation = self._observer.reset(state, filtered)
         past, costs = deque([filtered, filtered], maxlen=2), np.zeros(self.n_constraints)
-        return Progress(
-            *(task, max_steps, fenced, start, start, state, observation, past, costs),
-            rest=np.zeros(self.n_constraints),
-        )
+        return Progress(task, max_steps, fenced, start, start, state, observation, past, costs)
 
     def step(self, action: FloatArray, now: Progress) -> Step:
         """Act for one period and look what came of it.
@@ -266,7 +262,7 @@ class Episodes:
         now.total += float(rewards[self._tasks.index(now.task)])
         now.costs += costs
         if now.ended == "fall" and self._config.constraint.after_fall == "counted":
-            now.rest = costs * (now.max_steps - now.steps)
+            now.counted = (now.costs + costs * (now.max_steps - now.steps)) / now.max_steps
         return Step(
             task=now.task,
             first=now.steps == 1,

@@ -32,9 +32,9 @@ def cost_scale(config: Config, fell: bool = False) -> float:
     costs. Where `constraint.after_fall` is `counted`, the robot stays as it fell: the last step
     (`fell`) costs c + gamma c + gamma^2 c + ..., what an absorbing state is worth.
     """
-    ever = 1.0 - config.learning.cost_discount
     counted = fell and config.constraint.after_fall == "counted"
-    return 1.0 / (config.constraint.budget * (ever if counted else 1.0))
+    share = 1.0 - config.learning.cost_discount if counted else 1.0
+    return 1.0 / (config.constraint.budget * share)
 
 
 def n_constraints(config: Config) -> int:

@@ -53,3 +53,13 @@ def test_a_roll_out_without_a_fall_costs_its_mean():
     assert len(steps) == 50
     assert result.mean_costs[0] > 0.0
     assert result.counted_costs == result.mean_costs
+
+
+def test_a_fall_that_costs_nothing_in_the_end_counts_over_the_whole_roll_out():
+    sets = ["episode.fall_roll_rad=0.03", "constraint.pitch_limit_rad=0.05"]
+    steps, result = roll_out(*sets, "constraint.after_fall=counted")
+    assert result.ended == "fall"
+    costs = np.array([step.costs for step in steps])
+    assert costs[-1][1] == 0.0
+    expected = (costs.sum(axis=0) + costs[-1] * (50 - len(steps))) / 50
+    np.testing.assert_allclose(result.counted_costs, expected)
