@@ -55,7 +55,7 @@ from learning.cuda_sac import why_no_cuda
 from learning.kernels import Kernels
 from learning.learner import Learner, LearnerConfig
 from learning.sac import SacConfig
-from native.compiled import has_bfloat16
+from native.compiled import bfloat16_pays
 
 OBSERVATIONS, ACTIONS, CONSTRAINTS = 126, 8, 2
 BATCHES = (256, 128)
@@ -307,7 +307,7 @@ def our_learners(batch: int, device: str) -> dict[str, Update]:
     if device == "cuda":
         return {
             "float32": ours(batch, "fast", "float32", device),
-            "processor": ours(batch, "fast", "bfloat16" if has_bfloat16() else "float32"),
+            "processor": ours(batch, "fast", "bfloat16" if bfloat16_pays() else "float32"),
         }
     return {
         "bfloat16": ours(batch, "fast", "bfloat16"),

@@ -5,8 +5,8 @@ Both get a 2 x 256 ReLU actor and twin critics without layer normalisation, batc
 rates 3e-4, discount 0.99, tau 0.005, temperature from 1 toward an entropy of minus the number of
 actions, 100 random steps, then one update per step. Ours runs without constraints; `ours_norm` is
 ours with layer normalisation in the critics, as the robot uses it, `ours_crossq` with CrossQ's
-critics (by autograd). What counts is the mean return of deterministic episodes after the last
-step, over seeds, with a bootstrap 95 % interval.
+critics (by autograd), `ours_cuda` is `ours` on an NVIDIA GPU. What counts is the mean return of
+deterministic episodes after the last step, over seeds, with a bootstrap 95 % interval.
 
 Needs `pip install -r benchmarks/requirements.txt`. Takes on one core about 2 (ours) to 4 (theirs)
 minutes per seed for Pendulum-v1 (10 000 steps) and 6 to 12 minutes per seed for 30 000 steps of
@@ -51,7 +51,7 @@ def evaluate(name: str, act: Callable[[np.ndarray], np.ndarray], seed: int) -> f
 
 
 def learn_ours(
-    name: str, seed: int, steps: int, layer_norm: bool, critics: str
+    name: str, seed: int, steps: int, layer_norm: bool, critics: str, device: str
 ) -> tuple[float, float]:
     """Final return and CPU seconds of learning."""
     import gymnasium
@@ -65,7 +65,9 @@ def learn_ours(
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     sac = SacConfig(layer_norm=layer_norm, initial_temperature=1.0, log_std_range=(-20.0, 2.0))
     capacity = max(steps, 256)
-    config = LearnerConfig(sac, ConstraintConfig(kind="off"), capacity, critics=critics)
+    config = LearnerConfig(
+        sac, ConstraintConfig(kind="off"), capacity, critics=critics, device=device
+    )
     size = env.observation_space.shape[0]
     learner = Learner(config, ("only",), size, len(low), 0, seed)
     policy = learner.policy("only")
@@ -124,7 +126,8 @@ def job(learner: str, name: str, seed: int, steps: int) -> dict:
         final, spent = learn_theirs(name, seed, steps)
     else:
         critics = "crossq" if learner == "ours_crossq" else "targets"
-        final, spent = learn_ours(name, seed, steps, learner == "ours_norm", critics)
+        device = "cuda" if learner == "ours_cuda" else "cpu"
+        final, spent = learn_ours(name, seed, steps, learner == "ours_norm", critics, device)
     return {"learner": learner, "task": name, "seed": seed, "return": final, "cpu_s": spent}
 
 

@@ -79,6 +79,7 @@ class CudaSac(Sac):
         self._make_optimisers(capturable=self._graphed)
         self._stages: dict[int, _Stage] = {}
         self._graphs: dict[tuple[int, bool], _Captured] = {}
+        self._aside: torch.cuda.Stream | None = None
         self._noises: Iterator[Tensor] = iter(())
 
     @property
@@ -155,14 +156,16 @@ class CudaSac(Sac):
     def _capture(self, stage: _Stage, learns_actor: bool) -> _Captured:
         before = {name: t.detach().clone() for name, t in self._evolving().items()}
         here = torch.cuda.current_stream(self.device)
-        aside = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        aside.wait_stream(here)
-        with torch.cuda.stream(aside):
+        if self._aside is None:
+            self._aside = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        self._aside.wait_stream(here)
+        with torch.cuda.stream(self._aside):
             for _ in range(WARM_UPS):
                 self._learn_from(stage, learns_actor)
-        here.wait_stream(aside)
+        here.wait_stream(self._aside)
         graph, self._last = torch.cuda.CUDAGraph(), {}
-        with torch.cuda.graph(graph):
+        # On the stream of the warm-ups: gradients gather where they were gathered first.
+        with torch.cuda.graph(graph, stream=self._aside):
             self._learn_from(stage, learns_actor)
         self._undo(before)
         return _Captured(graph, self._last.copy())

@@ -63,14 +63,23 @@ def has_bfloat16() -> bool:
     return bool({"avx512_bf16", "amx_bf16"} & set(_processor().split()))
 
 
+def bfloat16_pays() -> bool:
+    """Whether such products are known to be faster here than those of float32.
+
+    They are on AMD's processors with the instructions, and were half as fast on an Intel Xeon
+    (docs/learning.md). By the maker, not by a measurement: a run's bytes must not hang on a clock.
+    """
+    return has_bfloat16() and "AuthenticAMD" in _processor().split()
+
+
 def _processor() -> str:
     """What `-march=native` depends on."""
     info = Path("/proc/cpuinfo")
     if not info.is_file():
         return f"{platform.machine()} {platform.processor()}"
     lines = info.read_text().splitlines()
-    kept = ("model name", "flags", "Features")
-    return "".join(dict.fromkeys(line for line in lines if line.startswith(kept)))
+    kept = ("vendor_id", "model name", "flags", "Features")
+    return "\n".join(dict.fromkeys(line for line in lines if line.startswith(kept)))
 
 
 def _cache_folder() -> Path:

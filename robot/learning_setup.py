@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from native.compiled import has_bfloat16
+from native.compiled import bfloat16_pays
 from robot.config_schema import Config
 from robot.observation import ObservationLayout
 from robot.symmetry import symmetries
@@ -43,13 +43,13 @@ def n_constraints(config: Config) -> int:
 
 
 def precision(config: Config) -> Literal["float32", "bfloat16"]:
-    """Of the learner's products; "auto" is bfloat16 where the processor is made for it."""
+    """Of the learner's products; "auto" is bfloat16 where that is known to be faster."""
     wanted = config.learning.precision
     if config.learning.device == "cuda":
         return "float32"
     if wanted != "auto":
         return wanted
-    return "bfloat16" if has_bfloat16() else "float32"
+    return "bfloat16" if bfloat16_pays() else "float32"
 
 
 def make_learner(config: Config) -> Learner:

@@ -37,6 +37,7 @@ def check_equal(a: Sac, b: Sac, tolerance: float) -> None:
         )
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("device", "tolerance"), DEVICES)
 @pytest.mark.parametrize("n_constraints", [0, 1, 2])
 @pytest.mark.parametrize("actor_every", [1, 3])

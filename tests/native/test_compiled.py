@@ -6,7 +6,7 @@ import ctypes
 import pytest
 
 import native.compiled
-from native.compiled import NotCompiled, has_bfloat16, load_library
+from native.compiled import NotCompiled, bfloat16_pays, has_bfloat16, load_library
 
 
 @pytest.fixture
@@ -84,3 +84,19 @@ def test_a_damaged_library(cache, source, tmp_path, monkeypatch):
 def test_what_the_processor_can(flags, known, monkeypatch):
     monkeypatch.setattr(native.compiled, "_processor", lambda: f"flags : {flags}")
     assert has_bfloat16() is known
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "pays"),
+    [
+        ("AuthenticAMD", "fpu avx512f avx512_bf16", True),
+        ("AuthenticAMD", "fpu avx512f", False),
+        ("GenuineIntel", "fpu avx512f avx512_bf16 amx_bf16", False),
+    ],
+)
+def test_where_bfloat16_is_known_to_be_faster(vendor, flags, pays, monkeypatch, tmp_path):
+    info = tmp_path / "cpuinfo"
+    core = f"vendor_id\t: {vendor}\nmodel name\t: one\nflags\t\t: {flags}\n\n"
+    info.write_text(core * 2)
+    monkeypatch.setattr(native.compiled, "Path", lambda path: info)
+    assert bfloat16_pays() is pays

@@ -271,6 +271,7 @@ def test_four_tasks_and_the_papers_margin(tmp_path):
         "tasks=[forward, backward, left, right]",
         "constraint.form=margin",
         "constraint.kind=dual",
+        "constraint.lambda_min=0",
         minutes=0.2,
     )
     assert set(summary["tasks"]) == {"forward", "backward", "left", "right"}
@@ -278,7 +279,7 @@ def test_four_tasks_and_the_papers_margin(tmp_path):
 
 def test_a_fall_that_counts_raises_the_multiplier_by_more(tmp_path):
     frail = ("episode.fall_pitch_rad=0.1", "constraint.pitch_limit_rad=0.02",
-             "learning.random_steps=100000")  # fmt: skip
+             "constraint.lambda_min=0", "learning.random_steps=100000")  # fmt: skip
     after: dict[str, list[float]] = {}
     for kind in ("ignored", "counted"):
         run_once(tmp_path / kind, *frail, f"constraint.after_fall={kind}")
