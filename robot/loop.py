@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +29,7 @@ from robot.episode import Episodes, Step
 from robot.keeper import Keeper
 from robot.learner_process import start_learner
 from robot.learning_setup import N_ACTIONS, cost_scale, observation_layout, precision
+from robot.loop_log import LoopLog
 from robot.loop_snapshot import snapshot_of
 from robot.observation import Observer
 from robot.recorder import Recorder
@@ -39,7 +39,7 @@ from robot.run import RunFolder
 from robot.scheduler import check_tasks
 from robot.spent import Spent
 from robot.start import choose_start
-from robot.tally import EpisodeResult, Tally
+from robot.tally import Tally
 from robot.timeline import told
 from robot.view import View
 from robot.workspace import Workspace
@@ -50,7 +50,6 @@ FloatArray = npt.NDArray[np.float64]
 StartLearner = Callable[[Config, Path], LearnerClient]
 """As `start_learner`: what learns in a run, given its configuration and its folder."""
 
-METRICS_EVERY_S = 5.0  # robot seconds
 VIEW_EVERY_S = 0.25  # wall seconds
 
 
@@ -99,7 +98,8 @@ class LearningLoop:
         )
         self._workspace = Workspace.of(config.workspace)
         self._spent = Spent()
-        self._next_view_s = self._next_metric_s = 0.0
+        self._log = LoopLog(config, run, self._learner, self._tally, self._spent)
+        self._next_view_s = 0.0
         self._next_checkpoint_s = config.run.checkpoint_every_s
         if rig.arming is not None:
             rig.arming.say = view.message
@@ -255,7 +255,7 @@ class LearningLoop:
         self._learner.end_episode(
             self._task, np.multiply(result.counted_costs, self._cost_scales[0])
         )
-        self._log_episode(result)
+        self._log.episode(result)
         self._rig.timeline.mark("collect")
         collect()  # 0.1 ms, once an episode
 
@@ -315,46 +315,6 @@ class LearningLoop:
 
     # -- what stays ------------------------------------------------------------------------------
 
-    def _log_episode(self, result: EpisodeResult) -> None:
-        metrics = self._learner.metrics()
-        self._run.event(
-            "episode",
-            episode=self._tally.episodes,
-            task=result.task,
-            robot_s=self._robot_s,
-            wall_s=self._spent.wall_s,
-            steps=result.steps,
-            ended=result.ended,
-            start=list(result.start),
-            end=list(result.end),
-            speed_m_s=result.speed_m_s,
-            turn_rate_rad_s=result.turn_rate_rad_s,
-            mean_costs=list(result.mean_costs),
-            alpha=metrics[result.task]["alpha"],
-            **{
-                "return": result.undiscounted_return,
-                "lambda": self._learner.multipliers(result.task).tolist(),
-            },
-        )
-        if self._robot_s >= self._next_metric_s:
-            self._next_metric_s = self._robot_s + METRICS_EVERY_S
-            self._run.metric(
-                robot_s=self._robot_s,
-                wall_s=self._spent.wall_s,
-                steps=self._tally.steps,
-                gradient_steps=self._learner.gradient_steps,
-                tasks=metrics,
-                moving_s=self._tally.moving_s,
-                standing_up_s=self._tally.standing_up_s,
-                waiting_s=self._tally.waiting_s,
-                **self._learner_status(),
-            )
-
-    def _learner_status(self) -> dict[str, Any]:
-        """How a learner that nobody waits for keeps up."""
-        status = self._learner.status()
-        return {} if status is None else {"learner": asdict(status)}
-
     def state_dict(self) -> dict[str, Any]:
         """All that evolves, between two episodes; what an episode starts anew is not in it."""
         robot = self._rig.robot
@@ -364,7 +324,7 @@ class LearningLoop:
             "exploration": self._rng.bit_generator.state,
             "resetter": self._resetter.state_dict(),
             "robot": robot.state_dict() if isinstance(robot, Restorable) else None,
-            "next_metric_s": self._next_metric_s,
+            "next_metric_s": self._log.next_metric_s,
             "next_checkpoint_s": self._next_checkpoint_s,
             "robot_s": self._robot_s,
             "spent": self._spent.state_dict(),
@@ -383,7 +343,7 @@ class LearningLoop:
         robot = self._rig.robot
         if isinstance(robot, Restorable) and state["robot"] is not None:
             robot.load_state_dict(state["robot"])
-        self._next_metric_s = float(state["next_metric_s"])
+        self._log.next_metric_s = float(state["next_metric_s"])
         self._next_checkpoint_s = float(state["next_checkpoint_s"])
         self._spent.load_state_dict(state["spent"])
 
@@ -412,23 +372,10 @@ class LearningLoop:
         finally:
             self._run.event("learn_end", status=status, robot_s=self._robot_s)
             self._recorder.close()
-            summary = self._summary(status)
+            summary = self._log.summary(status, self._rig.arming)
             self._run.write_summary(summary)
             self._show(force=True)
         return summary
-
-    def _summary(self, status: str) -> dict[str, Any]:
-        return {
-            "status": status,
-            "terrain": self._config.terrain.name,
-            "seed": self._config.run.seed,
-            "gradient_steps": self._learner.gradient_steps,
-            "wall_seconds": self._spent.wall_s,
-            "cpu_seconds": self._spent.cpu_s,
-            **self._tally.summary(),
-            **self._learner_status(),
-            **({} if self._rig.arming is None else {"board": self._rig.arming.summary()}),
-        }
 
     # -- what is shown ---------------------------------------------------------------------------
 
