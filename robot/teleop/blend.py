@@ -4,6 +4,9 @@
 The action is the weighted mean of what the policies with a weight ask for, all on the same
 observation. Weights are never negative and sum to 1, so a mean of actions in [-1, 1] stays there,
 however often the driver changes their mind half-way. Filter and history are not touched.
+
+A gait has learned from standing starts; one that is handed a robot in full stride the other way
+falls far more often (docs/driving.md). So between opposite gaits the robot stands first.
 """
 
 from __future__ import annotations
@@ -23,22 +26,29 @@ class Blend:
 
     Args:
         names: of what can be blended.
-        start: which of them has the whole weight at first.
-        duration_s: of a whole hand-over, from any weights.
+        rest: which of them has the whole weight at first, and comes between opposites.
+        duration_s: of a whole hand-over, from any weights; between opposites it takes two.
         period_s: of a step.
+        opposite: of each name that has one; it need not be among the names.
 
     Raises:
-        ValueError: `start` is no name, or a time is not positive.
+        ValueError: `rest` is no name, or a time is not positive.
     """
 
     def __init__(
-        self, names: Iterable[str], start: str, duration_s: float, period_s: float
+        self,
+        names: Iterable[str],
+        rest: str,
+        duration_s: float,
+        period_s: float,
+        opposite: Mapping[str, str],
     ) -> None:
         self._weights = dict.fromkeys(names, 0.0)
-        if start not in self._weights or not (duration_s > 0.0 and period_s > 0.0):
-            raise ValueError(f"can't blend {list(self._weights)} from {start!r} in {duration_s} s")
+        if rest not in self._weights or not (duration_s > 0.0 and period_s > 0.0):
+            raise ValueError(f"can't blend {list(self._weights)} from {rest!r} in {duration_s} s")
         self._step = min(1.0, period_s / duration_s)
-        self.reset(start)
+        self._rest, self._opposite = rest, dict(opposite)
+        self.reset(rest)
 
     def reset(self, name: str) -> None:
         """Give one name the whole weight at once."""
@@ -51,6 +61,9 @@ class Blend:
         Raises:
             KeyError: there is no such name.
         """
+        other_way = self._opposite.get(target)
+        if other_way is not None and self._weights.get(other_way, 0.0) > _NOTHING:
+            target = self._rest
         before = self._weights[target]
         after = min(1.0, before + self._step)
         # What the target gains, the others lose in proportion.

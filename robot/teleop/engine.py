@@ -28,7 +28,7 @@ import numpy.typing as npt
 from hardware.robot import LinkLost, RobotError, RobotState, Stop
 from hardware.rotation import roll_pitch_yaw
 from learning.policy import NumpyPolicy, PolicyInvalid
-from robot.config import Config
+from robot.config import OPPOSITE, Config
 from robot.learning_setup import observation_layout
 from robot.observation import Observer
 from robot.reset import Resetter
@@ -54,7 +54,7 @@ class Teleop:
         rig: the robot.
         policies: by task.
         source: of the orders.
-        blend_s: of a hand-over.
+        blend_s: of a hand-over; between opposite gaits, by way of standing, it takes two.
         listeners: told what happens.
         stop_requested: asked every period; a signal, for instance.
     """
@@ -79,7 +79,7 @@ class Teleop:
         )
         self._period_s = rig.clock.period_s
         self._blend_s = blend_s
-        self._blend = Blend([STAND, *self._policies], STAND, blend_s, self._period_s)
+        self._blend = Blend([STAND, *self._policies], STAND, blend_s, self._period_s, OPPOSITE)
         self._phase, self._doing, self._scale = Phase.SETTLED, STAND, 1.0
         self._order = Order()
         self._must_release = self._was_cut = False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Hand-over between gaits: always a mean, never faster than asked, always complete in time."""
+"""Hand-over between gaits: a mean, never faster than asked, complete in time, opposites apart."""
 
 import math
 
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robot.config import OPPOSITE
 from robot.teleop.blend import Blend, mean_action
 
 NAMES = ("stand", "forward", "backward", "left", "right")
@@ -16,7 +17,7 @@ targets = st.lists(st.sampled_from(NAMES), min_size=1, max_size=60)
 
 @given(targets, st.floats(0.02, 0.5), st.floats(0.01, 0.05))
 def test_weights_are_a_mean_and_move_slowly(wanted, duration_s, period_s):
-    blend = Blend(NAMES, "stand", duration_s, period_s)
+    blend = Blend(NAMES, "stand", duration_s, period_s, OPPOSITE)
     before = {"stand": 1.0}
     for name in wanted:
         after = blend.step(name)
@@ -29,18 +30,44 @@ def test_weights_are_a_mean_and_move_slowly(wanted, duration_s, period_s):
 
 @given(targets, st.sampled_from(NAMES), st.floats(0.02, 0.5), st.floats(0.01, 0.05))
 def test_a_hand_over_is_complete_in_time_from_any_weights(wanted, last, duration_s, period_s):
-    blend = Blend(NAMES, "stand", duration_s, period_s)
+    blend = Blend(NAMES, "stand", duration_s, period_s, OPPOSITE)
     for name in wanted:
         blend.step(name)
-    for _ in range(math.ceil(duration_s / period_s + 1e-9)):
+    periods = math.ceil(duration_s / period_s + 1e-9)
+    opposite_moves = wanted and blend.step(wanted[-1]).get(OPPOSITE.get(last, ""), 0.0) > 0.0
+    for _ in range(2 * periods if opposite_moves else periods):
         weights = blend.step(last)
     assert weights[last] > 1.0 - 1e-6
+
+
+@given(targets, st.floats(0.02, 0.5), st.floats(0.01, 0.05))
+def test_opposite_gaits_never_have_a_weight_together(wanted, duration_s, period_s):
+    blend = Blend(NAMES, "stand", duration_s, period_s, OPPOSITE)
+    for name in wanted:
+        weights = blend.step(name)
+        assert not any(OPPOSITE.get(other) in weights for other in weights)
+
+
+def test_between_opposites_the_robot_stands():
+    blend = Blend(NAMES, "stand", 0.5, 0.02, OPPOSITE)
+    for _ in range(25):
+        blend.step("backward")
+    stood = [blend.step("forward").get("stand", 0.0) for _ in range(50)]
+    assert stood[24] == 1.0
+    assert stood[:25] == sorted(stood[:25])
+    assert blend.step("forward") == {"forward": 1.0}
+
+
+def test_a_gait_without_its_opposite_begins_at_once():
+    blend = Blend(("stand", "forward", "left"), "stand", 0.3, 0.02, OPPOSITE)
+    blend.reset("left")
+    assert blend.step("forward")["forward"] > 0.0
 
 
 @given(st.lists(st.floats(-1, 1), min_size=40, max_size=40), targets)
 def test_a_mean_of_actions_stays_in_their_range(numbers, wanted):
     actions = dict(zip(NAMES, np.array(numbers).reshape(5, 8), strict=True))
-    blend = Blend(NAMES, "stand", 0.3, 0.02)
+    blend = Blend(NAMES, "stand", 0.3, 0.02, OPPOSITE)
     table = np.array(list(actions.values()))
     for name in wanted:
         action = mean_action(blend.step(name), actions)
@@ -49,7 +76,7 @@ def test_a_mean_of_actions_stays_in_their_range(numbers, wanted):
 
 
 def test_reset_gives_all_the_weight_at_once():
-    blend = Blend(NAMES, "stand", 0.3, 0.02)
+    blend = Blend(NAMES, "stand", 0.3, 0.02, OPPOSITE)
     blend.step("left")
     blend.reset("right")
     assert blend.step("right") == {"right": 1.0}
@@ -58,4 +85,4 @@ def test_reset_gives_all_the_weight_at_once():
 @pytest.mark.parametrize(("start", "duration_s"), [("lift", 0.3), ("stand", 0.0)])
 def test_what_makes_no_sense_is_refused(start, duration_s):
     with pytest.raises(ValueError):
-        Blend(NAMES, start, duration_s, 0.02)
+        Blend(NAMES, start, duration_s, 0.02, OPPOSITE)
