@@ -109,6 +109,18 @@ def test_a_switch_carries_filter_and_history_over_and_blends(config, fake_rig, p
     assert np.abs(np.diff(swing, axis=0)).max() <= 0.2 * 0.02 / 0.3 + 1e-6
 
 
+def test_between_opposite_gaits_it_stands(config, fake_rig, policies):
+    size = observation_layout(config).size
+    policies["forward"] = posture_policy(size, 0.2 * np.eye(8)[0])
+    policies["backward"] = posture_policy(size, 0.2 * np.eye(8)[1])
+    orders = [Order("forward", held=True)] * 30 + [Order("backward", held=True)] * 40
+    teleop, log = engine(config, fake_rig, policies, STANDS + orders)
+    teleop.run()
+    swing = np.array([m.action[:2] for m in log.moments if m.phase is Phase.DRIVING])
+    assert swing.max(axis=0) == pytest.approx([0.2, 0.2], abs=1e-6)
+    assert not swing.min(axis=1).any()  # never both
+
+
 LET_GO = {
     "released": Order(),
     "lost": Order(lost="gone"),
