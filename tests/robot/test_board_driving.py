@@ -237,16 +237,23 @@ def test_a_robot_that_is_driven_already_is_refused(run, board):
         lease.release()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(200)
 def test_the_cable_pulled_in_mid_stride_ends_a_script_and_nothing_starts_again(run, tmp_path):
-    with Board(tmp_path, "--fault", "unplug@18:2") as board:
-        with walking(run, board) as drive:
-            driving_s = time.monotonic()
-            pulled_s = board.until("unplugged", since_s=drive.begin_s)
-            assert drive.end() == 3
-        assert driving_s < pulled_s, "too slow a machine: it was not walking yet"
-        assert drive.kinds()[-2:] == ["fault", "end"]
-        assert "link lost" in drive.lines[-1]["ended_by"]
-        assert board.until("limp", since_s=pulled_s) - pulled_s < LIMP_S
-        board.until("plugged", since_s=pulled_s)
-        board.rests()
+    for number in range(TRIES):
+        (tmp_path / str(number)).mkdir()
+        with Board(tmp_path / str(number), "--fault", "unplug@18:2") as board:
+            with walking(run, board) as drive:
+                driving_s = time.monotonic()
+                pulled_s = board.until("unplugged", since_s=drive.begin_s)
+                assert drive.end() == 3
+            assert driving_s < pulled_s, "too slow a machine: it was not walking yet"
+            limp_s = board.until("limp", since_s=driving_s)
+            if limp_s < pulled_s:
+                continue  # a busy machine had stopped it before the cable could
+            assert drive.kinds()[-2:] == ["fault", "end"]
+            assert "link lost" in drive.lines[-1]["ended_by"]
+            assert limp_s - pulled_s < LIMP_S
+            board.until("plugged", since_s=pulled_s)
+            board.rests()
+            return
+    pytest.fail("it was stopped before the cable was pulled, again and again")
