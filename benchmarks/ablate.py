@@ -25,11 +25,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from robot.ablation.engine import LocalEngine, child
-from robot.ablation.folder import StudyFolder
-from robot.ablation.job import order_of
-from robot.ablation.page import write_page
-from robot.ablation.study import load_study
+from walkhome.robot.ablation.engine import LocalEngine, child
+from walkhome.robot.ablation.folder import StudyFolder
+from walkhome.robot.ablation.job import order_of
+from walkhome.robot.ablation.page import write_page
+from walkhome.robot.ablation.study import load_study
 
 
 class Nobody:

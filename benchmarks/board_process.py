@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-ROBOT = (sys.executable, "-m", "robot.cli")
+ROBOT = (sys.executable, "-m", "walkhome.robot.cli")
 BOARD_PRIORITY = 70
 
 

@@ -40,7 +40,15 @@ def main() -> int:
     """Run, look, tell."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "canary"
-        command = [sys.executable, "-m", "robot.cli", "learn", "--terrain", "flat", "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "walkhome.robot.cli.app",
+            "learn",
+            "--terrain",
+            "flat",
+            "--json",
+        ]
         command += ["--minutes", str(SECONDS / 60.0), "--run-dir", str(folder)]
         command += ["--set", "learning.random_steps=300"]
         done = subprocess.run(command, check=False, timeout=600)

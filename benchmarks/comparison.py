@@ -20,18 +20,18 @@ from typing import Any
 import numpy as np
 import yaml
 
-from robot.ablation.answer import answer
-from robot.ablation.engine import COMMAND, LocalEngine
-from robot.ablation.figures import learning_curves
-from robot.ablation.folder import StudyFolder
-from robot.ablation.metrics import WALK_M_S
-from robot.ablation.page import write_page
-from robot.ablation.results import Results
-from robot.ablation.statistics import Estimate, estimate
-from robot.ablation.study import Job, load_study
-from robot.command_line import StopRequest
-from robot.config import ConfigError
-from robot.run import RunError
+from walkhome.robot.ablation.conclusion import answer
+from walkhome.robot.ablation.engine import COMMAND, LocalEngine
+from walkhome.robot.ablation.figures import learning_curves
+from walkhome.robot.ablation.folder import StudyFolder
+from walkhome.robot.ablation.metrics import WALK_M_S
+from walkhome.robot.ablation.page import write_page
+from walkhome.robot.ablation.results import Results
+from walkhome.robot.ablation.statistics import Estimate, estimate
+from walkhome.robot.ablation.study import Job, load_study
+from walkhome.robot.cli.common import StopRequest
+from walkhome.robot.config.resolve import ConfigError
+from walkhome.robot.storage.run_folder import RunError
 
 METHODS = Path(__file__).resolve().parents[1] / "configs" / "ablations" / "methods.yaml"
 

@@ -27,9 +27,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 
-from learning.constraint import ConstraintConfig
-from learning.learner import Learner, LearnerConfig
-from learning.sac import SacConfig
+from walkhome.learning.constraint import ConstraintConfig
+from walkhome.learning.learner import Learner, LearnerConfig
+from walkhome.learning.sac import SacConfig
 
 BUDGET = 0.1
 LAMBDA = 1.0

@@ -18,17 +18,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hardware.body import N_LEGS
-from robot.gait import (
+from walkhome.hardware.body import N_LEGS
+from walkhome.robot.evaluation.gait import (
     foot_force_of_torque_n,
     on_ground,
     on_ground_by_torque,
     without_chatter,
 )
-from robot.gait_record import GaitRecord
-from robot.learned import checked_policies
-from robot.roll_out import roll_out
-from robot.run import RunFolder
+from walkhome.robot.evaluation.gait_record import GaitRecord
+from walkhome.robot.evaluation.rollout import roll_out
+from walkhome.robot.storage.policies import checked_policies
+from walkhome.robot.storage.run_folder import RunFolder
 
 AFTER_COMMAND_S = 0.014
 

@@ -2,7 +2,8 @@
 """Ten million damaged frames through both decoders of the wire: how many count as good?
 
 Every frame is a valid one, damaged in one of eight ways: bits flipped, a burst, bytes dropped,
-doubled, swapped, inserted, cut off, or two frames spliced. The host's decoder (`hardware.protocol`)
+doubled, swapped, inserted, cut off, or two frames spliced. The host's decoder
+(`hardware.serial.protocol`)
 and the board's (`firmware/walkhome.c`) get the same. A frame counts as corrupt and accepted if a
 decoder hands out anything but the original; after each, an undamaged one has to be taken.
 
@@ -20,8 +21,14 @@ import os
 import random
 import time
 
-from hardware.protocol import MESSAGES, Decoder, MessageType, encode_payload, payload_size
-from sim.board_core import library
+from walkhome.hardware.serial.protocol import (
+    MESSAGES,
+    Decoder,
+    MessageType,
+    encode_payload,
+    payload_size,
+)
+from walkhome.sim.emulator.core import library
 
 KINDS = tuple(MESSAGES)
 

@@ -29,17 +29,17 @@ from pathlib import Path
 
 import numpy as np
 
-from learning.checkpoint import load
-from robot.cli import app
-from robot.config import resolve_config
-from robot.journal import JournalError, read_journal
-from robot.journal_writer import JournalWriter
-from robot.learning_setup import make_learner
-from robot.loop import LearningLoop
-from robot.recorder import Recorder
-from robot.rig import make_twin
-from robot.run import RunFolder
-from robot.view import PlainView
+from walkhome.learning.checkpoint import load
+from walkhome.robot.cli.app import app
+from walkhome.robot.config.resolve import resolve_config
+from walkhome.robot.control.plant import make_twin
+from walkhome.robot.monitor.view import PlainView
+from walkhome.robot.storage.journal import JournalError, read_journal
+from walkhome.robot.storage.journal_writer import JournalWriter
+from walkhome.robot.storage.run_folder import RunFolder
+from walkhome.robot.training.learner_factory import make_learner
+from walkhome.robot.training.recorder import Recorder
+from walkhome.robot.training.trainer import LearningLoop
 
 SMALL = (
     "learning.batch_size=16",

@@ -25,8 +25,8 @@ def measure(round_trips: int) -> dict[str, Any]:
     """Both, and their ratio."""
     import serial
 
-    from hardware.link import SerialLink
-    from hardware.protocol import MessageType, encode, fields_of
+    from walkhome.hardware.serial.link import SerialLink
+    from walkhome.hardware.serial.protocol import MessageType, encode, fields_of
 
     master, slave = pty.openpty()
     tty.setraw(slave)

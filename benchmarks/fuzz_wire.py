@@ -19,10 +19,16 @@ import atheris
 with atheris.instrument_imports(include=["hardware"]):
     import numpy as np
 
-    from hardware.protocol import MESSAGES, Decoder, MessageType, encode_payload, payload_size
-    from hardware.telemetry import Telemetry
-    from hardware.wiring import Wiring
-    from sim.board_core import BoardCore, BoardSensors
+    from walkhome.hardware.serial.protocol import (
+        MESSAGES,
+        Decoder,
+        MessageType,
+        encode_payload,
+        payload_size,
+    )
+    from walkhome.hardware.serial.telemetry import Telemetry
+    from walkhome.hardware.serial.wiring import Wiring
+    from walkhome.sim.emulator.core import BoardCore, BoardSensors
 
 KINDS = tuple(MESSAGES)
 SESSION = (7).to_bytes(4, "little")

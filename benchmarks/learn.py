@@ -59,7 +59,7 @@ def run_one(
     """Learn and evaluate once, as a user would: two commands."""
     folder = out / f"{study.name}-s{seed}"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    robot = [sys.executable, "-m", "robot.cli"]
+    robot = [sys.executable, "-m", "walkhome.robot.cli"]
     learn = [*robot, "learn", "--terrain", study.terrain, "--tasks", study.tasks, "--json"]
     learn += ["--minutes", str(minutes), "--seed", str(seed), "--run-dir", str(folder), *extra]
     with (out / f"{study.name}-s{seed}.log").open("w") as log:

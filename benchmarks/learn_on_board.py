@@ -54,7 +54,7 @@ def disturb(process: subprocess.Popen[str], run: Path, board_pid: int, minutes: 
             os.kill(board_pid, signal.SIGUSR1)
             done.append(f"cable pulled at {now_s:.0f} s")
         elif len(done) == 1 and now_s > 40.0 * minutes:
-            learner = child_of(process.pid, "robot.learner_process")
+            learner = child_of(process.pid, "walkhome.robot.training.learner_process")
             if learner:
                 kill([learner])
                 done.append(f"learner killed at {now_s:.0f} s")

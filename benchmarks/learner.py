@@ -50,12 +50,12 @@ os.environ["XLA_FLAGS"] = (
 import numpy as np
 import torch
 
-from learning.constraint import ConstraintConfig
-from learning.cuda_sac import why_no_cuda
-from learning.kernels import Kernels
-from learning.learner import Learner, LearnerConfig
-from learning.sac import SacConfig
-from native.compiled import bfloat16_pays
+from walkhome.learning.constraint import ConstraintConfig
+from walkhome.learning.cuda_sac import why_no_cuda
+from walkhome.learning.fused.kernels import Kernels
+from walkhome.learning.learner import Learner, LearnerConfig
+from walkhome.learning.sac import SacConfig
+from walkhome.native.compiled import bfloat16_pays
 
 OBSERVATIONS, ACTIONS, CONSTRAINTS = 126, 8, 2
 BATCHES = (256, 128)

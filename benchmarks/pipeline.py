@@ -23,12 +23,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-from robot.config import resolve_config
-from robot.config_schema import Config
-from robot.learner_process import available_cores
-from robot.loop import LearningLoop
-from robot.rig import make_twin
-from robot.run import RunFolder
+from walkhome.robot.config.resolve import resolve_config
+from walkhome.robot.config.schema import Config
+from walkhome.robot.control.plant import make_twin
+from walkhome.robot.storage.run_folder import RunFolder
+from walkhome.robot.training.learner_process import available_cores
+from walkhome.robot.training.trainer import LearningLoop
 
 
 class Nobody:

@@ -21,13 +21,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from hardware.body import MINITAUR
-from hardware.robot import Fault, MotorCommand, RobotState
-from learning.policy import NumpyPolicy
-from robot.clock import Clock
-from robot.config import resolve_config
-from robot.learning_setup import N_ACTIONS, observation_layout
-from robot.rig import Actuator, Rig
+from walkhome.hardware.body import MINITAUR
+from walkhome.hardware.robot import Fault, MotorCommand, RobotState
+from walkhome.learning.policy import NumpyPolicy
+from walkhome.robot.config.resolve import resolve_config
+from walkhome.robot.control.clock import Clock
+from walkhome.robot.control.plant import Actuator, Rig
+from walkhome.robot.training.learner_factory import N_ACTIONS, observation_layout
 
 
 class Mirror:

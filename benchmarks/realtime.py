@@ -50,8 +50,8 @@ BARE_RATES_HZ = (50, 100, 250)
 
 def tick_for(rate_hz: float, seconds: float, real_time: bool) -> None:
     """Tick, with some work in each period; print the lateness."""
-    from hardware.priority import CONTROL_PRIORITY, prioritise
-    from robot.clock import WallClock
+    from walkhome.hardware.realtime import CONTROL_PRIORITY, prioritise
+    from walkhome.robot.control.clock import WallClock
 
     granted = prioritise(CONTROL_PRIORITY) if real_time else None
     weight, x = np.ones((256, 256), np.float32), np.ones(256, np.float32)

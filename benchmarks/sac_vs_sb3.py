@@ -56,9 +56,9 @@ def learn_ours(
     """Final return and CPU seconds of learning."""
     import gymnasium
 
-    from learning.constraint import ConstraintConfig
-    from learning.learner import Learner, LearnerConfig
-    from learning.sac import SacConfig
+    from walkhome.learning.constraint import ConstraintConfig
+    from walkhome.learning.learner import Learner, LearnerConfig
+    from walkhome.learning.sac import SacConfig
 
     env = gymnasium.make(name)
     space = env.action_space

@@ -24,11 +24,11 @@ from numpy.typing import ArrayLike, NDArray
 from stable_baselines3 import SAC
 from stable_baselines3.common.logger import Logger
 
-import robot.walk_env
-from learning.policy import NumpyPolicy
-from robot.ablation import job
-from robot.config import Config, leaves
-from robot.learning_setup import n_constraints
+from walkhome.learning.policy import NumpyPolicy
+from walkhome.robot import gym_env
+from walkhome.robot.ablation import job
+from walkhome.robot.config.resolve import Config, leaves
+from walkhome.robot.training.learner_factory import n_constraints
 
 BUFFER = 200_000  # more than a run has steps; the default of a million would only take memory
 
@@ -165,7 +165,7 @@ def make_agent(config: Config, task: str) -> SAC:
     """An agent for the task, on the environment's spaces."""
     values = dict(leaves(config.model_dump(mode="json")))
     control = {key: value for key, value in values.items() if key.startswith("control.")}
-    env = gymnasium.make(robot.walk_env.ID, task=task, settings=control)
+    env = gymnasium.make(gym_env.ID, task=task, settings=control)
     learning, number = config.learning, config.tasks.index(task)
     agent = SAC(
         "MlpPolicy",

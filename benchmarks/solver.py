@@ -32,16 +32,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hardware.body import MINITAUR
-from hardware.robot import MotorCommand, RobotError
-from robot.config import resolve_config
-from robot.evaluate import summary
-from robot.intervals import mean_interval, proportion_interval
-from robot.learned import checked_policies
-from robot.roll_out import RollOut, roll_out
-from robot.run import RunFolder
-from sim.terrain import Terrain
-from sim.twin import PyBulletRobot, TwinSettings
+from walkhome.hardware.body import MINITAUR
+from walkhome.hardware.robot import MotorCommand, RobotError
+from walkhome.robot.config.resolve import resolve_config
+from walkhome.robot.evaluation.evaluate import summary
+from walkhome.robot.evaluation.intervals import mean_interval, proportion_interval
+from walkhome.robot.evaluation.rollout import RollOut, roll_out
+from walkhome.robot.storage.policies import checked_policies
+from walkhome.robot.storage.run_folder import RunFolder
+from walkhome.sim.terrain import Terrain
+from walkhome.sim.twin import PyBulletRobot, TwinSettings
 
 TERRAINS = ("flat", "mattress", "doormat")
 PERIOD_S = 0.02

@@ -25,12 +25,12 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from hardware.body import MINITAUR
-from hardware.robot import MotorCommand, Stop
-from hardware.rotation import roll_pitch_yaw, world_z_in_body
-from safety.stand_up import StandUp, StandUpCommand
-from sim.terrain import Terrain, surface_height
-from sim.twin import PyBulletRobot, TrueState
+from walkhome.hardware.body import MINITAUR
+from walkhome.hardware.robot import MotorCommand, Stop
+from walkhome.hardware.rotation import roll_pitch_yaw, world_z_in_body
+from walkhome.safety.recovery.stand_up import StandUp, StandUpCommand
+from walkhome.sim.terrain import Terrain, surface_height
+from walkhome.sim.twin import PyBulletRobot, TrueState
 
 TERRAINS = Path(__file__).parent.parent / "configs" / "terrains"
 PERIOD_S = 0.02

@@ -46,7 +46,7 @@ def wait_until_it_moves(process: subprocess.Popen[str], log: Log, begin_s: float
 def act(case: str, process: subprocess.Popen[str], supervisor: int, board_pid: int) -> None:
     """Let it happen."""
     if case == "estop":
-        from safety import estop
+        from walkhome.safety.supervisor import estop
 
         estop.press("benchmark")
     elif case == "frozen":
@@ -84,7 +84,7 @@ def trial(
     try:
         if not wait_until_it_moves(process, log, begin_s):
             return None
-        supervisor = child_of(process.pid, "safety.supervisor_process")
+        supervisor = child_of(process.pid, "walkhome.safety.supervisor.process")
         time.sleep(float(rng.uniform(0.2, 1.2)))  # anywhere in a period, standing up or walking
         begin_s = time.monotonic()
         if not log.torque_at(begin_s):
@@ -101,9 +101,9 @@ def trial(
 
 def release(port: str) -> None:
     """Make the board forget its faults and everybody his emergency stop."""
-    from hardware.board import SerialRobot
-    from hardware.robot import RobotError
-    from safety import estop
+    from walkhome.hardware.robot import RobotError
+    from walkhome.hardware.serial.board import SerialRobot
+    from walkhome.safety.supervisor import estop
 
     estop.clear()
     end_s = time.monotonic() + 5.0

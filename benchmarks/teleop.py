@@ -10,7 +10,7 @@ apart, falls per minute are told for the first second after a switch, and for th
 
 Also told: the largest change of a motor's target in one period, and how many were beyond the limit
 of rate: none is, but where the limit of torque pulls a target toward the measured angle, which has
-the last word (`safety.limits`).
+the last word (`safety.command.limits`).
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from typing import Any
 
 import numpy as np
 
-from robot.config import with_terrain
-from robot.intervals import proportion_interval
-from robot.learned import checked_policies
-from robot.rig import make_twin
-from robot.run import RunFolder
-from robot.teleop.bindings import read_bindings
-from robot.teleop.engine import Teleop
-from robot.teleop.moment import Listeners, Moment, Phase
-from robot.teleop.orders import Order
+from walkhome.robot.config.resolve import with_terrain
+from walkhome.robot.control.plant import make_twin
+from walkhome.robot.evaluation.intervals import proportion_interval
+from walkhome.robot.storage.policies import checked_policies
+from walkhome.robot.storage.run_folder import RunFolder
+from walkhome.robot.teleop.bindings import read_bindings
+from walkhome.robot.teleop.controller import Teleop
+from walkhome.robot.teleop.driver_input import Order
+from walkhome.robot.teleop.telemetry import Listeners, Moment, Phase
 
 SOON_S = 1.0
 STAYS_S = (0.5, 2.0)

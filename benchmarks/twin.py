@@ -36,10 +36,10 @@ import pybullet
 import pybullet_data
 import yaml
 
-from hardware.body import MINITAUR, URDF_MOTOR_SIGN
-from hardware.robot import MotorCommand
-from sim.terrain import GRAVITY_M_S2, Terrain, build
-from sim.twin import PyBulletRobot, TwinSettings
+from walkhome.hardware.body import MINITAUR, URDF_MOTOR_SIGN
+from walkhome.hardware.robot import MotorCommand
+from walkhome.sim.terrain import GRAVITY_M_S2, Terrain, build
+from walkhome.sim.twin import PyBulletRobot, TwinSettings
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from hardware.body import Body
+from walkhome.hardware.body import Body
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -25,7 +25,7 @@ class RobotError(Exception):
     """A robot can't do what was asked; the message says what, where and what to do next.
 
     Attributes:
-        code: of the fault, as `safety.supervisor` knows it.
+        code: of the fault, as `safety.faults.matrix` knows it.
     """
 
     code: str = "unknown"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import ArrayLike
 
-from learning.policy import NumpyPolicy
+from walkhome.learning.policy import NumpyPolicy
 
 if TYPE_CHECKING:
     import numpy as np

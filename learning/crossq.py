@@ -22,8 +22,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from learning.networks import Critics
-from learning.sac import Sac, TensorBatch, cost_target, reward_target
+from walkhome.learning.networks import Critics
+from walkhome.learning.sac import Sac, TensorBatch, cost_target, reward_target
 
 EPSILON = 1e-3
 KEPT = 0.99

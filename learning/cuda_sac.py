@@ -24,9 +24,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from learning.networks import Actor
-from learning.replay import Batch
-from learning.sac import Sac, SacConfig, TensorBatch
+from walkhome.learning.networks import Actor
+from walkhome.learning.replay import Batch
+from walkhome.learning.sac import Sac, SacConfig, TensorBatch
 
 WARM_UPS = 3
 """Updates before a capture, which make the libraries choose their kernels; they are undone."""

@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from learning.constraint import ConstraintConfig, Multipliers, make_multipliers
-from learning.crossq import CrossSac
-from learning.cuda_sac import CudaSac
-from learning.fast_sac import FastSac
-from learning.kernels import Kernels
-from learning.policy import NumpyPolicy
-from learning.replay import Batch, Floats, Replay
-from learning.sac import Sac, SacConfig
-from learning.symmetry import Symmetry
-from native.compiled import NotCompiled
+from walkhome.learning.constraint import ConstraintConfig, Multipliers, make_multipliers
+from walkhome.learning.crossq import CrossSac
+from walkhome.learning.cuda_sac import CudaSac
+from walkhome.learning.fused.fast_sac import FastSac
+from walkhome.learning.fused.kernels import Kernels
+from walkhome.learning.policy import NumpyPolicy
+from walkhome.learning.replay import Batch, Floats, Replay
+from walkhome.learning.sac import Sac, SacConfig
+from walkhome.learning.symmetry import Symmetry
+from walkhome.native.compiled import NotCompiled
 
 STATE_VERSION = 1
 SHARED = "shared"

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from learning.symmetry import SignedPermutation, Symmetry
+from walkhome.learning.symmetry import SignedPermutation, Symmetry
 
 Floats = NDArray[np.float32]
 

@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from learning.networks import Actor, Critics
-from learning.replay import Batch
+from walkhome.learning.networks import Actor, Critics
+from walkhome.learning.replay import Batch
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from hardware.robot import RobotError
+from walkhome.hardware.robot import RobotError
 
 
 class LeaseTaken(RobotError):  # noqa: N818 - says what happened

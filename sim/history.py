@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from hardware.body import URDF_MOTOR_SIGN
+from walkhome.hardware.body import URDF_MOTOR_SIGN
 
 # Of each motor: angle, rad, rate, rad/s, and perhaps more.
 Joints = Sequence[Sequence[float]]

@@ -20,9 +20,9 @@ import numpy.typing as npt
 import pybullet
 import pybullet_data
 
-from hardware.body import N_LEGS, N_MOTORS, Body
-from hardware.rotation import quaternion
-from sim.history import SIGN, RawSample
+from walkhome.hardware.body import N_LEGS, N_MOTORS, Body
+from walkhome.hardware.rotation import quaternion
+from walkhome.sim.history import SIGN, RawSample
 
 FloatArray = npt.NDArray[np.float64]
 

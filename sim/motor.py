@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sim.history import Joints
+from walkhome.sim.history import Joints
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pybullet
 
-from hardware.body import Body
-from hardware.rotation import rotate
-from sim.minitaur import Minitaur
-from sim.terrain import Terrain, slot_lines, surface_height
-from sim.twin import PyBulletRobot
+from walkhome.hardware.body import Body
+from walkhome.hardware.rotation import rotate
+from walkhome.sim.minitaur import Minitaur
+from walkhome.sim.terrain import Terrain, slot_lines, surface_height
+from walkhome.sim.twin import PyBulletRobot
 
 FloatArray = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]

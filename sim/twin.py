@@ -19,16 +19,16 @@ import numpy as np
 import numpy.typing as npt
 import pybullet
 
-from hardware.body import MINITAUR, Body
-from hardware.robot import Fault, MotorCommand, Pose2D, RobotError, RobotState, Stop
-from hardware.rotation import roll_pitch_yaw, rotated_inverse
-from sim.history import History, Sample, turned
-from sim.minitaur import START_HEIGHT_M, Minitaur
-from sim.motor import MotorModel
-from sim.motors import LIMP, Motors
-from sim.sensor_noise import SensorNoise
-from sim.terrain import GRAVITY_M_S2, Terrain, build
-from sim.twin_settings import TwinSettings
+from walkhome.hardware.body import MINITAUR, Body
+from walkhome.hardware.robot import Fault, MotorCommand, Pose2D, RobotError, RobotState, Stop
+from walkhome.hardware.rotation import roll_pitch_yaw, rotated_inverse
+from walkhome.sim.history import History, Sample, turned
+from walkhome.sim.minitaur import START_HEIGHT_M, Minitaur
+from walkhome.sim.motor import MotorModel
+from walkhome.sim.motor_controllers import LIMP, Motors
+from walkhome.sim.sensor_noise import SensorNoise
+from walkhome.sim.terrain import GRAVITY_M_S2, Terrain, build
+from walkhome.sim.twin_settings import TwinSettings
 
 __all__ = [
     "START_HEIGHT_M",

@@ -26,15 +26,16 @@ def test_no_arrow_points_up():
 
 
 def test_an_arrow_that_points_up_is_found(tmp_path):
-    for package in PACKAGES:
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").write_text("")
-    (tmp_path / "learning" / "bad.py").write_text("import hardware\n")
+    for package in (".", *PACKAGES):
+        folder = tmp_path / "walkhome" / package
+        folder.mkdir()
+        (folder / "__init__.py").write_text("")
+    (tmp_path / "walkhome" / "learning" / "bad.py").write_text("import walkhome.hardware\n")
     text = (REPOSITORY / "pyproject.toml").read_text()
     (tmp_path / "pyproject.toml").write_text(text)
     done = lint_imports(tmp_path / "pyproject.toml")
     assert done.returncode != 0
-    assert "learning.bad -> hardware" in done.stdout
+    assert "walkhome.learning.bad -> walkhome.hardware" in done.stdout
 
 
 def test_nothing_that_executes_what_it_loads():

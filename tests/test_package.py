@@ -47,7 +47,10 @@ def robot(tmp_path_factory):
          "--force-reinstall", "--no-index", wheel],
         place,
     )  # fmt: skip
-    where = run([python, "-c", "import robot, configs; print(robot.__file__)"], place)
+    where = run(
+        [python, "-c", "import walkhome.configs, walkhome.robot; print(walkhome.robot.__file__)"],
+        place,
+    )
     assert str(place) in where, "the wheel's package must be the one that is imported"
     return place / "env" / "bin" / "robot"
 

@@ -18,14 +18,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from robot.ablation.folder import StudyFolder
-from robot.ablation.job import order_of
-from robot.ablation.study import Job
+from walkhome.robot.ablation.folder import StudyFolder
+from walkhome.robot.ablation.job import order_of
+from walkhome.robot.ablation.study import Job
 
 POLL_S = 0.1
 STOP_S = 30.0  # a child stops within a control period or a file's writing; then it is killed
 
-COMMAND = (sys.executable, "-m", "robot.ablation.job")
+COMMAND = (sys.executable, "-m", "walkhome.robot.ablation.job")
 
 STARTED, FINISHED, FAILED, STOPPED = "started", "finished", "failed", "stopped"
 
@@ -81,7 +81,8 @@ def child_environment() -> dict[str, str]:
     threads = dict.fromkeys(
         ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
     )
-    root = str(Path(__file__).resolve().parents[2])
+    # Not resolved: walkhome/ links to the folders of a checkout, and the parent of that is meant.
+    root = str(Path(__file__).parents[3])
     # An installed one is found anyway, and site-packages must not come before Python's own modules.
     installed = root in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
     path = [] if installed else [root]

@@ -14,13 +14,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from robot.ablation.folder import StudyFolder
-from robot.ablation.metric_names import CURVES, METRICS
-from robot.ablation.results import Results, metrics_shown
-from robot.report_data import RunData
-from robot.report_figures import draw_workspace
-from robot.report_style import MINUTES
-from robot.run import RunFolder
+from walkhome.robot.ablation.folder import StudyFolder
+from walkhome.robot.ablation.metric_names import CURVES, METRICS
+from walkhome.robot.ablation.results import Results, metrics_shown
+from walkhome.robot.report.figures import draw_workspace
+from walkhome.robot.report.run_data import RunData
+from walkhome.robot.report.style import MINUTES
+from walkhome.robot.storage.run_folder import RunFolder
 
 # Okabe and Ito's again, as in `report_style`; lines differ too, for print in grey.
 COLOURS = (

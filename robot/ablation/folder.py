@@ -21,12 +21,12 @@ from typing import IO, Any
 
 import yaml
 
-from robot.ablation.job import is_finished
-from robot.ablation.study import Job, Study, plan, seeds_of
-from robot.config import ConfigError, leaves, read_config
-from robot.files import why, write_json, write_text
-from robot.run import RunError
-from robot.yaml_loader import YamlError, load_yaml
+from walkhome.robot.ablation.job import is_finished
+from walkhome.robot.ablation.study import Job, Study, plan, seeds_of
+from walkhome.robot.config.resolve import ConfigError, leaves, read_config
+from walkhome.robot.config.strict_yaml import YamlError, load_yaml
+from walkhome.robot.storage.atomic_files import why, write_json, write_text
+from walkhome.robot.storage.run_folder import RunError
 
 
 class StudyFolder:

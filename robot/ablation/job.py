@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One run of a study, as a process of its own: `python -m robot.ablation.job`.
+"""One run of a study, as a process of its own: `python -m walkhome.robot.ablation.job`.
 
 Both engines start this same program, so that a run is the same bytes wherever it runs. Its order
 comes as one line of JSON on standard input, which then stays open as a lifeline: when whoever holds
@@ -23,19 +23,19 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from hardware.robot import RobotError
-from learning.checkpoint import CheckpointInvalid
-from learning.policy import PolicyInvalid
-from robot.ablation.study import Job
-from robot.command_line import EXIT_FAILED, EXIT_INTERRUPTED
-from robot.config import Config, ConfigError
-from robot.files import write_json
-from robot.journal import JournalError
-from robot.run import RunError, RunFolder
-from robot.snapshot import Snapshot
+from walkhome.hardware.robot import RobotError
+from walkhome.learning.checkpoint import CheckpointInvalid
+from walkhome.learning.policy import PolicyInvalid
+from walkhome.robot.ablation.study import Job
+from walkhome.robot.cli.common import EXIT_FAILED, EXIT_INTERRUPTED
+from walkhome.robot.config.resolve import Config, ConfigError
+from walkhome.robot.monitor.status import Snapshot
+from walkhome.robot.storage.atomic_files import write_json
+from walkhome.robot.storage.journal import JournalError
+from walkhome.robot.storage.run_folder import RunError, RunFolder
 
 if TYPE_CHECKING:
-    from robot.loop import StartLearner
+    from walkhome.robot.training.trainer import StartLearner
 
 EVALUATION = "evaluation.json"
 PATIENCE_S = 60.0
@@ -136,7 +136,7 @@ def perform(order: dict[str, Any], stop: _Stop, start: StartLearner | None = Non
     if _status(folder) not in LEARNED or not (folder / "policy.safetensors").is_file():
         _learn(folder, config, stop, start)
     if not (folder / EVALUATION).is_file():
-        from robot.evaluate import Plan, evaluate
+        from walkhome.robot.evaluation.evaluate import Plan, evaluate
 
         evaluation = order["evaluation"]
         # The one that it learned on first.
@@ -150,8 +150,8 @@ def perform(order: dict[str, Any], stop: _Stop, start: StartLearner | None = Non
 
 
 def _learn(folder: Path, config: Config, stop: _Stop, start: StartLearner | None) -> None:
-    from robot.learn import learn
-    from robot.learner_process import start_learner
+    from walkhome.robot.training.learner_process import start_learner
+    from walkhome.robot.training.train import learn
 
     run, resume = _open(folder, config)
     start = start or start_learner

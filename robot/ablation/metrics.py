@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from robot.report_data import RunData, progress_of, series
-from robot.tasks import TASKS
-from sim.motor import CURRENT_TABLE_A, TORQUE_TABLE_NM, WINDING_OHM
+from walkhome.robot.mdp.rewards import TASKS
+from walkhome.robot.report.run_data import RunData, progress_of, series
+from walkhome.sim.motor import CURRENT_TABLE_A, TORQUE_TABLE_NM, WINDING_OHM
 
 FloatArray = npt.NDArray[np.float64]
 

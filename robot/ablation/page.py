@@ -11,17 +11,17 @@ from typing import Any
 
 import matplotlib as mpl
 
-from robot.ablation.answer import answer
-from robot.ablation.figures import FIGURES
-from robot.ablation.folder import StudyFolder
-from robot.ablation.metric_names import METRICS
-from robot.ablation.results import Results, metrics_shown
-from robot.ablation.statistics import MIN_PAIRS, Estimate
-from robot.ablation.study import Study, shipped
-from robot.config import leaves, resolve_config
-from robot.files import write_json, write_text
-from robot.report import PNG_DPI, FigureOnPage, environment, svg_uri
-from robot.report_style import STYLE
+from walkhome.robot.ablation.conclusion import answer
+from walkhome.robot.ablation.figures import FIGURES
+from walkhome.robot.ablation.folder import StudyFolder
+from walkhome.robot.ablation.metric_names import METRICS
+from walkhome.robot.ablation.results import Results, metrics_shown
+from walkhome.robot.ablation.statistics import MIN_PAIRS, Estimate
+from walkhome.robot.ablation.study import Study, shipped
+from walkhome.robot.config.resolve import leaves, resolve_config
+from walkhome.robot.report.page import PNG_DPI, FigureOnPage, environment, svg_uri
+from walkhome.robot.report.style import STYLE
+from walkhome.robot.storage.atomic_files import write_json, write_text
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from robot.ablation.engine import FAILED, FINISHED, STARTED, STOPPED
-from robot.ablation.folder import StudyFolder
-from robot.ablation.job import learned_minutes
-from robot.ablation.study import Job
-from robot.snapshot import clock_text
+from walkhome.robot.ablation.engine import FAILED, FINISHED, STARTED, STOPPED
+from walkhome.robot.ablation.folder import StudyFolder
+from walkhome.robot.ablation.job import learned_minutes
+from walkhome.robot.ablation.study import Job
+from walkhome.robot.monitor.status import clock_text
 
 LOOK_S = 1.0  # how often run folders are looked into
 LINE_S = 30.0  # how often a line is printed where nobody watches

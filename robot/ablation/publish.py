@@ -12,11 +12,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from robot.ablation.answer import answer
-from robot.ablation.figures import FIGURES
-from robot.ablation.folder import StudyFolder
-from robot.ablation.metric_names import METRICS
-from robot.ablation.page import (
+from walkhome.robot.ablation.conclusion import answer
+from walkhome.robot.ablation.figures import FIGURES
+from walkhome.robot.ablation.folder import StudyFolder
+from walkhome.robot.ablation.metric_names import METRICS
+from walkhome.robot.ablation.page import (
     cell_of,
     command,
     comparisons,
@@ -25,11 +25,11 @@ from robot.ablation.page import (
     started,
     warnings,
 )
-from robot.ablation.results import Results, metrics_shown
-from robot.ablation.statistics import MIN_PAIRS
-from robot.ablation.study import Job
-from robot.files import write_text
-from robot.run import RunError
+from walkhome.robot.ablation.results import Results, metrics_shown
+from walkhome.robot.ablation.statistics import MIN_PAIRS
+from walkhome.robot.ablation.study import Job
+from walkhome.robot.storage.atomic_files import write_text
+from walkhome.robot.storage.run_folder import RunError
 
 _TITLE = """# Results of the ablations
 

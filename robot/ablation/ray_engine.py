@@ -30,7 +30,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from robot.ablation.engine import (
+from walkhome.robot.ablation.engine import (
     STARTED,
     STOPPED,
     EngineError,
@@ -40,9 +40,9 @@ from robot.ablation.engine import (
     end,
     reason,
 )
-from robot.ablation.folder import StudyFolder
-from robot.ablation.job import is_finished, order_of
-from robot.ablation.study import Job
+from walkhome.robot.ablation.folder import StudyFolder
+from walkhome.robot.ablation.job import is_finished, order_of
+from walkhome.robot.ablation.study import Job
 
 RETRIES = 20
 CONNECT_S = 5.0
@@ -192,7 +192,7 @@ def code_digest() -> str:
     """Of every source file of ours: nodes with another program are refused."""
     root = Path(__file__).resolve().parents[2]
     digest = hashlib.sha256()
-    for package in ("hardware", "safety", "learning", "sim", "robot", "configs"):
+    for package in ("native", "hardware", "safety", "learning", "sim", "robot", "configs"):
         for path in sorted((root / package).rglob("*")):
             if path.suffix in (".py", ".yaml"):
                 digest.update(str(path.relative_to(root)).encode() + path.read_bytes())

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from robot.ablation.folder import StudyFolder
-from robot.ablation.metric_names import METRICS
-from robot.ablation.metrics import curves_of, metrics_of, speed_on
-from robot.ablation.statistics import (
+from walkhome.robot.ablation.folder import StudyFolder
+from walkhome.robot.ablation.metric_names import METRICS
+from walkhome.robot.ablation.metrics import curves_of, metrics_of, speed_on
+from walkhome.robot.ablation.statistics import (
     CONFIDENCE,
     Difference,
     Estimate,
@@ -28,10 +28,10 @@ from robot.ablation.statistics import (
     interval,
     iqm,
 )
-from robot.ablation.study import Job, Study
-from robot.files import dump
-from robot.report_data import RunData
-from robot.run import RunError, RunFolder
+from walkhome.robot.ablation.study import Job, Study
+from walkhome.robot.report.run_data import RunData
+from walkhome.robot.storage.atomic_files import dump
+from walkhome.robot.storage.run_folder import RunError, RunFolder
 
 FloatArray = npt.NDArray[np.float64]
 

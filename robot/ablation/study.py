@@ -16,8 +16,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from robot.ablation.metric_names import CURVES, METRICS
-from robot.config import (
+from walkhome.robot.ablation.metric_names import CURVES, METRICS
+from walkhome.robot.config.resolve import (
     Config,
     ConfigError,
     leaves,
@@ -26,8 +26,8 @@ from robot.config import (
     resolve_config,
     with_terrain,
 )
-from robot.config_schema import Name, Section
-from robot.yaml_loader import YamlError, load_yaml
+from walkhome.robot.config.schema import Name, Section
+from walkhome.robot.config.strict_yaml import YamlError, load_yaml
 
 Overrides = dict[str, Any]
 Names = Annotated[
@@ -162,7 +162,7 @@ def _with_seed(config: Config, seed: int) -> Config:
 
 def shipped() -> list[str]:
     """The names of the studies that come with the program."""
-    folder = files("configs").joinpath("ablations")
+    folder = files("walkhome.configs").joinpath("ablations")
     return sorted(f.name[: -len(".yaml")] for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
@@ -230,7 +230,7 @@ def _read(name: str) -> tuple[bytes, str, Path]:
             f"unknown study {name!r}: it is one of {', '.join(shipped())}, or the path of a YAML "
             f"file{hint}"
         )
-    data = (files("configs") / "ablations" / f"{name}.yaml").read_bytes()
+    data = (files("walkhome.configs") / "ablations" / f"{name}.yaml").read_bytes()
     return data, f"configs/ablations/{name}.yaml", Path()
 
 

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from robot.config_schema import Section
-from robot.teleop.orders import TeleopError
-from robot.yaml_loader import YamlError, load_yaml
+from walkhome.robot.config.schema import Section
+from walkhome.robot.config.strict_yaml import YamlError, load_yaml
+from walkhome.robot.teleop.driver_input import TeleopError
 
 # SDL's own order of them.
 AXES = ("leftx", "lefty", "rightx", "righty", "lefttrigger", "righttrigger")
@@ -145,7 +145,7 @@ def read_bindings(path: Path | None = None) -> TeleopConfig:
     Raises:
         TeleopError: something in it can't be used; one line that says where.
     """
-    shipped = files("configs").joinpath("teleop.yaml").read_text(encoding="utf-8")
+    shipped = files("walkhome.configs").joinpath("teleop.yaml").read_text(encoding="utf-8")
     tree: dict[str, Any] = _load(shipped, "configs/teleop.yaml")
     source = "configs/teleop.yaml"
     if path is not None:

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hardware.robot import Stop
-from robot.teleop.bindings import AXES, BUTTONS, TeleopConfig
-from robot.teleop.orders import Order, TeleopError
+from walkhome.hardware.robot import Stop
+from walkhome.robot.teleop.bindings import AXES, BUTTONS, TeleopConfig
+from walkhome.robot.teleop.driver_input import Order, TeleopError
 
 _FULL = 32767.0
 _WIRED = "wired"

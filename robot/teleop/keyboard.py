@@ -19,9 +19,9 @@ import tty
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hardware.robot import Stop
-from robot.teleop.bindings import TeleopConfig
-from robot.teleop.orders import Order, TeleopError
+from walkhome.hardware.robot import Stop
+from walkhome.robot.teleop.bindings import TeleopConfig
+from walkhome.robot.teleop.driver_input import Order, TeleopError
 
 _ARROWS = {"A": "up", "B": "down", "C": "right", "D": "left"}
 _MOVES = ("forward", "backward", "left", "right", "stand")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from robot.teleop.moment import Moment, Phase
+from walkhome.robot.teleop.telemetry import Moment, Phase
 
 EVERY_S = 0.1
 _CLEAR = "\r\x1b[K"

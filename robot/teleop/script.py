@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robot.teleop.orders import Order, TeleopError
+from walkhome.robot.teleop.driver_input import Order, TeleopError
 
 STOP, SETTLE = "stop", "settle"
 LONGEST_S = 24 * 3600.0

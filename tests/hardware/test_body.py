@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hardware.body import (
+from walkhome.hardware.body import (
     CRANK_M,
     LEG_SIGN,
     MINITAUR,

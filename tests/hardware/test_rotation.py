@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hardware.rotation import (
+from walkhome.hardware.rotation import (
     quaternion,
     roll_pitch_yaw,
     rotate,

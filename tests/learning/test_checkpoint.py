@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from learning import checkpoint
-from learning.checkpoint import CheckpointInvalid, load, save
+from walkhome.learning import checkpoint
+from walkhome.learning.checkpoint import CheckpointInvalid, load, save
 
 TENSORS = {
     "a.weight": np.arange(6, dtype=np.float32).reshape(2, 3),

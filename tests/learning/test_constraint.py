@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learning.constraint import ConstraintConfig, make_multipliers
+from walkhome.learning.constraint import ConstraintConfig, make_multipliers
 
 anything = st.floats(allow_nan=True, allow_infinity=True, width=64)
 kinds = st.sampled_from(["pid", "dual"])

@@ -6,14 +6,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_sac import OBS, SMALL, A, K, random_replay, sample
+from small_sac import OBS, SMALL, A, K, random_replay, sample
 
-from learning import checkpoint, crossq
-from learning.constraint import ConstraintConfig
-from learning.crossq import EPSILON, KEPT, CrossSac
-from learning.learner import Learner, LearnerConfig
-from learning.replay import Replay
-from learning.sac import Sac, SacConfig
+from walkhome.learning import checkpoint, crossq
+from walkhome.learning.constraint import ConstraintConfig
+from walkhome.learning.crossq import EPSILON, KEPT, CrossSac
+from walkhome.learning.learner import Learner, LearnerConfig
+from walkhome.learning.replay import Replay
+from walkhome.learning.sac import Sac, SacConfig
 
 PRICES = np.array([0.5, 2.0])
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from batches import OBS, PRICES, A, N, make_batch
 
-from learning import cuda_sac
-from learning.constraint import ConstraintConfig
-from learning.cuda_sac import CudaSac, NoCuda, why_no_cuda
-from learning.learner import Learner, LearnerConfig
-from learning.sac import Sac, SacConfig
+from walkhome.learning import cuda_sac
+from walkhome.learning.constraint import ConstraintConfig
+from walkhome.learning.cuda_sac import CudaSac, NoCuda, why_no_cuda
+from walkhome.learning.learner import Learner, LearnerConfig
+from walkhome.learning.sac import Sac, SacConfig
 
 HAS_CUDA = torch.cuda.is_available()
 # Rounding: none on the processor, where the arithmetic is the same; float32's on a device.

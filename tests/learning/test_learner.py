@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from learning.constraint import ConstraintConfig
-from learning.learner import Learner, LearnerConfig
-from learning.policy import load_policies, save_policies
-from learning.sac import SacConfig
+from walkhome.learning.constraint import ConstraintConfig
+from walkhome.learning.learner import Learner, LearnerConfig
+from walkhome.learning.policy import load_policies, save_policies
+from walkhome.learning.sac import SacConfig
 
 OBS, ACT, K = 4, 2, 2
 TASKS = ("forward", "backward")

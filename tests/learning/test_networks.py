@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from learning.networks import Actor, Critics
+from walkhome.learning.networks import Actor, Critics
 
 
 def generator(seed: int = 0) -> torch.Generator:

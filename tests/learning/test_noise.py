@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from learning.noise import coloured_noise
+from walkhome.learning.noise import coloured_noise
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0, 2.0])

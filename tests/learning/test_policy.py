@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from learning.networks import Actor
-from learning.policy import NumpyPolicy, PolicyInvalid, load_policies, save_policies
+from walkhome.learning.networks import Actor
+from walkhome.learning.policy import NumpyPolicy, PolicyInvalid, load_policies, save_policies
 
 OBS, A = 5, 3
 

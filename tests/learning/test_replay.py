@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learning.replay import Replay
+from walkhome.learning.replay import Replay
 
 OBS, A, T, K = 3, 2, 2, 2
 

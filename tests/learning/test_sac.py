@@ -9,11 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_sac import OBS, SMALL, A, K, random_replay, sample
 from torch import nn
 
-from learning.fast_sac import FastSac
-from learning.replay import Replay
-from learning.sac import (
+from walkhome.learning.fused.fast_sac import FastSac
+from walkhome.learning.replay import Replay
+from walkhome.learning.sac import (
     Sac,
     SacConfig,
     actor_loss,
@@ -22,30 +23,6 @@ from learning.sac import (
     reward_target,
     temperature_loss,
 )
-
-OBS, A, K, N = 4, 2, 2, 32
-SMALL = {"hidden_sizes": (24, 16), "batch_size": N}
-
-
-def random_replay(n: int = 200, k: int = K, seed: int = 0) -> Replay:
-    rng = np.random.default_rng(seed)
-    replay = Replay(n, OBS, A, 1, k)
-    for _ in range(n):
-        replay.add(
-            rng.standard_normal(OBS),
-            rng.uniform(-1, 1, A),
-            rng.standard_normal(1),
-            rng.uniform(0, 1, k),
-            rng.standard_normal(OBS),
-            bool(rng.random() < 0.2),
-            0,
-        )
-    return replay
-
-
-def sample(replay: Replay, seed: int = 0, n: int = N):
-    return replay.sample(np.random.default_rng(seed), n, 0, False)
-
 
 # --- The losses, against the formulas written out sample by sample ---
 

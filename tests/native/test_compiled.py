@@ -5,8 +5,8 @@ import ctypes
 
 import pytest
 
-import native.compiled
-from native.compiled import NotCompiled, bfloat16_pays, has_bfloat16, load_library
+from walkhome.native import compiled
+from walkhome.native.compiled import NotCompiled, bfloat16_pays, has_bfloat16, load_library
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_damaged_library(cache, source, tmp_path, monkeypatch):
     ("flags", "known"), [("fpu avx512f avx512_bf16", True), ("fpu avx2 avx512_bf16x", False)]
 )
 def test_what_the_processor_can(flags, known, monkeypatch):
-    monkeypatch.setattr(native.compiled, "_processor", lambda: f"flags : {flags}")
+    monkeypatch.setattr(compiled, "_processor", lambda: f"flags : {flags}")
     assert has_bfloat16() is known
 
 
@@ -98,5 +98,5 @@ def test_where_bfloat16_is_known_to_be_faster(vendor, flags, pays, monkeypatch, 
     info = tmp_path / "cpuinfo"
     core = f"vendor_id\t: {vendor}\nmodel name\t: one\nflags\t\t: {flags}\n\n"
     info.write_text(core * 2)
-    monkeypatch.setattr(native.compiled, "Path", lambda path: info)
+    monkeypatch.setattr(compiled, "Path", lambda path: info)
     assert bfloat16_pays() is pays

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from learned_run import TASKS, posture_policy
 
-from learning.policy import save_policies
-from robot.config import resolve_config
-from robot.learning_setup import observation_layout, policy_metadata
-from robot.run import RunFolder
+from walkhome.learning.policy import save_policies
+from walkhome.robot.config.resolve import resolve_config
+from walkhome.robot.storage.run_folder import RunFolder
+from walkhome.robot.training.learner_factory import observation_layout, policy_metadata
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hardware.body import MINITAUR, leg_to_motor
-from hardware.robot import Fault, Pose2D, RobotState
-from hardware.rotation import quaternion, rotate_inverse
-from safety.arming import ArmingLimits, ArmingSnapshot, check
+from walkhome.hardware.body import MINITAUR, leg_to_motor
+from walkhome.hardware.robot import Fault, Pose2D, RobotState
+from walkhome.hardware.rotation import quaternion, rotate_inverse
+from walkhome.safety.arming import ArmingLimits, ArmingSnapshot, check
 
 LEGS = leg_to_motor(np.zeros(4), np.full(4, 0.5))
 

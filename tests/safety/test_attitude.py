@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safety.attitude import attitude_costs, attitude_margin, is_fallen
+from walkhome.safety.attitude import attitude_costs, attitude_margin, is_fallen
 
 angles = st.floats(-4.0, 4.0)
 

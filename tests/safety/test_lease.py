@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from hardware.robot import RobotError
-from safety.lease import Lease, LeaseTaken, runtime_folder
+from walkhome.hardware.robot import RobotError
+from walkhome.safety.lease import Lease, LeaseTaken, runtime_folder
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from safety.lease import Lease
+from walkhome.safety.lease import Lease
 lease = Lease.take("ours", "a test", Path(sys.argv[1]))
 print("taken", flush=True)
 time.sleep(60)

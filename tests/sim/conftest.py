@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import yaml
 
-from hardware.robot import MotorCommand
-from sim.terrain import Terrain
-from sim.twin import PyBulletRobot, TwinSettings
+from walkhome.hardware.robot import MotorCommand
+from walkhome.sim.terrain import Terrain
+from walkhome.sim.twin import PyBulletRobot, TwinSettings
 
 TERRAINS = Path(__file__).resolve().parents[2] / "configs" / "terrains"
 DT_S = 0.002

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.history import SIGN, History, RawSample, Sample
+from walkhome.sim.history import SIGN, History, RawSample, Sample
 
 DT_S = 0.002
 numbers = st.floats(-1e3, 1e3)

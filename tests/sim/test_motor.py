@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.motor import (
+from walkhome.sim.motor import (
     AMBIENT_C,
     CASE_TO_AIR_K_W,
     CORE_TO_CASE_K_W,

@@ -5,8 +5,8 @@ import numpy as np
 import pybullet
 import pytest
 
-from hardware.body import leg_to_motor
-from hardware.rotation import quaternion
+from walkhome.hardware.body import leg_to_motor
+from walkhome.hardware.rotation import quaternion
 
 DT_S = 0.002
 G = 9.81

@@ -14,9 +14,9 @@ import pybullet
 import pybullet_data
 import pytest
 
-from hardware.body import MINITAUR
-from hardware.robot import MotorCommand
-from sim.terrain import GRAVITY_M_S2, Terrain, build
+from walkhome.hardware.body import MINITAUR
+from walkhome.hardware.robot import MotorCommand
+from walkhome.sim.terrain import GRAVITY_M_S2, Terrain, build
 
 DT_S = 0.002
 STEPS = 300

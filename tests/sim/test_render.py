@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from sim.render import COLOURS, Camera
+from walkhome.sim.render import COLOURS, Camera
 
 SIZE = (96, 72)
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from sim.sensor_noise import SensorNoise
+from walkhome.sim.sensor_noise import SensorNoise
 
 
 def taken(noise, readings):

@@ -7,7 +7,7 @@ import numpy as np
 import pybullet
 import pytest
 
-from sim.terrain import Terrain, TerrainError, mounds, slot_lines, surface_height
+from walkhome.sim.terrain import Terrain, TerrainError, mounds, slot_lines, surface_height
 
 DT_S = 0.002
 CORNERS = [(x, y) for x in (-0.005, 0.005) for y in (-0.005, 0.005)]

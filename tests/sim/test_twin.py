@@ -7,14 +7,14 @@ import numpy as np
 import pybullet
 import pytest
 
-from hardware.body import MINITAUR, SHANK_M, leg_to_motor, motor_to_leg, toe_position
-from hardware.robot import Fault, MotorCommand, Pose2D, RobotError, Stop
-from hardware.rotation import quaternion, roll_pitch_yaw, rotate_inverse
-from robot.config import resolve_config
-from sim.motor import MotorModel
-from sim.motors import SETTLE_KD, SETTLE_S
-from sim.terrain import Terrain
-from sim.twin import PyBulletRobot, SimulationDiverged
+from walkhome.hardware.body import MINITAUR, SHANK_M, leg_to_motor, motor_to_leg, toe_position
+from walkhome.hardware.robot import Fault, MotorCommand, Pose2D, RobotError, Stop
+from walkhome.hardware.rotation import quaternion, roll_pitch_yaw, rotate_inverse
+from walkhome.robot.config.resolve import resolve_config
+from walkhome.sim.motor import MotorModel
+from walkhome.sim.motor_controllers import SETTLE_KD, SETTLE_S
+from walkhome.sim.terrain import Terrain
+from walkhome.sim.twin import PyBulletRobot, SimulationDiverged
 
 DT_S = 0.002
 LEVEL = [0.0, 0.0, 0.0, 1.0]

@@ -1,19 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Where the helpers of the tests of runs are, and one run that nobody disturbed."""
-
-import sys
-from pathlib import Path
+"""One finished run of a small study."""
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from small_study import SMALL, write_study
 
-from robot.ablation.engine import child
-from robot.ablation.folder import StudyFolder
-from robot.ablation.job import is_finished, order_of
-from robot.ablation.study import load_study
+from walkhome.robot.ablation.engine import child
+from walkhome.robot.ablation.folder import StudyFolder
+from walkhome.robot.ablation.job import is_finished, order_of
+from walkhome.robot.ablation.study import load_study
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from small_study import SMALL, bytes_of, write_study
 
-from robot.ablation.engine import child
-from robot.ablation.job import is_finished
+from walkhome.robot.ablation.engine import child
+from walkhome.robot.ablation.job import is_finished
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -29,7 +29,7 @@ def wait_until(condition, seconds=150.0):
 
 
 def command(study, out, *more):
-    words = [sys.executable, "-m", "robot.cli", "ablate", study, "--out", out, *more]
+    words = [sys.executable, "-m", "walkhome.robot.cli", "ablate", study, "--out", out, *more]
     return [str(word) for word in (*words, "--seeds", 1, "--no-claims", "--jobs", 2)]
 
 

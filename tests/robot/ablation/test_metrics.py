@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from fake_run import make_fake_run
 
-from robot.ablation.metric_names import CURVES, METRICS
-from robot.ablation.metrics import curves_of, metrics_of, speed_on
-from robot.journal import RECORD
-from robot.report_data import RunData
-from robot.run import RunFolder
+from walkhome.robot.ablation.metric_names import CURVES, METRICS
+from walkhome.robot.ablation.metrics import curves_of, metrics_of, speed_on
+from walkhome.robot.report.run_data import RunData
+from walkhome.robot.storage.journal import RECORD
+from walkhome.robot.storage.run_folder import RunFolder
 
 
 def evaluated(speed_m_s, turn_rate_rad_s, falls, **more):

@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 from small_study import made_up
 
-from robot.ablation.answer import answer
-from robot.ablation.figures import learning_curves
-from robot.ablation.folder import StudyFolder
-from robot.ablation.page import write_page
-from robot.ablation.publish import publish
-from robot.ablation.results import Results
-from robot.run import RunError
+from walkhome.robot.ablation.conclusion import answer
+from walkhome.robot.ablation.figures import learning_curves
+from walkhome.robot.ablation.folder import StudyFolder
+from walkhome.robot.ablation.page import write_page
+from walkhome.robot.ablation.publish import publish
+from walkhome.robot.ablation.results import Results
+from walkhome.robot.storage.run_folder import RunError
 
 
 @pytest.fixture(scope="module")

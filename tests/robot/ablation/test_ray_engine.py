@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from small_study import SMALL, bytes_of, write_study
 
-from robot.ablation import ray_engine
-from robot.ablation.engine import EngineError
-from robot.ablation.folder import StudyFolder
-from robot.ablation.ray_engine import RayEngine
-from robot.ablation.study import load_study
-from robot.command_line import StopRequest
+from walkhome.robot.ablation import ray_engine
+from walkhome.robot.ablation.engine import EngineError
+from walkhome.robot.ablation.folder import StudyFolder
+from walkhome.robot.ablation.ray_engine import RayEngine
+from walkhome.robot.ablation.study import load_study
+from walkhome.robot.cli.common import StopRequest
 
 
 class Watcher:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from robot.ablation.statistics import (
+from walkhome.robot.ablation.statistics import (
     MIN_PAIRS,
     difference,
     estimate,

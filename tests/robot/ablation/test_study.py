@@ -3,9 +3,9 @@
 
 import pytest
 
-from robot.ablation.metric_names import METRICS
-from robot.ablation.study import load_study, plan, shipped
-from robot.config import ConfigError
+from walkhome.robot.ablation.metric_names import METRICS
+from walkhome.robot.ablation.study import load_study, plan, shipped
+from walkhome.robot.config.resolve import ConfigError
 
 GOOD = """
 question: Does it matter?

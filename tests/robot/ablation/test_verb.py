@@ -9,11 +9,11 @@ import pytest
 from small_study import SMALL, made_up, write_study
 from typer.testing import CliRunner
 
-from robot.ablation.engine import FAILED, FINISHED, STARTED, LocalEngine, reason
-from robot.ablation.folder import StudyFolder
-from robot.ablation.progress import ProgressView
-from robot.ablation.study import load_study
-from robot.cli import app
+from walkhome.robot.ablation.engine import FAILED, FINISHED, STARTED, LocalEngine, reason
+from walkhome.robot.ablation.folder import StudyFolder
+from walkhome.robot.ablation.progress import ProgressView
+from walkhome.robot.ablation.study import load_study
+from walkhome.robot.cli.app import app
 
 
 def invoke(*arguments):

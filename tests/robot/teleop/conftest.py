@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from fake_robot import FakeClock, FakeRobot
 
-from robot.rig import Rig
+from walkhome.robot.control.plant import Rig
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def fake_rig():
 def plug(monkeypatch):
     """Plugs virtual pads into the very SDL that pygame-ce brings; no device file is needed."""
     pytest.importorskip("pygame")
-    from robot.teleop.gamepad import open_sdl
+    from walkhome.robot.teleop.gamepad import open_sdl
 
     pygame, controller = open_sdl()
     with open("/proc/self/maps") as maps:
@@ -36,7 +36,7 @@ def plug(monkeypatch):
     plugged = []
 
     def make():
-        from robot.teleop.bindings import AXES, BUTTONS
+        from walkhome.robot.teleop.bindings import AXES, BUTTONS
 
         index = sdl.SDL_JoystickAttachVirtual(1, len(AXES), len(BUTTONS), 0)
         assert index >= 0

@@ -3,8 +3,8 @@
 
 import pytest
 
-from robot.teleop.bindings import TeleopConfig, read_bindings
-from robot.teleop.orders import TeleopError
+from walkhome.robot.teleop.bindings import TeleopConfig, read_bindings
+from walkhome.robot.teleop.driver_input import TeleopError
 
 
 def test_the_shipped_file_is_what_the_models_default_to():

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot.config import OPPOSITE
-from robot.teleop.blend import Blend, mean_action
+from walkhome.robot.config.resolve import OPPOSITE
+from walkhome.robot.teleop.blend import Blend, mean_action
 
 NAMES = ("stand", "forward", "backward", "left", "right")
 targets = st.lists(st.sampled_from(NAMES), min_size=1, max_size=60)

@@ -8,12 +8,12 @@ import pytest
 from board_world import World
 from learned_run import TASKS
 
-from hardware.robot import Stop
-from robot.teleop.bindings import TeleopConfig
-from robot.teleop.engine import Teleop
-from robot.teleop.gamepad import GamepadSource
-from robot.teleop.moment import Listeners, Phase
-from robot.teleop.orders import Order
+from walkhome.hardware.robot import Stop
+from walkhome.robot.teleop.bindings import TeleopConfig
+from walkhome.robot.teleop.controller import Teleop
+from walkhome.robot.teleop.driver_input import Order
+from walkhome.robot.teleop.gamepad import GamepadSource
+from walkhome.robot.teleop.telemetry import Listeners, Phase
 
 HELD, FREE = Order("forward", held=True), Order()
 

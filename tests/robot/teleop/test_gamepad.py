@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from hardware.robot import Stop
-from robot.cli import app
-from robot.rig import make_twin
-from robot.teleop.bindings import TeleopConfig
-from robot.teleop.engine import Teleop
-from robot.teleop.gamepad import GamepadSource
-from robot.teleop.moment import Listeners, Phase
-from robot.teleop.orders import TeleopError
+from walkhome.hardware.robot import Stop
+from walkhome.robot.cli.app import app
+from walkhome.robot.control.plant import make_twin
+from walkhome.robot.teleop.bindings import TeleopConfig
+from walkhome.robot.teleop.controller import Teleop
+from walkhome.robot.teleop.driver_input import TeleopError
+from walkhome.robot.teleop.gamepad import GamepadSource
+from walkhome.robot.teleop.telemetry import Listeners, Phase
 
 pygame = pytest.importorskip("pygame")
 

@@ -14,10 +14,10 @@ import time
 
 import pytest
 
-from hardware.robot import Stop
-from robot.teleop.bindings import TeleopConfig
-from robot.teleop.keyboard import KeyboardSource
-from robot.teleop.orders import TeleopError
+from walkhome.hardware.robot import Stop
+from walkhome.robot.teleop.bindings import TeleopConfig
+from walkhome.robot.teleop.driver_input import TeleopError
+from walkhome.robot.teleop.keyboard import KeyboardSource
 
 
 @pytest.fixture
@@ -163,7 +163,9 @@ class Session:
         self.pid, self.master = pty.fork()
         if self.pid == 0:
             os.environ["TERM"] = "xterm"
-            os.execv(sys.executable, [sys.executable, "-m", "robot.cli", "teleop", str(run)])
+            os.execv(
+                sys.executable, [sys.executable, "-m", "walkhome.robot.cli", "teleop", str(run)]
+            )
         self.text = ""
 
     def until(self, pattern, typing="", seconds=60.0):
@@ -227,7 +229,7 @@ def test_a_terminal_that_is_closed_ends_it(learned):
 
 def test_without_a_terminal_nothing_moves(learned):
     done = subprocess.run(
-        [sys.executable, "-m", "robot.cli", "teleop", str(learned)],
+        [sys.executable, "-m", "walkhome.robot.cli", "teleop", str(learned)],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2

@@ -11,9 +11,9 @@ import time
 import numpy as np
 import pytest
 
-from robot.teleop.moment import Moment, Phase, Tally
-from robot.teleop.orders import Order
-from robot.teleop.screen import Screen, SourceFacts, event_line, status_line
+from walkhome.robot.teleop.driver_input import Order
+from walkhome.robot.teleop.screen import Screen, SourceFacts, event_line, status_line
+from walkhome.robot.teleop.telemetry import Moment, Phase, Tally
 
 
 def moment(held=True, note="righttrigger held"):

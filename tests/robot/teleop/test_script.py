@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot.teleop.orders import TeleopError
-from robot.teleop.script import Part, ScriptSource, parse_script, read_script
+from walkhome.robot.teleop.driver_input import TeleopError
+from walkhome.robot.teleop.script import Part, ScriptSource, parse_script, read_script
 
 TASKS = ("forward", "left")
 

@@ -7,9 +7,9 @@ import pybullet
 import pytest
 from typer.testing import CliRunner
 
-from learning.policy import load_policies, save_policies
-from robot.cli import app
-from robot.config import config_to_yaml
+from walkhome.learning.policy import load_policies, save_policies
+from walkhome.robot.cli.app import app
+from walkhome.robot.config.resolve import config_to_yaml
 
 
 def invoke(*arguments):
@@ -76,7 +76,7 @@ def test_the_same_script_is_the_same_drive(learned):
 def test_bad_input_is_one_line_and_no_motion(learned, monkeypatch, arguments, part):
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("robot.teleop.engine.Teleop.run", lambda self: 1 / 0)
+    monkeypatch.setattr("walkhome.robot.teleop.controller.Teleop.run", lambda self: 1 / 0)
     result = invoke(learned, *arguments)
     assert result.exit_code == 2, result.output
     assert part in result.stderr
@@ -85,7 +85,7 @@ def test_bad_input_is_one_line_and_no_motion(learned, monkeypatch, arguments, pa
 
 
 def test_policies_that_do_not_fit_never_drive(learned, config, monkeypatch):
-    monkeypatch.setattr("robot.teleop.engine.Teleop.run", lambda self: 1 / 0)
+    monkeypatch.setattr("walkhome.robot.teleop.controller.Teleop.run", lambda self: 1 / 0)
 
     def refused():
         result = invoke(learned, "--script", "forward 1s")
@@ -130,9 +130,9 @@ def test_a_display_that_does_not_answer_is_refused_before_pybullet_sees_it(learn
 
 def test_a_window_that_is_closed_is_told(learned, monkeypatch):
     """The twin lives in its window: closed, there is no robot left to settle."""
-    monkeypatch.setattr("sim.twin.pybullet.GUI", pybullet.DIRECT)
-    monkeypatch.setattr("robot.verbs.watch._display_answers", lambda: True)
-    monkeypatch.setattr("robot.teleop.twin_stage.PacedClock", lambda clock: clock)
+    monkeypatch.setattr("walkhome.sim.twin.pybullet.GUI", pybullet.DIRECT)
+    monkeypatch.setattr("walkhome.robot.cli.verbs.watch._display_answers", lambda: True)
+    monkeypatch.setattr("walkhome.robot.teleop.twin.PacedClock", lambda clock: clock)
     calls = []
 
     def follow(client, place_m):
@@ -140,7 +140,7 @@ def test_a_window_that_is_closed_is_told(learned, monkeypatch):
         if len(calls) == 4:
             pybullet.disconnect(physicsClientId=client)
 
-    monkeypatch.setattr("robot.teleop.twin_stage.follow_in_window", follow)
+    monkeypatch.setattr("walkhome.robot.teleop.twin.follow_in_window", follow)
     result = invoke(learned, "--script", "forward 30s", "--gui")
     assert result.exit_code == 1, result.output
     assert "was its window closed?" in result.stderr

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Pose sources and the guard that checks every pose."""

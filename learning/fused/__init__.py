@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The hand-written SAC update: C kernels and their Python driver."""

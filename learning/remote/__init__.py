@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""A learner in another process: transitions out, weights back."""

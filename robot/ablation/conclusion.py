@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""The answer to a study's question, in words: nothing that an interval doesn't carry."""
+
+from __future__ import annotations
+
+import math
+
+from walkhome.robot.ablation.metric_names import METRICS
+from walkhome.robot.ablation.results import Results
+from walkhome.robot.ablation.statistics import MIN_PAIRS, Difference
+
+
+def answer(results: Results) -> str:
+    """One sentence, generated from the figures."""
+    study = results.study
+    if not study.file.compare or not study.pairs:
+        return "Nothing was compared, so there is no claim."
+    seeds = {run.job.seed for run in results.runs}
+    if len(seeds) < MIN_PAIRS:
+        return (
+            f"No claim: n = {len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}, and fewer than "
+            f"{MIN_PAIRS} carry none."
+        )
+    incomplete = [name for name in study.configs if results.missing(name)]
+    always = set.intersection(*map(set, study.pairs)) & set(incomplete)
+    if always:
+        return f"No claim: {_missing(results, min(always))}."
+    carried, open_ones, without = [], 0, []
+    for (first, second, metric), found in results.comparisons.items():
+        if first in incomplete or second in incomplete:
+            continue
+        if not results.claimable(first, second, metric):
+            without.append(f"{METRICS[metric].label} of {first} and {second}")
+        elif found.sign:
+            carried.append(_claim(first, second, metric, found))
+        else:
+            open_ones += 1
+    parts = []
+    if carried:
+        parts.append(_listed(carried))
+    if open_ones:
+        total = open_ones + len(carried)
+        ending = "" if total == 1 else "s"
+        parts.append(f"no difference is shown in {open_ones} of {total} comparison{ending}")
+    if without:
+        parts.append(f"nothing is claimed about {_listed(without)}: not every run has it")
+    parts += _unclaimed(results, incomplete)
+    return f"Over n = {len(seeds)} seeds, {'; '.join(parts)}."
+
+
+def _claim(first: str, second: str, metric: str, found: Difference) -> str:
+    quantity = METRICS[metric]
+    ends = (found.mean, found.low, found.high)
+    # As many digits as tell the narrower end from zero, and never an exponent.
+    digits = max(0, 1 - math.floor(math.log10(max(1e-9, min(abs(end) for end in ends)))))
+    mean, low, high = (f"{end:+.{min(digits, 4)}f}" for end in ends)
+    unit = "" if quantity.unit == "1" else f" {quantity.unit}"
+    way = "higher" if found.sign > 0 else "lower"
+    return (
+        f"{first} has {way} {quantity.label} than {second} "
+        f"({mean}{unit}, {found.confidence * 100:.4g} % interval {low} to {high}, n = {found.n})"
+    )
+
+
+def _unclaimed(results: Results, incomplete: list[str]) -> list[str]:
+    """Those of which no run has a result at all together, as while a study is under way."""
+    without = [name for name in incomplete if results.missing(name) == len(results.of(name))]
+    parts = [
+        f"nothing is claimed about {name}: {_missing(results, name)}"
+        for name in incomplete
+        if name not in without
+    ]
+    if len(without) == 1:
+        parts.append(f"nothing is claimed about {without[0]}: none of its runs has a result")
+    elif without:
+        parts.append(
+            f"nothing is claimed about {_listed(without)}: none of their runs has a result"
+        )
+    return parts
+
+
+def _missing(results: Results, variant: str) -> str:
+    missing = results.missing(variant)
+    has = "has" if missing == 1 else "have"
+    return f"{missing} of {len(results.of(variant))} runs of {variant} {has} no result"
+
+
+def _listed(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

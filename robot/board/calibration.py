@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: MIT
+"""Calibrations on disk: a dated file per robot, made by `robot calibrate`, checked at every start.
+
+    $XDG_CONFIG_HOME/walkhome/robots/<robot id>.yaml      (else ~/.config/...)
+
+A file names the zero table of the board that it was measured on; with another one it is not used.
+The emulated robot's is shipped.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import datetime, timezone
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from walkhome.hardware.robot import RobotError
+from walkhome.hardware.serial.wiring import Wiring
+from walkhome.robot.config.schema import Section
+from walkhome.robot.config.strict_yaml import YamlError, load_yaml
+from walkhome.robot.storage.atomic_files import why, write_text
+
+N_MOTORS = 8
+
+
+class CalibrationInvalid(RobotError):  # noqa: N818 - says what is wrong
+    """A calibration file can't be used; the message says which and why."""
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+_Eight = Field(min_length=N_MOTORS, max_length=N_MOTORS)
+
+
+class Calibration(Section):
+    """How one robot's motors are wired, and on which of its board's zero tables that was measured.
+
+    Attributes:
+        robot_id: whose.
+        zero_table: id that the board gave.
+        date: when, UTC.
+        order: see `hardware.serial.wiring.Wiring`.
+        sign: the same.
+        zero_rad: the same.
+    """
+
+    robot_id: Annotated[str, Field(min_length=1, max_length=16)]
+    zero_table: Annotated[int, Field(ge=0, lt=2**32)]
+    date: str
+    order: Annotated[tuple[Annotated[int, Field(ge=0, lt=N_MOTORS)], ...], _Eight] = Field(
+        default=tuple(range(N_MOTORS))
+    )
+    sign: Annotated[tuple[Literal[1, -1], ...], _Eight] = (1, 1, 1, 1, 1, 1, 1, 1)
+    zero_rad: Annotated[tuple[float, ...], _Eight] = (0.0,) * N_MOTORS
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tuples(cls, value: object) -> object:
+        if isinstance(value, dict):
+            return {key: _as_tuple(item) for key, item in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _is_a_wiring(self) -> Calibration:
+        self.wiring()
+        return self
+
+    def wiring(self) -> Wiring:
+        """For `hardware.serial.board`."""
+        return Wiring(self.order, tuple(float(s) for s in self.sign), self.zero_rad)
+
+
+def calibration_path(robot_id: str) -> Path:
+    """Where a robot's file is, or would be."""
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", robot_id).lstrip(".") or "unnamed"
+    return Path(base) / "walkhome" / "robots" / f"{name}.yaml"
+
+
+def load_calibration(robot_id: str) -> Calibration | None:
+    """A robot's calibration; None if there is none.
+
+    Raises:
+        CalibrationInvalid: there is one, but it can't be used.
+    """
+    path = calibration_path(robot_id)
+    if path.is_file():
+        try:
+            text, name = path.read_text(encoding="utf-8"), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            cause = why(error) if isinstance(error, OSError) else "not UTF-8"
+            raise CalibrationInvalid(f"{path}: {cause}") from None
+    else:
+        shipped = files("walkhome.configs") / "calibrations" / f"{path.stem}.yaml"
+        if not shipped.is_file():
+            return None
+        text, name = shipped.read_text(encoding="utf-8"), f"configs/calibrations/{path.stem}.yaml"
+    return _parse(text, name, robot_id)
+
+
+def save_calibration(robot_id: str, zero_table: int, wiring: Wiring) -> Path:
+    """Write a robot's calibration, dated now; the one before stays beside it as `.bak`.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    path = calibration_path(robot_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    calibration = Calibration(
+        robot_id=robot_id,
+        zero_table=zero_table,
+        date=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        order=wiring.order,
+        sign=tuple(1 if s > 0 else -1 for s in wiring.sign),
+        zero_rad=tuple(round(z, 6) for z in wiring.zero_rad),
+    )
+    values = {key: _plain(value) for key, value in calibration.model_dump().items()}
+    if path.is_file():
+        path.replace(path.with_suffix(".yaml.bak"))
+    write_text(path, yaml.safe_dump(values, sort_keys=False, default_flow_style=None))
+    return path
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _parse(text: str, name: str, robot_id: str) -> Calibration:
+    try:
+        calibration = Calibration.model_validate(load_yaml(text, name))
+    except YamlError as error:
+        raise CalibrationInvalid(str(error)) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        message = first["msg"].removeprefix("Value error, ")
+        raise CalibrationInvalid(
+            f"{name}: {where}: {message}; make it anew: robot calibrate"
+        ) from None
+    if calibration.robot_id != robot_id:
+        raise CalibrationInvalid(
+            f"{name}: it is robot {calibration.robot_id!r}'s, not {robot_id!r}'s: robot calibrate"
+        )
+    return calibration

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""The command `robot`: its verbs in one place. Whatever is heavy is imported by its verb."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from walkhome.robot.cli.common import OneLineErrors, help_without_command
+from walkhome.robot.cli.verbs import (
+    ablate,
+    board,
+    estop,
+    hardware,
+    learn,
+    runs,
+    settings,
+    teleop,
+    watch,
+)
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    help="A four-legged robot learns to walk by itself.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+)
+config_app = typer.Typer(help="Look at the configuration.", rich_markup_mode=None)
+
+app.command()(learn.learn)
+app.command("eval")(watch.evaluate)
+app.command()(runs.report)
+app.command()(runs.export)
+app.command()(watch.replay)
+app.command()(teleop.teleop)
+app.command()(hardware.doctor)
+app.command()(hardware.calibrate)
+app.command("stand-up")(hardware.stand_up)
+app.command()(board.emulate)
+app.command()(ablate.ablate)
+app.command()(estop.estop)
+app.add_typer(config_app, name="config")
+config_app.command("show")(settings.config_show)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"walkhome {installed('walkhome')}")
+        raise typer.Exit
+    help_without_command(context)
+
+
+@config_app.callback(invoke_without_command=True)
+def _config_root(context: typer.Context) -> None:
+    help_without_command(context)
+
+
+def main() -> None:
+    """Entry point of the command `robot`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: MIT
+"""`robot ablate`: a study over variants and seeds, its statistics and its page."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from walkhome.robot.cli.common import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    MinutesOption,
+    SetOption,
+    StopRequest,
+    bad_input,
+    fail,
+    failures,
+    require_device,
+    require_twin,
+)
+
+
+def ablate(
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="A name of `robot ablate list`, or a YAML file.")
+    ],
+    seeds: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Runs per variant; else the study's, 5.")
+    ] = None,
+    minutes: MinutesOption = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Runs at once; else one per core.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Else runs/ablations/STUDY.")
+    ] = None,
+    overrides: SetOption = None,
+    engine: Annotated[
+        str, typer.Option(metavar="local|ray", help="This machine's processes, or a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Of the Ray cluster; else a Ray on this machine."),
+    ] = None,
+    claims: Annotated[
+        bool, typer.Option("--claims/--no-claims", help="Compare variants; one seed can't.")
+    ] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the runs and about how long they take.")
+    ] = False,
+    results: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Put the finished study into a Markdown file, as well."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: JSON lines.")] = False,
+) -> None:
+    """Compare variants over seeds, with honest statistics. The same again goes on where it was.
+
+    Finished runs are kept; Ctrl-C stops the others at their last checkpoint.
+    """
+    with StopRequest() as stop, bad_input():
+        if study == "list":
+            _list()
+            raise typer.Exit
+        _check_engine(engine, address, minutes)
+        folder = _folder(study, seeds, minutes, out, overrides or [], claims)
+        at_once = _at_once(jobs)
+        left = [job for job in folder.jobs if not folder.finished(job)]
+        if dry_run:
+            _show_plan(folder, left, at_once)
+            raise typer.Exit
+        require_twin()
+        _require_report()
+        if engine == "local":  # a cluster's nodes have devices of their own
+            for device in {config.learning.device for config in folder.study.configs.values()}:
+                require_device(device)
+        if results is not None:
+            from walkhome.robot.ablation.publish import check_seeds, check_target
+
+            check_seeds(folder.jobs)
+            check_target(results)
+        with _engine(engine, address, jobs) as runner, folder, failures():
+            code = _run(folder, left, at_once, runner, stop, as_json)
+            _finish(folder, code, results, as_json)
+    raise typer.Exit(code)
+
+
+def _list() -> None:
+    from walkhome.robot.ablation.study import load_study, shipped
+
+    for name in shipped():
+        study = load_study(name)
+        runs = len(study.configs) * study.file.seeds
+        typer.echo(f"{name}: {study.file.question}")
+        typer.echo(f"    {', '.join(study.configs)}")
+        typer.echo(
+            f"    {study.file.seeds} seeds, {study.file.minutes:g} robot minutes: {runs} runs"
+        )
+
+
+def _check_engine(engine: str, address: str | None, minutes: float | None) -> None:
+    from walkhome.robot.config.resolve import nearest
+
+    if minutes is not None and not 0.0 < minutes <= 100_000.0:
+        fail("--minutes: write a number above 0")
+    if engine not in ("local", "ray"):
+        near = nearest(engine, ("local", "ray"))
+        hint = f"; did you mean {near!r}?" if near else ""
+        fail(f"--engine: {engine!r} is not known; use local or ray{hint}")
+    if address is not None and engine != "ray":
+        fail("--address is of a Ray cluster: add --engine ray")
+
+
+def _folder(
+    name: str,
+    seeds: int | None,
+    minutes: float | None,
+    out: Path | None,
+    overrides: list[str],
+    claims: bool,
+) -> Any:
+    """The study's folder, checked; nothing is written yet."""
+    from walkhome.robot.ablation.folder import StudyFolder
+    from walkhome.robot.ablation.study import load_study
+
+    study = load_study(name, seeds, minutes, overrides, claims)
+    folder = StudyFolder(Path("runs/ablations") / study.name if out is None else out, study)
+    folder.check()
+    return folder
+
+
+def _at_once(jobs: int | None) -> int:
+    from walkhome.robot.ablation.engine import cores
+
+    return cores() if jobs is None else jobs
+
+
+@contextlib.contextmanager
+def _engine(name: str, address: str | None, jobs: int | None) -> Iterator[Any]:
+    """What runs the jobs, ready; one line and exit code 2 if it can't be."""
+    from walkhome.robot.ablation.engine import EngineError, LocalEngine
+
+    with contextlib.ExitStack() as stack:
+        try:
+            if name == "local":
+                engine: Any = LocalEngine(_at_once(jobs))
+            else:
+                from walkhome.robot.ablation.ray_engine import RayEngine
+
+                engine = RayEngine(address, jobs)
+            stack.enter_context(engine)
+        except EngineError as error:
+            fail(str(error))
+        yield engine
+
+
+def _show_plan(folder: Any, left: list[Any], at_once: int) -> None:
+    from walkhome.robot.ablation.progress import estimated_wall_s
+    from walkhome.robot.monitor.status import clock_text
+
+    for job in folder.jobs:
+        state = "to do" if job in left else "finished"
+        typer.echo(f"{job.name:32} {job.config.run.minutes:g} robot minutes  {state}")
+    wall = clock_text(estimated_wall_s(folder, left, at_once))
+    typer.echo(f"{len(left)} of {len(folder.jobs)} runs to do, {at_once} at once: about {wall}")
+
+
+def _require_report() -> None:
+    try:
+        import walkhome.robot.ablation.page  # noqa: F401
+    except ImportError as error:
+        if error.name not in ("matplotlib", "jinja2"):
+            raise
+        fail(f'the study\'s page needs {error.name}: pip install "walkhome[report]"')
+
+
+def _run(
+    folder: Any, left: list[Any], at_once: int, engine: Any, stop: StopRequest, as_json: bool
+) -> int:
+    from walkhome.robot.ablation.progress import ProgressView, estimated_wall_s
+    from walkhome.robot.monitor.status import clock_text
+
+    if left and not as_json:
+        wall = clock_text(estimated_wall_s(folder, left, at_once))
+        typer.echo(f"{folder.path}: {len(left)} of {len(folder.jobs)} runs to do, about {wall}")
+    folder.forget_failures()
+    # The second signal raises KeyboardInterrupt; the children are gone when it comes here.
+    with ProgressView(folder, left, as_json) as view, contextlib.suppress(KeyboardInterrupt):
+        if left:
+            engine.run(folder, left, stop, view)
+    if stop.requested:
+        return EXIT_INTERRUPTED
+    return 0 if all(folder.finished(job) for job in left) else EXIT_FAILED
+
+
+def _finish(folder: Any, code: int, results: Path | None, as_json: bool) -> None:
+    from walkhome.robot.ablation.conclusion import answer
+    from walkhome.robot.ablation.page import write_page
+
+    page, found = write_page(folder)
+    if results is not None and code != EXIT_INTERRUPTED:
+        from walkhome.robot.ablation.publish import publish
+
+        publish(found, folder, results)
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {"event": "summary", "exit_code": code, "page": str(page), **found.to_plain_json()}
+            )
+        )
+        return
+    for run in found.runs:
+        if run.state == "failed":
+            typer.echo(f"failed: {run.job.name}: {run.why}", err=True)
+    done = sum(run.counts for run in found.runs)
+    typer.echo(f"{done} of {len(found.runs)} runs have a result")
+    typer.echo(answer(found))
+    typer.echo(page)
+    if code == EXIT_INTERRUPTED:
+        again = shlex.join(["robot", *sys.argv[1:]])
+        typer.echo(f"stopped; go on with the same command: {again}", err=True)

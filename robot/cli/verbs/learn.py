@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""`robot learn`: a new run, or one to go on with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from walkhome.robot.cli.common import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_SAFETY,
+    ConfigOption,
+    JsonOption,
+    MinutesOption,
+    PortOption,
+    PoseOption,
+    SeedOption,
+    SetOption,
+    StopRequest,
+    TasksOption,
+    TerrainOption,
+    bad_input,
+    board_refusals,
+    fail,
+    failures,
+    print_table,
+    require_device,
+    require_twin,
+    resolve,
+    tell_latched,
+)
+
+# What a run's status means to a script.
+_EXIT_OF = {"done": 0, "interrupted": EXIT_INTERRUPTED, "needs_help": EXIT_SAFETY}
+
+
+def learn(
+    terrain: TerrainOption = None,
+    tasks: TasksOption = None,
+    minutes: MinutesOption = None,
+    seed: SeedOption = None,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="A new folder; else runs/<terrain>-<time>-s<seed>."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Go on with a run; --minutes gives it more."),
+    ] = None,
+    port: PortOption = None,
+    pose: PoseOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="On a port: everything but torque, for 5 s.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Learn to walk: in the simulated twin, or on a board's PORT. Ctrl-C settles, saves, ends."""
+    others = (terrain, tasks, seed, config, overrides, run_dir)
+    with StopRequest() as stop, contextlib.ExitStack() as stack:
+        with bad_input():
+            if resume is not None:
+                if dry_run or any(option is not None for option in others):
+                    fail(
+                        "--resume takes everything from the run; only --minutes, --port, --pose "
+                        "and --json go"
+                    )
+                from walkhome.robot.storage.run_folder import RunFolder
+
+                rig = _make_rig(RunFolder.open(resume).config, port, pose, stack)
+                folder = _open_to_resume(resume, minutes)
+            else:
+                resolved = resolve(
+                    terrain, tasks, minutes, seed, config, overrides, port, pose
+                ).config
+                if dry_run:
+                    raise typer.Exit(_dry_run(resolved, stop, as_json))
+                from walkhome.robot.storage.run_folder import RunFolder, check_creatable
+
+                if run_dir is not None:
+                    check_creatable(run_dir)
+                rig = _make_rig(resolved, port, pose, stack)
+                folder = RunFolder.create(run_dir, resolved)
+        summary = _learn(folder, stop, resume is not None, as_json, rig)
+        _tell_summary(folder.path, summary, as_json)
+    raise typer.Exit(_EXIT_OF.get(str(summary.get("status")), EXIT_FAILED))
+
+
+def _make_rig(config: Any, port: str | None, pose: str | None, stack: contextlib.ExitStack) -> Any:
+    """The board's rig, found fit; None for the twin. Nothing is written yet."""
+    require_device(config.learning.device)
+    port = port or config.board.port
+    if port is None:
+        if pose is not None:
+            fail("--pose: the twin knows where it stands; it goes with --port")
+        require_twin()
+        return None
+    from walkhome.robot.board.session import make_board
+
+    with board_refusals():
+        rig = make_board(config, port, pose)
+    stack.callback(rig.robot.close)
+    return rig
+
+
+def _dry_run(config: Any, stop: StopRequest, as_json: bool) -> int:
+    if config.board.port is None:
+        fail("--dry-run: it is for a board; name its --port")
+    with board_refusals():
+        from walkhome.robot.board.dry_run import dry_run, told
+
+        result = dry_run(config, config.board.port, stop)
+    typer.echo(json.dumps(result) if as_json else told(result))
+    return 0 if result["ready"] else EXIT_SAFETY
+
+
+def _open_to_resume(path: Path, minutes: float | None) -> Any:
+    from walkhome.robot.storage.run_folder import RunFolder
+
+    if minutes is not None and not 0.0 < minutes <= 100_000.0:
+        fail("--minutes: write a number above 0")
+    folder = RunFolder.resume(path, minutes)
+    summary = folder.summary() or {}
+    total = float(summary.get("robot_minutes", {}).get("total", 0.0))
+    if summary.get("status") == "done" and total >= folder.config.run.minutes:
+        folder.close()
+        fail(
+            f"{path}: its {folder.config.run.minutes:g} robot minutes are done; "
+            "give it more with --minutes"
+        )
+    return folder
+
+
+def _learn(folder: Any, stop: StopRequest, resume: bool, as_json: bool, rig: Any) -> dict[str, Any]:
+    from walkhome.learning.remote.process import LearnerLost
+    from walkhome.robot.monitor.view import make_view
+
+    on_board = {} if rig is None else {"rig": rig}
+
+    with failures(), folder:
+        view = make_view(as_json=as_json)
+        try:
+            view.message(f"run folder: {folder.path}")
+            from walkhome.robot.training.train import learn as run_loop
+
+            return run_loop(folder.config, folder, view, stop, resume=resume, **on_board)
+        except KeyboardInterrupt:
+            raise _Cut(folder.path, None if rig is None else rig.robot.port) from None
+        except LearnerLost as error:
+            resume_with = f"robot learn --resume {shlex.quote(str(folder.path))}"
+            raise LearnerLost(f"{error}; resume with: {resume_with}") from error
+        finally:
+            view.close()
+
+
+class _Cut(SystemExit):
+    """Stopped at once, by the second signal."""
+
+    def __init__(self, path: Path, port: str | None = None) -> None:
+        super().__init__(EXIT_INTERRUPTED)
+        if port is not None:
+            tell_latched(port)
+        typer.echo(f"cut; resume with: robot learn --resume {shlex.quote(str(path))}", err=True)
+
+
+def _tell_summary(path: Path, summary: dict[str, Any], as_json: bool) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        if as_json:
+            typer.echo(json.dumps({"event": "summary", "run": str(path), **summary}))
+            return
+        minutes = summary.get("robot_minutes", {}).get("total", 0.0)
+        typer.echo(
+            f"{summary.get('status')}: {minutes:.1f} robot minutes, {summary.get('falls')} falls, "
+            f"{summary.get('human_resets')} human resets"
+        )
+        print_table(summary.get("tasks", {}))
+        name = shlex.quote(str(path))
+        if summary.get("status") != "done":
+            typer.echo(f"resume with: robot learn --resume {name}")
+        typer.echo(f"next: robot eval {name}    robot report {name}")

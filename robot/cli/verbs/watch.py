@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: MIT
+"""The verbs that show the learned gaits: eval, replay."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from walkhome.robot.cli.common import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_SAFETY,
+    BoardSetOption,
+    JsonOption,
+    PortOption,
+    RunArgument,
+    StopRequest,
+    bad_input,
+    board_refusals,
+    cut,
+    fail,
+    failures,
+    print_table,
+    require_twin,
+)
+
+if TYPE_CHECKING:
+    from walkhome.robot.storage.run_folder import RunFolder
+
+# Columns of the table; the JSON has everything.
+_SHOWN = (
+    "speed_m_s",
+    "turn_rate_rad_s",
+    "drift_m",
+    "power_w",
+    "cost_of_transport",
+)
+
+
+def evaluate(
+    run: RunArgument,
+    as_json: JsonOption = False,
+    episodes: Annotated[int, typer.Option(min=1, max=10_000, help="Roll-outs per task.")] = 5,
+    terrain: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES|FILE", help="Others than the one learned on; with commas."),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0.5, max=3600.0, help="Length of a roll-out.")
+    ] = 10.0,
+    push: Annotated[
+        float,
+        typer.Option(min=0.0, max=50.0, metavar="N_S", help="Push the trunk every 1.5 to 3 s."),
+    ] = 0.0,
+    video: Annotated[
+        bool, typer.Option("--video", help="Film into RUN/report/<task>.mp4.")
+    ] = False,
+) -> None:
+    """Measure the learned gaits: deterministic roll-outs of every task in the twin."""
+    with bad_input():
+        for name, value in (("--seconds", seconds), ("--push", push)):
+            if math.isnan(value):  # passes every range check
+                fail(f"{name}: write a number")
+        from walkhome.robot.storage.run_folder import RunFolder
+
+        RunFolder.open(run)
+        require_twin()
+        if video:
+            require_video()
+        from walkhome.learning.policy import PolicyInvalid
+        from walkhome.robot.evaluation.evaluate import Plan
+        from walkhome.robot.evaluation.evaluate import evaluate as measure
+
+        terrains = [] if terrain is None else [name.strip() for name in terrain.split(",")]
+        plan = Plan(
+            terrains, episodes, seconds, push, film=terrain is None and not push, video=video
+        )
+        with failures(), film_failures(), progress_bar(as_json) as progress:
+            try:
+                result = measure(run, plan, progress)
+            except PolicyInvalid as error:
+                fail(str(error))
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        _print(result)
+
+
+def replay(
+    run: RunArgument,
+    episode: Annotated[
+        int, typer.Option("--episode", metavar="N", help="Counted from 1; -1 is the last.")
+    ] = -1,
+    speed: Annotated[
+        float, typer.Option(min=0.05, max=20.0, help="1 is the robot's pace, 0.25 slow motion.")
+    ] = 1.0,
+    video: Annotated[
+        Path | None, typer.Option("--video", metavar="FILE", help="Film it into this .mp4.")
+    ] = None,
+    with_stand_up: Annotated[
+        bool, typer.Option("--with-stand-up", help="Show the stand-up before it too.")
+    ] = False,
+    port: PortOption = None,
+    on_robot: Annotated[
+        bool,
+        typer.Option("--on-robot", help="Let the robot on --port do it again; it does not look."),
+    ] = False,
+    overrides: BoardSetOption = None,
+) -> None:
+    """Show what happened in an episode, from the journal: a window, or a film with --video.
+
+    With --port and --on-robot a real robot stands up, eases into the episode's first posture, and
+    does again what was asked of it then, through filter and limits, wherever that leads.
+    """
+    with StopRequest() as stop, bad_input():
+        if math.isnan(speed):  # passes every range check
+            fail("--speed: write a number")
+        if port is not None or on_robot:
+            drawn = {"speed": speed != 1.0, "video": video, "with-stand-up": with_stand_up}
+            _refuse_hardware(port, on_robot, drawn)
+        elif overrides:
+            fail("--set: nothing is simulated here; it goes with --port")
+        check_video(video)
+        from walkhome.robot.storage.run_folder import RunFolder
+
+        folder = RunFolder.open(run)
+        if port is not None:
+            raise typer.Exit(_on_robot(folder, episode, port, overrides or (), stop))
+        require_twin()
+        require_video()
+        from walkhome.robot.storage.recorded_episodes import find_episode
+        from walkhome.robot.video.replay import film_episode, show_episode
+
+        chosen = find_episode(folder, episode, with_stand_up)
+        with failures(), film_failures():
+            if video is not None:
+                with progress_bar(quiet=False) as progress:
+                    film_episode(
+                        chosen, folder.config, video, speed, progress, lambda: stop.requested
+                    )
+            else:
+                require_display("give --video FILE.mp4")
+                show_episode(chosen, folder.config, speed, lambda: stop.requested)
+        if stop.requested:
+            raise typer.Exit(EXIT_INTERRUPTED)
+        if video is not None:
+            typer.echo(video)
+
+
+def _refuse_hardware(port: str | None, on_robot: bool, drawn: Mapping[str, object]) -> None:
+    if port is None:
+        fail("--on-robot: which one? name its --port")
+    if not on_robot:
+        fail("--port: a replay moves the robot without looking; it needs --on-robot too")
+    for name, given in drawn.items():
+        if given:
+            fail(f"--{name}: it is for pictures; leave it out with --on-robot")
+
+
+def _on_robot(
+    folder: RunFolder, episode: int, port: str, overrides: Sequence[str], stop: StopRequest
+) -> int:
+    from walkhome.robot.board.replay import commands_of, replay_on_robot
+    from walkhome.robot.board.session import config_on_port
+    from walkhome.robot.storage.recorded_episodes import find_episode
+
+    config = config_on_port(folder.path, port, overrides)
+    chosen = find_episode(folder, episode)
+    commands = commands_of(chosen)
+    typer.echo(
+        f"episode {chosen.number}: {chosen.task}, {len(commands.actions) * chosen.period_s:.1f} s, "
+        f"ended by {chosen.ended}"
+    )
+    with board_refusals():
+        try:
+            whole = replay_on_robot(config, port, commands, lambda: stop.requested, typer.echo)
+        except KeyboardInterrupt:
+            cut(port)
+    if stop.requested:
+        return EXIT_INTERRUPTED
+    return 0 if whole else EXIT_SAFETY
+
+
+def check_video(video: Path | None) -> None:
+    """Refuse a name that no film can have."""
+    if video is None:
+        return
+    if video.suffix.lower() != ".mp4":
+        fail(f"--video {video}: name a file that ends in .mp4")
+    if video.is_dir():
+        fail(f"--video {video}: a folder is there; name a file")
+
+
+def require_display(otherwise: str) -> None:
+    """Refuse to open a window where there is no display."""
+    if not _display_answers():
+        name = os.environ.get("DISPLAY")
+        where = f": DISPLAY={name} does not answer" if name else ""
+        fail(f"there is no display to open a window on{where}; {otherwise}")
+
+
+def _display_answers() -> bool:
+    """Whether an X server is there: without one PyBullet does not raise but ends the process."""
+    if not os.environ.get("DISPLAY"):
+        return False
+    try:
+        x11 = ctypes.CDLL("libX11.so.6")
+    except OSError:
+        return False  # PyBullet could not open a window either
+    x11.XOpenDisplay.restype = ctypes.c_void_p
+    display = x11.XOpenDisplay(None)
+    if display:
+        x11.XCloseDisplay(ctypes.c_void_p(display))
+    return bool(display)
+
+
+def _print(result: dict[str, Any]) -> None:
+    tables = result.get("terrains") or {result.get("terrain", ""): result.get("tasks", {})}
+    for terrain, tasks in tables.items():
+        if len(tables) > 1:
+            note = " (learned here)" if terrain == result.get("learned_on") else ""
+            typer.echo(f"{terrain}{note}")
+        print_table({name: _row(task) for name, task in tasks.items()})
+    if any("interval95" in task for tasks in tables.values() for task in tasks.values()):
+        typer.echo("mean over the episodes, and its 95 % interval; --json tells more")
+    for path in result.get("videos", ()):
+        typer.echo(path)
+
+
+def _row(task: dict[str, Any]) -> dict[str, Any]:
+    row = {key: task[key] for key in ("episodes", "falls", "exits") if key in task}
+    intervals = task.get("interval95", {})
+    return row | {
+        key: _with_interval(task[key], intervals.get(key)) for key in _SHOWN if key in task
+    }
+
+
+def _with_interval(mean: float | None, interval: list[float] | None) -> str:
+    if mean is None:
+        return "-"
+    if interval is None:
+        return f"{mean:.3f}"
+    return f"{mean:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def require_video() -> None:
+    """Refuse before anything moves when there is nothing to make films with."""
+    import importlib.util
+
+    for module, package in (("imageio_ffmpeg", "imageio-ffmpeg"), ("PIL", "Pillow")):
+        if importlib.util.find_spec(module) is None:
+            fail(f'a film needs {package}: pip install "walkhome[report]"')
+
+
+@contextlib.contextmanager
+def film_failures() -> Iterator[None]:
+    """A film that can't be written, in one line."""
+    from walkhome.robot.video.mp4 import VideoError
+
+    try:
+        yield
+    except VideoError as error:
+        fail(str(error), EXIT_FAILED)
+
+
+@contextlib.contextmanager
+def progress_bar(quiet: bool) -> Iterator[Callable[[str, float], None] | None]:
+    """A bar on the terminal's standard error; nothing when nobody looks."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def show(text: str, share: float) -> None:
+            bar.update(task, description=text, completed=share)
+
+        yield show

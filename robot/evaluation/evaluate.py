@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+"""How well does it walk: deterministic roll-outs of every learned task, on one or more terrains.
+
+Means come with 95 % intervals over roll-outs. The intervals are drawn with a generator of their
+own: the same run and options give the same figures. See `robot.evaluation.rollout` for what a
+roll-out is.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from walkhome.learning.policy import NumpyPolicy
+from walkhome.robot.config.resolve import Config, ConfigError, with_terrain
+from walkhome.robot.control.episode import Step
+from walkhome.robot.control.plant import Rig
+from walkhome.robot.evaluation.gait_record import save_gait
+from walkhome.robot.evaluation.intervals import Interval, mean_interval, proportion_interval
+from walkhome.robot.evaluation.rollout import RollOut, roll_out
+from walkhome.robot.storage.policies import checked_policies, policy_digest
+from walkhome.robot.storage.run_folder import RunFolder
+from walkhome.robot.video.film import FilmStrip, RollOutFilm, Watcher
+
+# What gets a mean and an interval; None is left out of both.
+_MEASURES: dict[str, Callable[[RollOut], float | None]] = {
+    "speed_m_s": lambda out: out.result.speed_m_s * out.share,
+    "straight_speed_m_s": lambda out: out.straight_speed_m_s,
+    "return_per_step": lambda out: out.return_per_step,
+    "turn_rate_rad_s": lambda out: out.result.turn_rate_rad_s * out.share,
+    "drift_m": lambda out: out.drift_m,
+    "torque_rms_nm": lambda out: out.record.torque_rms_nm,
+    "torque_peak_nm": lambda out: out.record.torque_peak_nm,
+    "power_w": lambda out: out.record.mean_power_w,
+    "mechanical_power_w": lambda out: out.record.mean_mechanical_power_w,
+    "cost_of_transport": lambda out: out.cost_of_transport,
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to evaluate.
+
+    Attributes:
+        terrains: names or files; empty is the one learned on.
+        episodes: roll-outs per task and terrain.
+        seconds: length of each.
+        push_n_s: impulse of pushes at the trunk; 0 is none.
+        film: leave pictures of each task's first roll-out for the report, and the gait record of
+            its first that did not fall.
+        video: film each task's first roll-out into RUN/report/<task>.mp4; the terrain is in the
+            name where it is not the one learned on, and so are pushes.
+    """
+
+    terrains: Sequence[str] = ()
+    episodes: int = 5
+    seconds: float = 10.0
+    push_n_s: float = 0.0
+    film: bool = False
+    video: bool = False
+
+
+def evaluate(
+    run: Path, plan: Plan | None = None, progress: Callable[[str, float], None] | None = None
+) -> dict[str, Any]:
+    """Evaluate a run's policies.
+
+    Args:
+        run: a run folder with policy.safetensors.
+        plan: what to do.
+        progress: told what is done now, and the share of the whole that is done.
+
+    Returns:
+        `{"tasks": {name: {"speed_m_s", "turn_rate_rad_s", "falls", "episodes", ...}}}`; with more
+        than one terrain also `"terrains": {name: {task: {...}}}`, and `tasks` is the first's.
+
+    Raises:
+        RunError: no run there.
+        PolicyInvalid: no policy, or one for another body or observation.
+        ConfigError: an unknown terrain, or one twice.
+    """
+    plan = plan or Plan()
+    folder = RunFolder.open(run)
+    learned = folder.config
+    policies = checked_policies(folder.path / "policy.safetensors", learned)
+    configs = [with_terrain(learned, terrain) for terrain in plan.terrains] or [learned]
+    names = [config.terrain.name for config in configs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"--terrain: {name!r} is there twice; give each its own name")
+    n_tables = len(configs) * len(learned.tasks)
+    work = _Work(folder.path, learned.terrain.name, plan, policies, progress, n_tables)
+    tables = {config.terrain.name: work.table(config) for config in configs}
+    result = {
+        "run": str(run),
+        "terrain": configs[0].terrain.name,
+        "learned_on": learned.terrain.name,
+        "seconds": plan.seconds,
+        "push_n_s": plan.push_n_s,
+        "tasks": tables[configs[0].terrain.name],
+    }
+    if len(tables) > 1:
+        result["terrains"] = tables
+    if work.videos:
+        result["videos"] = [str(path) for path in work.videos]
+    return result
+
+
+class _Work:
+    """Evaluates task after task, and leaves pictures of the first roll-outs."""
+
+    def __init__(
+        self,
+        folder: Path,
+        learned_on: str,
+        plan: Plan,
+        policies: dict[str, NumpyPolicy],
+        progress: Callable[[str, float], None] | None,
+        tables: int,
+    ) -> None:
+        self._report, self._plan, self._policies = folder / "report", plan, policies
+        self._digest = policy_digest(folder / "policy.safetensors")
+        self._progress, self._all = progress, tables * plan.episodes
+        self._done, self._learned_on = 0, learned_on
+        self.videos: list[Path] = []
+
+    def table(self, config: Config) -> dict[str, dict[str, Any]]:
+        """Every task on one terrain."""
+        return {task: self._task(config, task) for task in config.tasks}
+
+    def _task(self, config: Config, task: str) -> dict[str, Any]:
+        outs = []
+        for number in range(self._plan.episodes):
+            if self._progress is not None:
+                self._progress(f"{config.terrain.name}: {task}", self._done / self._all)
+            outs.append(self._roll_out(config, task, number))
+            self._done += 1
+        if self._plan.film and self._plan.episodes:
+            # A fall is no gait; where every roll-out fell, the report says so.
+            number, out = next(
+                ((number, out) for number, out in enumerate(outs) if not out.fell), (0, outs[0])
+            )
+            facts = {"task": task, "terrain": config.terrain.name, "roll_out": str(number)}
+            facts |= {"ended": out.result.ended, "policy": self._digest}
+            save_gait(self._report / "gait" / f"{task}.safetensors", out.record, facts)
+        return summary(outs)
+
+    def _roll_out(self, config: Config, task: str, number: int) -> RollOut:
+        watchers: list[Watcher] = []
+
+        def tell(step: Step) -> None:
+            for watcher in watchers:
+                watcher(step)
+
+        def make(rig: Rig, task: str) -> Callable[[Step], None]:
+            if self._plan.film and importlib.util.find_spec("PIL") is not None:
+                frames = self._report / "frames"
+                watchers.append(FilmStrip(rig.robot, frames, task, rig.clock.period_s))
+            if self._plan.video:
+                watchers.append(self._video(rig, config, task))
+            return tell
+
+        plan = self._plan
+        first = make if number == 0 else None
+        policy = self._policies[task]
+        try:
+            out = roll_out(config, task, policy, number, plan.seconds, plan.push_n_s, first)
+        except BaseException:
+            for watcher in watchers:
+                watcher.discard()
+            raise
+        for watcher in watchers:
+            watcher.close()
+        return out
+
+    def _video(self, rig: Rig, config: Config, task: str) -> Watcher:
+        parts = [task]
+        if len(self._plan.terrains) > 1 or config.terrain.name != self._learned_on:
+            parts.append(config.terrain.name)
+        if self._plan.push_n_s:
+            parts.append("pushed")
+        path = self._report / f"{'-'.join(parts)}.mp4"
+        self.videos.append(path)
+        return RollOutFilm(rig.robot, path, rig.clock.period_s)
+
+
+def summary(outs: Sequence[RollOut]) -> dict[str, Any]:
+    """Means, 95 % intervals and counts of the roll-outs of one task."""
+    rng = np.random.default_rng(0)
+    means: dict[str, float | None] = {}
+    intervals: dict[str, Interval | None] = {}
+    for name, measure in _MEASURES.items():
+        values = [value for value in map(measure, outs) if value is not None]
+        means[name] = float(np.mean(values)) if values else None
+        intervals[name] = mean_interval(values, rng)
+    falls = sum(out.fell for out in outs)
+    intervals["fall_rate"] = proportion_interval(falls, len(outs))
+    return {
+        **means,
+        "falls": falls,
+        "exits": sum(out.left_workspace for out in outs),
+        "episodes": len(outs),
+        "pushes": sum(out.pushes for out in outs),
+        "mean_costs": np.mean([out.result.mean_costs for out in outs], axis=0).tolist(),
+        "interval95": intervals,
+    }

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: MIT
+"""Gait analysis: strides, duty factors and phases from foot contacts; pure functions.
+
+Terms as in Hildebrand 1965 and Alexander 1984. A stride of a leg begins at its touch-down and ends
+at the next one. The duty factor is the part of a stride in which the foot is on the ground. The
+relative phase of a leg is how much later than the reference leg it touches down, as a part of the
+reference's stride: 0 and 1 are together, 0.5 is alternating. Legs are in the order of
+`hardware.body`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from walkhome.hardware.body import (
+    LEG_SIGN,
+    N_LEGS,
+    Body,
+    motor_to_leg,
+    toe_jacobian,
+    toe_position,
+)
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+CONTACT_N = 1.0  # less force than that is a foot that brushes the ground
+# Of a force that was estimated from torques, which also hold and swing the leg: half of a standing
+# leg's share of a Minitaur's weight, and none (docs/driving.md has how often that is right).
+TOUCHES_N, LEAVES_N = 7.0, 0.0
+# A foot that bounces off for less is still on the ground; a shorter touch is a stumble.
+CHATTER_S = 0.03
+
+_STRAIGHT_M2 = 1e-3  # of the Jacobian's determinant; 0.02 in the stance
+
+REFERENCE_LEG = 0  # front left
+
+# Relative phases of front-left, back-left, front-right and back-right (Hildebrand 1965).
+PATTERNS: dict[str, tuple[float, float, float, float]] = {
+    "trot": (0.0, 0.5, 0.5, 0.0),
+    "pace": (0.0, 0.0, 0.5, 0.5),
+    "bound": (0.0, 0.5, 0.0, 0.5),
+    "pronk": (0.0, 0.0, 0.0, 0.0),
+    "lateral sequence": (0.0, 0.75, 0.5, 0.25),
+}
+WALKS = 0.5  # duty factor from which a gait is a walk and below which a run (Hildebrand 1965)
+NEAREST = 0.125  # mean difference of phase above which a gait has none of these names
+STEADY = 0.7  # mean resultant length of the phases below which a gait has none at all
+
+
+@dataclass(frozen=True)
+class Gait:
+    """What feet did.
+
+    Attributes:
+        stride_hz: (4,) strides per second of each leg; NaN with fewer than two touch-downs.
+        duty_factor: (4,) of whole strides; of the whole time for a leg without one.
+        phase: (4,) relative to the reference leg, in [0, 1), circular mean; NaN without strides.
+        steadiness: (4,) mean resultant length of those phases: 1 is a clock, 0 is chance.
+        strides: (4,) whole ones that were seen.
+    """
+
+    stride_hz: FloatArray
+    duty_factor: FloatArray
+    phase: FloatArray
+    steadiness: FloatArray
+    strides: npt.NDArray[np.int64]
+
+    @property
+    def stride_rate_hz(self) -> float:
+        """Median over the legs that stride; NaN if none does."""
+        known = self.stride_hz[np.isfinite(self.stride_hz)]
+        return float(np.median(known)) if len(known) else math.nan
+
+    @property
+    def step_rate_hz(self) -> float:
+        """Footfalls of all legs together, per second."""
+        return float(np.nansum(self.stride_hz))
+
+    @property
+    def name(self) -> str:
+        """The nearest of `PATTERNS`, walking or running, or `irregular`."""
+        return pattern_name(self.phase, self.steadiness, float(self.duty_factor.mean()))
+
+
+def on_ground(force_n: FloatArray) -> BoolArray:
+    """Whether each foot stands: (n, 4) forces to (n, 4) contacts."""
+    return np.asarray(force_n > CONTACT_N, dtype=np.bool_)
+
+
+def on_ground_by_torque(force_n: FloatArray) -> BoolArray:
+    """Whether each foot stands, by estimated forces (n, 4): from `TOUCHES_N` until `LEAVES_N`."""
+    out = np.zeros(force_n.shape, dtype=np.bool_)
+    stands = np.ones(force_n.shape[1:], dtype=np.bool_)
+    for row, force in enumerate(force_n):
+        stands = np.where(stands, force > LEAVES_N, force > TOUCHES_N)
+        out[row] = stands
+    return out
+
+
+def foot_force_of_torque_n(
+    motor_angle_rad: FloatArray, torque_nm: FloatArray, attitude_rad: FloatArray
+) -> FloatArray:
+    """How hard the ground pushes up at each foot, by virtual work: J^T f = -torque.
+
+    A leg without weight or inertia, standing on its toe; so a leg that swings fast seems to push a
+    little. A leg that is straight carries without torque: there no force is found.
+
+    Args:
+        motor_angle_rad: (n, 8).
+        torque_nm: (n, 8) that the motors give.
+        attitude_rad: (n, 2) roll and pitch.
+
+    Returns:
+        (n, 4) N along the world's vertical; negative pulls.
+    """
+    swing, extension = motor_to_leg(motor_angle_rad)
+    first, second = torque_nm[..., 0::2], torque_nm[..., 1::2]
+    along_swing, along_extension = LEG_SIGN * (second - first), first + second
+    x_s, z_s, x_e, z_e = toe_jacobian(swing, extension)
+    area = x_s * z_e - z_s * x_e
+    bent = np.abs(area) > _STRAIGHT_M2
+    scale = np.where(bent, -1.0, 0.0) / np.where(bent, area, 1.0)
+    force_x = scale * (z_e * along_swing - z_s * along_extension)
+    force_z = scale * (x_s * along_extension - x_e * along_swing)
+    roll, pitch = attitude_rad[..., :1], attitude_rad[..., 1:]
+    # The world's vertical in the body's axes; sideways a leg has no motor.
+    return np.asarray(-np.sin(pitch) * force_x + np.cos(pitch) * np.cos(roll) * force_z)
+
+
+def without_chatter(
+    contact: BoolArray, period_s: float, shortest_s: float = CHATTER_S
+) -> BoolArray:
+    """One foot's contacts (n,) without gaps and then without touches shorter than `shortest_s`.
+
+    What touches the ends of the record is left as it is: nobody knows how long it was.
+    """
+    shortest = round(shortest_s / period_s)
+    out: BoolArray = contact.copy()
+    for value in (False, True):
+        starts, ends = _runs(out == value)
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            if end - start < shortest and start > 0 and end < len(out):
+                out[start:end] = not value
+    return out
+
+
+def touch_downs(contact: BoolArray) -> npt.NDArray[np.int64]:
+    """Samples at which one foot (n,) comes to the ground; the first sample is none."""
+    return np.flatnonzero(contact[1:] & ~contact[:-1]) + 1
+
+
+def analyse(contact: BoolArray, period_s: float) -> Gait:
+    """The gait in a record.
+
+    Args:
+        contact: (n, 4) whether each foot is on the ground; chatter is taken out first.
+        period_s: between samples.
+    """
+    feet = [without_chatter(contact[:, leg], period_s) for leg in range(N_LEGS)]
+    downs = [touch_downs(foot) for foot in feet]
+    stride_hz, duty = np.full(N_LEGS, np.nan), np.zeros(N_LEGS)
+    for leg, (foot, down) in enumerate(zip(feet, downs, strict=True)):
+        if len(down) > 1:
+            stride_hz[leg] = (len(down) - 1) / ((down[-1] - down[0]) * period_s)
+            duty[leg] = foot[down[0] : down[-1]].mean()
+        else:
+            duty[leg] = foot.mean() if len(foot) else math.nan
+    phase, steadiness = np.full(N_LEGS, np.nan), np.zeros(N_LEGS)
+    for leg in range(N_LEGS):
+        parts = relative_phases(downs[REFERENCE_LEG], downs[leg])
+        if len(parts):
+            phase[leg], steadiness[leg] = circular_mean(parts)
+    strides = np.array([max(0, len(down) - 1) for down in downs], dtype=np.int64)
+    return Gait(stride_hz, duty, phase, steadiness, strides)
+
+
+def relative_phases(reference: npt.NDArray[np.int64], downs: npt.NDArray[np.int64]) -> FloatArray:
+    """(m,) when in the reference leg's strides another leg touches down, in [0, 1)."""
+    if len(reference) < 2:
+        return np.zeros(0)
+    inside = downs[(downs >= reference[0]) & (downs < reference[-1])]
+    stride = np.searchsorted(reference, inside, side="right") - 1
+    length = reference[stride + 1] - reference[stride]
+    return np.asarray((inside - reference[stride]) / length, dtype=np.float64)
+
+
+def circular_mean(parts: FloatArray) -> tuple[float, float]:
+    """Mean of phases (m,), m > 0, in [0, 1), and their mean resultant length (Mardia 1972)."""
+    vector = np.exp(2j * math.pi * parts).mean()
+    mean = float(np.angle(vector) / (2.0 * math.pi)) % 1.0
+    # A tiny negative number modulo 1 rounds to 1.
+    return mean if mean < 1.0 else 0.0, float(abs(vector))
+
+
+def phase_difference(a: FloatArray, b: FloatArray) -> FloatArray:
+    """The short way round between phases, in [0, 0.5]."""
+    apart = np.abs(a - b) % 1.0
+    return np.minimum(apart, 1.0 - apart)
+
+
+def pattern_name(phase: FloatArray, steadiness: FloatArray, duty_factor: float) -> str:
+    """The nearest named gait: `walking trot`, `running pace`, `lateral-sequence walk`, `bound`...
+
+    A symmetric gait is a walk or a run by its duty factor. Bound and pronk leap by their phases.
+
+    Args:
+        phase: (4,) relative to the reference leg.
+        steadiness: (4,) mean resultant lengths.
+        duty_factor: mean over the legs.
+    """
+    if not np.isfinite(phase).all() or steadiness.min() < STEADY:
+        return "irregular"
+    # The reference leg has phase 0 by definition: the other three tell.
+    apart = {
+        name: float(phase_difference(phase[1:], np.array(known[1:])).mean())
+        for name, known in PATTERNS.items()
+    }
+    name = min(apart, key=lambda known: apart[known])
+    if apart[name] > NEAREST:
+        return "irregular"
+    if name == "lateral sequence":
+        return f"lateral-sequence {'walk' if duty_factor >= WALKS else 'run'}"
+    if name in ("trot", "pace"):
+        return f"{'walking' if duty_factor >= WALKS else 'running'} {name}"
+    return name
+
+
+def toe_paths(motor_angle_rad: FloatArray, body: Body) -> FloatArray:
+    """(n, 4, 2) m: x (toward the head) and z (up) of each toe from the middle of the body.
+
+    Args:
+        motor_angle_rad: (n, 8).
+        body: where the hips are.
+    """
+    x, z = toe_position(*motor_to_leg(motor_angle_rad))
+    hips_m = body.hip_x_m * np.array([1.0, -1.0, 1.0, -1.0])
+    return np.stack([x + hips_m, z], axis=-1)
+
+
+def stride_mean(
+    values: FloatArray, downs: npt.NDArray[np.int64], points: int = 100
+) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviation of a signal over the strides of the reference leg.
+
+    Args:
+        values: (n,) any unit.
+        downs: touch-downs of the reference leg.
+        points: per stride.
+
+    Returns:
+        (points,) each; NaN without a whole stride.
+    """
+    if len(downs) < 2:
+        return np.full(points, np.nan), np.full(points, np.nan)
+    share = np.arange(points) / points
+    rows = [
+        np.interp(start + share * (end - start), np.arange(len(values)), values)
+        for start, end in zip(downs[:-1].tolist(), downs[1:].tolist(), strict=True)
+    ]
+    table = np.array(rows)
+    return table.mean(axis=0), table.std(axis=0)
+
+
+def _runs(value: BoolArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Starts and ends (exclusive) of the stretches in which (n,) is true."""
+    edges = np.diff(np.concatenate([[0], value.astype(np.int8), [0]]))
+    return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)

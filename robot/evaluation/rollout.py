@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""One evaluation roll-out on a fresh twin, and what it tells: speed, drift, power, falls.
+
+A roll-out starts where a person would put the robot down to watch it: at the workspace's edge, any
+heading, the task's direction leading across. It stands up by itself, then walks; a fall ends it,
+and its speed still counts over the whole time. Nothing is learned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from walkhome.hardware.robot import RobotError
+from walkhome.hardware.rotation import quaternion, wrap_to_pi
+from walkhome.learning.policy import NumpyPolicy
+from walkhome.robot.config.resolve import Config
+from walkhome.robot.control.episode import Episodes, Step
+from walkhome.robot.control.plant import Actuator, Rig, make_twin
+from walkhome.robot.control.reset import Resetter
+from walkhome.robot.evaluation.gait_record import GaitRecord
+from walkhome.robot.evaluation.instrumented_clock import MeteredClock, Pushes
+from walkhome.robot.mdp.observation import Observer
+from walkhome.robot.mdp.rewards import TASKS
+from walkhome.robot.mdp.workspace import Workspace
+from walkhome.robot.training.learner_factory import observation_layout
+from walkhome.robot.training.statistics import EpisodeResult
+from walkhome.sim.instruments import mass_kg
+from walkhome.sim.terrain import GRAVITY_M_S2
+from walkhome.sim.twin import START_HEIGHT_M, PyBulletRobot
+
+# Evaluation never repeats the noise of a training run, nor one run's evaluation another's.
+SEED_OFFSET, SEEDS_PER_RUN = 1_000_000, 10_000
+SLOWEST_M_S = 0.05  # below, a cost of transport means nothing
+
+
+@dataclass(frozen=True)
+class RollOut:
+    """One evaluation roll-out and its length in full.
+
+    Attributes:
+        result: as an episode's.
+        seconds: how long it should have lasted.
+        period_s: of a step.
+        record: what legs and motors did.
+        left_workspace: whether it was outside at any time.
+        mass_kg: of the robot.
+        pushes: that it got.
+    """
+
+    result: EpisodeResult
+    seconds: float
+    period_s: float
+    record: GaitRecord
+    left_workspace: bool
+    mass_kg: float
+    pushes: int
+
+    @property
+    def fell(self) -> bool:
+        """Whether it ended in a fall."""
+        return self.result.ended == "fall"
+
+    @property
+    def share(self) -> float:
+        """Part of the time that it lasted; less than 1 after a fall."""
+        return min(1.0, self.result.steps * self.period_s / self.seconds)
+
+    @property
+    def return_per_step(self) -> float:
+        """Reward per step of the whole time: what comes after a fall is without reward."""
+        return self.result.undiscounted_return / max(1, self.result.steps) * self.share
+
+    @property
+    def straight_speed_m_s(self) -> float:
+        """Net way along the task's direction at the start, over the whole time."""
+        (x0, y0, yaw), (x1, y1, _) = self.result.start, self.result.end
+        heading = yaw + TASKS[self.result.task].heading_rad
+        way = (x1 - x0) * math.cos(heading) + (y1 - y0) * math.sin(heading)
+        return 0.0 if TASKS[self.result.task].turns else way / self.seconds
+
+    @property
+    def drift_m(self) -> float:
+        """How far it strayed: sideways when walking, from the spot when turning."""
+        (x0, y0, yaw), (x1, y1, _) = self.result.start, self.result.end
+        if TASKS[self.result.task].turns:
+            return math.hypot(x1 - x0, y1 - y0)
+        heading = yaw + TASKS[self.result.task].heading_rad
+        return abs((y1 - y0) * math.cos(heading) - (x1 - x0) * math.sin(heading))
+
+    @property
+    def cost_of_transport(self) -> float | None:
+        """Electrical power / (weight x speed), no unit; None for turns and for standing about.
+
+        Speed and power are means over the part that it walked, before a fall.
+        """
+        speed_m_s = self.result.speed_m_s
+        if TASKS[self.result.task].turns or speed_m_s < SLOWEST_M_S:
+            return None
+        return self.record.mean_power_w / (self.mass_kg * GRAVITY_M_S2 * speed_m_s)
+
+
+def roll_out(
+    config: Config,
+    task: str,
+    policy: NumpyPolicy,
+    number: int,
+    seconds: float,
+    push_n_s: float = 0.0,
+    make_watcher: Callable[[Rig, str], Callable[[Step], None]] | None = None,
+) -> RollOut:
+    """One deterministic roll-out.
+
+    Args:
+        config: of the run, perhaps on another terrain.
+        task: what to do.
+        policy: who does it.
+        number: of the roll-out; chooses heading, noise and pushes.
+        seconds: how long.
+        push_n_s: impulse of each push at the trunk; 0 is none.
+        make_watcher: gives what is told every step of this rig: a camera.
+
+    Raises:
+        RobotError: it can't stand up.
+    """
+    seed = SEED_OFFSET + SEEDS_PER_RUN * config.run.seed + number
+    rig = make_twin(config, seed)
+    twin = rig.robot
+    assert isinstance(twin, PyBulletRobot)
+    try:
+        place_at_edge(twin, config, task, np.random.default_rng([seed, 3]))
+        pushes = Pushes(push_n_s, np.random.default_rng([seed, 4])) if push_n_s else None
+        clock = MeteredClock(twin, config.control.rate_hz, pushes)
+        rig = Rig(twin, twin, clock)
+        actuator = Actuator(rig, config)
+        if not Resetter(config, rig, actuator).stand_up().ok:
+            raise RobotError(f"evaluation of {task!r}: the twin can't stand up on this terrain")
+        observer = Observer(observation_layout(config), twin.body)
+        episodes = Episodes(config, config.tasks, rig, actuator, observer)
+        watch = make_watcher(rig, task) if make_watcher is not None else None
+        workspace, outside = Workspace.of(config.workspace), False
+
+        def on_step(step: Step) -> None:
+            nonlocal outside
+            outside = outside or not workspace.contains(step.pose)
+            if watch is not None:
+                watch(step)
+
+        clock.start()
+        result = episodes.run(
+            task,
+            lambda observation: policy.act(observation, deterministic=True),
+            on_step=on_step,
+            length_s=seconds,
+            fenced=False,
+        )
+        count = pushes.count if pushes is not None else 0
+        period_s, mass = rig.clock.period_s, mass_kg(twin)
+        return RollOut(result, seconds, period_s, clock.record(), outside, mass, count)
+    finally:
+        twin.close()
+
+
+def place_at_edge(twin: PyBulletRobot, config: Config, task: str, rng: np.random.Generator) -> None:
+    """Put a fresh twin down so that the task leads across the workspace, at a random heading."""
+    yaw = float(rng.uniform(-math.pi, math.pi))
+    across = wrap_to_pi(yaw + TASKS[task].heading_rad)
+    reach = 0.0 if TASKS[task].turns else 0.9
+    w = config.workspace
+    place = [
+        -reach * min(w.half_length_m, w.half_width_m) * math.cos(across),
+        -reach * min(w.half_length_m, w.half_width_m) * math.sin(across),
+        START_HEIGHT_M + 0.03,
+    ]
+    twin.place(np.array(place), quaternion(0.0, 0.0, yaw), None)

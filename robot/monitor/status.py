@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""A run at one moment, for whoever shows it, and how its numbers are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from walkhome.learning.client import LearnerStatus
+    from walkhome.robot.control.board_stats import BoardFigures
+
+
+@dataclass(frozen=True)
+class TaskSnapshot:
+    """One task so far.
+
+    Attributes:
+        episodes: roll-outs.
+        steps: control steps.
+        falls: roll-outs that ended in a fall.
+        workspace_exits: roll-outs that left the workspace.
+        speed_m_s: mean of the last roll-outs, along the task's direction.
+        turn_rate_rad_s: mean of the last roll-outs, counter-clockwise > 0.
+        alpha: temperature.
+        lambdas: one multiplier per constraint.
+    """
+
+    episodes: int = 0
+    steps: int = 0
+    falls: int = 0
+    workspace_exits: int = 0
+    speed_m_s: float = 0.0
+    turn_rate_rad_s: float = 0.0
+    alpha: float = 0.0
+    lambdas: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run at one moment.
+
+    Attributes:
+        robot_minutes_total: moving, standing up and waiting together.
+        robot_minutes_moving: in roll-outs.
+        robot_minutes_standing_up: in the scripted stand-up.
+        robot_minutes_waiting: pauses, and waiting for a person.
+        minutes_budget: robot minutes that the run may take.
+        wall_s: time since the start on the wall.
+        steps: control steps in roll-outs.
+        gradient_steps: updates of the learner.
+        phase: what the robot does now, in a word or two.
+        task: the newest roll-out's task.
+        pose: x, y (m), yaw (rad), world frame.
+        half_length_m: of the workspace, along x.
+        half_width_m: of the workspace, along y.
+        tasks: by name.
+        falls: roll-outs that ended in a fall.
+        exits: roll-outs that left the workspace.
+        stand_ups_tried: attempts of the script.
+        stand_ups_failed: attempts after which it did not stand.
+        human_resets: touches by a person.
+        centre_radius_m: of the workspace's centre; 0 draws none.
+        learner: how a learner that nobody waits for keeps up; None for the others.
+        board: how a board's run keeps time; None for a twin.
+    """
+
+    robot_minutes_total: float
+    robot_minutes_moving: float
+    robot_minutes_standing_up: float
+    robot_minutes_waiting: float
+    minutes_budget: float
+    wall_s: float
+    steps: int
+    gradient_steps: int
+    phase: str
+    task: str
+    pose: tuple[float, float, float]
+    half_length_m: float
+    half_width_m: float
+    tasks: Mapping[str, TaskSnapshot] = field(default_factory=dict)
+    falls: int = 0
+    exits: int = 0
+    stand_ups_tried: int = 0
+    stand_ups_failed: int = 0
+    human_resets: int = 0
+    centre_radius_m: float = 0.0
+    learner: LearnerStatus | None = None
+    board: BoardFigures | None = None
+
+
+def speed_text(name: str, task: TaskSnapshot) -> str:
+    """A task's speed, in the unit of what it does."""
+    if name in ("left", "right"):
+        return f"{task.turn_rate_rad_s:+.2f} rad/s"
+    return f"{task.speed_m_s:+.3f} m/s"
+
+
+def clock_text(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    whole = max(0, int(seconds))
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

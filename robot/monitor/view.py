@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: MIT
+"""What a person sees while the robot learns: a live screen, or plain lines when nobody watches.
+
+The loop hands over a `Snapshot` now and then; a view shows it and never changes anything. A view
+that can't be shown any more (the terminal was closed, the pipe has no reader) goes quiet: a robot
+does not stop learning for that. Rich is loaded only by the live screen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+import time
+from collections import deque
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from walkhome.robot.monitor.status import Snapshot, clock_text, speed_text
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+
+class View(Protocol):
+    """Where a run shows itself."""
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show a moment; cheap when it is too early for another one."""
+        ...
+
+    def message(self, text: str) -> None:
+        """Say one line that stays."""
+        ...
+
+    def close(self) -> None:
+        """Show the last moment and leave the terminal as it was."""
+        ...
+
+
+class PlainView:
+    """One line every few robot seconds: text, or JSON objects for a program.
+
+    Args:
+        stream: where to; standard output when None.
+        every_s: robot seconds between lines.
+        as_json: one JSON object a line, messages too.
+    """
+
+    def __init__(
+        self, stream: TextIO | None = None, *, every_s: float = 10.0, as_json: bool = False
+    ) -> None:
+        self._stream = sys.stdout if stream is None else stream
+        self._every_s = every_s
+        self._as_json = as_json
+        self._next_s = 0.0
+        self._newest: Snapshot | None = None
+        self._shown: Snapshot | None = None
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Print a line when it is time for one."""
+        self._newest = snapshot
+        robot_s = snapshot.robot_minutes_total * 60.0
+        if robot_s >= self._next_s:
+            # The next multiple: a long stand-up does not shift the lines that follow.
+            self._next_s = (math.floor(robot_s / self._every_s) + 1) * self._every_s
+            self._print(snapshot)
+
+    def message(self, text: str) -> None:
+        """Print a message."""
+        self._say(json.dumps({"event": "message", "text": text}) if self._as_json else text)
+
+    def close(self) -> None:
+        """Print the last moment, unless it was printed."""
+        if self._newest is not None and self._newest is not self._shown:
+            self._print(self._newest)
+
+    def _print(self, snapshot: Snapshot) -> None:
+        self._shown = snapshot
+        self._say(_json_line(snapshot) if self._as_json else plain_line(snapshot))
+
+    def _say(self, line: str) -> None:
+        try:
+            print(_writable(line, self._stream.encoding), file=self._stream, flush=True)
+        except (OSError, ValueError):  # no reader any more, or a closed file
+            self._say = _say_nothing  # type: ignore[method-assign]
+
+
+class LiveView:
+    """A screen that renews itself in place, at most four times a second.
+
+    Args:
+        console: a rich console; standard output when None.
+        every_s: shortest wall time between two refreshes.
+    """
+
+    def __init__(self, console: Console | None = None, *, every_s: float = 0.25) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = console or Console()
+        # No refresh thread: it would take time from the loop when the loop needs it.
+        self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
+        self._every_s = every_s
+        self._next_s = 0.0
+        self._newest: Snapshot | None = None
+        self._trail: deque[tuple[float, float]] = deque(maxlen=400)
+        self._open = True
+        self._live.start()
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Renew the screen when it is time to."""
+        self._newest = snapshot
+        if not self._trail or math.dist(self._trail[-1], snapshot.pose[:2]) > 0.05:
+            self._trail.append(snapshot.pose[:2])
+        now_s = time.monotonic()
+        if now_s >= self._next_s:
+            self._next_s = now_s + self._every_s
+            self._refresh()
+
+    def message(self, text: str) -> None:
+        """Print a line above the screen."""
+        text = _writable(text, self._console.encoding)
+        try:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        except OSError:
+            self._open = False
+
+    def close(self) -> None:
+        """Show the last moment and let the terminal go; a second call does nothing."""
+        self._refresh()
+        self._open = False
+        with contextlib.suppress(OSError):  # the terminal was closed
+            self._live.stop()
+
+    def _refresh(self) -> None:
+        if not self._open or self._newest is None:
+            return
+        try:
+            self._live.update(self._render(self._newest), refresh=True)
+        except OSError:  # the terminal was closed
+            self._open = False
+
+    def _render(self, snapshot: Snapshot) -> RenderableType:
+        from walkhome.robot.monitor.screen import screen
+
+        return screen(snapshot, self._trail, self._console)
+
+
+def make_view(*, as_json: bool = False) -> View:
+    """The live screen on a terminal, lines otherwise."""
+    if as_json or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        return PlainView(as_json=as_json)
+    return LiveView()
+
+
+def plain_line(snapshot: Snapshot) -> str:
+    """A moment in one line."""
+    tasks = "  ".join(
+        f"{name} {speed_text(name, task)} ({task.episodes} ep, {task.falls} falls)"
+        for name, task in snapshot.tasks.items()
+    )
+    board = f"  {snapshot.board.line()}" if snapshot.board is not None else ""
+    return (
+        f"{snapshot.robot_minutes_total:6.2f}/{snapshot.minutes_budget:g} min  "
+        f"{snapshot.phase:9s} {tasks}  falls {snapshot.falls}  exits {snapshot.exits}  "
+        f"stand-ups {snapshot.stand_ups_tried}  wall {clock_text(snapshot.wall_s)}{board}"
+    )
+
+
+def _json_line(snapshot: Snapshot) -> str:
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(inner) for key, inner in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(inner) for inner in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps({"event": "progress", **plain(asdict(snapshot))}, allow_nan=False)
+
+
+def _writable(text: str, encoding: str | None) -> str:
+    # A path may hold what this terminal can't show; that must not end a run either.
+    encoding = encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _say_nothing(line: str) -> None:
+    pass

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The HTML report of a run and its figures."""

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: MIT
+"""Appends to a journal: the caller copies into memory, a thread writes and fsyncs.
+
+The disk may fail for a while (full, read-only, an error): records stay in memory, the thread tries
+again, and `at_risk_s` says how long the oldest of them has been waiting, so that the loop can pause
+the robot before more than it may lose is at risk. Each writer, and each recovery, starts a segment
+of its own: nothing is ever appended to what a crash or an error tore.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from walkhome.hardware.realtime import SIDE_PRIORITY, beside
+from walkhome.robot.storage.atomic_files import sync_folder
+from walkhome.robot.storage.journal import (
+    RECORD,
+    RECORD_BYTES,
+    JournalError,
+    header_bytes,
+    record_bytes,
+)
+
+_FIELDS = frozenset(RECORD.names or ()) - {"index"}
+
+
+class JournalWriter:
+    """Appends records; `append` only copies.
+
+    Args:
+        folder: the journal's folder; made if it is not there.
+        first_record: index of the first record to come; what older segments hold from there on is
+            taken back.
+        sync_every_s: longest wall time between two fsyncs while there is something to write.
+        segment_records: records per segment, after which the next file starts.
+        clock: monotonic seconds.
+
+    Attributes:
+        written: index after the last record appended.
+        synced: index after the last record known to be on the disk.
+        error: why the disk doesn't take records now; None while it does.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        first_record: int = 0,
+        sync_every_s: float = 0.5,
+        segment_records: int = 500_000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.written = self.synced = first_record
+        self.error: OSError | None = None
+        self._folder = folder
+        self._sync_every_s = sync_every_s
+        self._segment_bytes = segment_records * RECORD_BYTES
+        self._clock = clock
+        self._row = np.zeros((), RECORD)
+        self._pending = bytearray()
+        self._waiting_since_s: float | None = None
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._drained = threading.Condition(self._lock)
+        self._tries = 0
+        self._closing = False
+        self._file: IO[bytes] | None = None
+        self._good_bytes = 0  # of the file: header and records that are surely on the disk
+        self._header_bytes = 0
+        self._open()  # the first one at once: who can't write at all is told before it starts
+        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
+        self._thread.start()
+
+    def append(self, **fields: npt.ArrayLike) -> None:
+        """Append one record, from values for exactly the names in `FIELDS` but `index`.
+
+        Raises:
+            JournalError: the journal is closed, or a field is missing or unknown.
+        """
+        if self._closing:
+            raise JournalError(f"{self._folder}: the journal is closed")
+        if fields.keys() != _FIELDS:
+            raise JournalError(
+                f"{self._folder}: missing or unknown fields {sorted(fields.keys() ^ _FIELDS)}"
+            )
+        row = self._row
+        row["index"] = self.written
+        for name, value in fields.items():
+            row[name] = value
+        packed = record_bytes(row)
+        with self._lock:
+            self._pending += packed
+            self.written += 1
+            if self._waiting_since_s is None:
+                self._waiting_since_s = self._clock()
+
+    def at_risk_s(self) -> float:
+        """Wall time since the oldest record that is not on the disk was appended; 0 for none."""
+        since_s = self._waiting_since_s
+        return 0.0 if since_s is None else self._clock() - since_s
+
+    def flush(self, timeout_s: float = 10.0) -> None:
+        """Write and fsync everything appended so far; waits for the disk.
+
+        Raises:
+            JournalError: the disk doesn't take it; the records stay in memory.
+        """
+        with self._lock:
+            target, tries = self.written, self._tries
+            self._wake.set()
+            self._drained.wait_for(
+                lambda: self.synced >= target or (self._tries > tries and self.error is not None),
+                timeout_s,
+            )
+            if self.synced >= target:
+                return
+        raise self._failure()
+
+    def close(self) -> None:
+        """Put everything on the disk and end the thread; a second call does nothing.
+
+        Raises:
+            JournalError: the disk failed; what is not on it is lost.
+        """
+        self._closing = True
+        self._wake.set()
+        self._thread.join()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        with self._lock:
+            lost, self._pending = len(self._pending) // RECORD_BYTES, bytearray()
+        if lost:
+            raise self._failure()
+
+    def __enter__(self) -> JournalWriter:
+        """The writer itself; leaving closes it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the writer."""
+        self.close()
+
+    def _failure(self) -> JournalError:
+        waiting = self.written - self.synced
+        why = self.error.strerror or str(self.error) if self.error else "the disk does not answer"
+        return JournalError(f"{self._folder}: {waiting} records can't be written: {why.lower()}")
+
+    # -- the thread ------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            self._wake.wait(self._sync_every_s)
+            self._wake.clear()
+            beside(SIDE_PRIORITY)
+            closing = self._closing  # before the drain: what comes first is still written
+            try:
+                self._drain()
+                self.error = None
+            except OSError as error:
+                self._give_up_segment()
+                self.error = error
+            with self._drained:
+                self._tries += 1
+                self._drained.notify_all()
+            if closing:
+                return
+
+    def _drain(self) -> None:
+        while self._pending:
+            if self._file is None or self._good_bytes - self._header_bytes >= self._segment_bytes:
+                self._open()
+            room = self._segment_bytes - (self._good_bytes - self._header_bytes)
+            with self._lock:
+                chunk = bytes(self._pending[:room])
+            self._put(chunk)
+            with self._lock:
+                del self._pending[: len(chunk)]
+                self.synced += len(chunk) // RECORD_BYTES
+                self._waiting_since_s = self._clock() if self._pending else None
+
+    def _put(self, chunk: bytes) -> None:
+        assert self._file is not None
+        view = memoryview(chunk)
+        while view:
+            view = view[self._file.write(view) :]
+        os.fsync(self._file.fileno())
+        self._good_bytes += len(chunk)
+
+    def _open(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        path = self._folder / f"{_next_segment(self._folder):06d}.bin"
+        head = header_bytes(self.synced)
+        # Mode x: two writers on one journal is an error, not a mixture.
+        stream = path.open("xb", buffering=0)
+        try:
+            if stream.write(head) != len(head):
+                raise OSError(28, "No space left on device")
+            os.fsync(stream.fileno())
+            sync_folder(self._folder)
+        except OSError:
+            stream.close()
+            with contextlib.suppress(OSError):
+                path.unlink()  # or every try on a full disk would leave one behind
+            raise
+        self._file = stream
+        self._good_bytes = self._header_bytes = len(head)
+
+    def _give_up_segment(self) -> None:
+        """After an error nobody knows what the end of the file is: cut it off, start another."""
+        if self._file is None:
+            return
+        stream, self._file = self._file, None
+        with contextlib.suppress(OSError):
+            os.ftruncate(stream.fileno(), self._good_bytes)
+        stream.close()
+
+
+def _next_segment(folder: Path) -> int:
+    return max((int(p.stem) for p in folder.glob("*.bin") if p.stem.isdigit()), default=-1) + 1

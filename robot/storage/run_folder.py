@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: MIT
+"""A run's folder on disk: what was asked, on what, what happened, and what came of it.
+
+    runs/<name>/  config.yaml  provenance.json  events.jsonl  metrics.jsonl  summary.json  journal/
+                  checkpoints/  latest  best  policy.safetensors  lock
+
+A refusal leaves nothing behind. Events and metrics are one JSON object a line, flushed at once; a
+summary replaces the last one atomically. JSON never holds NaN: a number that is not finite is
+written as null. One process at a time writes: it holds a lock on the folder, which the system
+takes back however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
+from functools import cached_property, partial
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from walkhome.robot.config.resolve import Config, ConfigError, config_to_yaml, read_config
+from walkhome.robot.storage.atomic_files import (
+    FileDamaged,
+    JsonLines,
+    read_jsonl,
+    why,
+    write_json,
+    write_text,
+)
+from walkhome.robot.storage.provenance import provenance
+
+
+class RunError(ValueError):
+    """A run folder can't be made or read; the message is one line and says what to do."""
+
+
+class RunFolder:
+    """One run's folder, open for writing (`create`) or for reading (`open`)."""
+
+    def __init__(self, path: Path, lock: IO[str] | None) -> None:
+        self.path = path
+        self._lock = lock
+        self._events: JsonLines | None = None
+        self._metrics: JsonLines | None = None
+        self._later: Callable[[Callable[[], object]], object] | None = None
+        if lock is not None:
+            self._events = JsonLines(path / "events.jsonl")
+            self._metrics = JsonLines(path / "metrics.jsonl")
+
+    @classmethod
+    def create(
+        cls, path: Path | None, config: Config, argv: Sequence[str] | None = None
+    ) -> RunFolder:
+        """Make the folder of a new run.
+
+        Args:
+            path: where; None is runs/<terrain>-<UTC time>-s<seed> under the current directory.
+            config: the resolved configuration.
+            argv: the command line, for the record; None is this process's.
+
+        Raises:
+            RunError: there is something at `path` already, or it can't be written.
+        """
+        if path is None:
+            stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+            path = _free_name(Path("runs") / f"{config.terrain.name}-{stamp}-s{config.run.seed}")
+        check_creatable(path)
+        made: list[Path] = []
+        try:
+            _make_folders(path, made)
+            _make_folders(path / "journal", made)
+            write_json(path / "provenance.json", provenance(sys.argv if argv is None else argv))
+            # Last: with it, a folder is a run's.
+            write_text(path / "config.yaml", config_to_yaml(config))
+            return cls(path, _lock_folder(path))
+        except OSError as error:
+            (path / "provenance.json").unlink(missing_ok=True)
+            for folder in reversed(made):
+                if folder == path or path in folder.parents:
+                    shutil.rmtree(folder, ignore_errors=True)
+                else:  # another run may be in it by now
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
+            raise RunError(f"{path}: can't be made: {why(error)}; choose another place") from None
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """An existing run, for reading.
+
+        Raises:
+            RunError: there is no run folder at `path`.
+        """
+        _check_is_run(path)
+        return cls(path, None)
+
+    @classmethod
+    def resume(
+        cls, path: Path, minutes: float | None = None, argv: Sequence[str] | None = None
+    ) -> RunFolder:
+        """An existing run, to go on with; a torn last line of its logs is cut off.
+
+        Args:
+            path: its folder.
+            minutes: a new budget of robot minutes, kept in its configuration.
+            argv: the command line, for the record; None is this process's.
+
+        Raises:
+            RunError: there is none, somebody else writes to it, or it can't be written.
+        """
+        _check_is_run(path)
+        try:
+            run = cls(path, _lock_folder(path))
+            made = json.loads((path / "provenance.json").read_text(encoding="utf-8"))
+            if minutes is not None and minutes != run.config.run.minutes:
+                budget = run.config.run.model_copy(update={"minutes": minutes})
+                changed = run.config.model_copy(update={"run": budget})
+                write_text(path / "config.yaml", config_to_yaml(changed))
+                run.__dict__.pop("config", None)
+            again = provenance(sys.argv if argv is None else argv)
+            made["resumed"] = [*made.get("resumed", []), again]
+            write_json(path / "provenance.json", made)
+        except (OSError, ValueError) as error:
+            if isinstance(error, RunError):
+                raise
+            cause = why(error) if isinstance(error, OSError) else str(error)
+            raise RunError(f"{path}: can't be resumed: {cause}") from None
+        return run
+
+    @property
+    def trouble(self) -> str:
+        """Why events or metrics can't be written now; empty while they can."""
+        return next((s.trouble for s in (self._events, self._metrics) if s and s.trouble), "")
+
+    def __enter__(self) -> RunFolder:
+        """The folder itself; leaving closes its files."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the folder's files; what failed before is told, not that this failed too."""
+        try:
+            self.close()
+        except OSError:
+            if error is None:
+                raise
+
+    @property
+    def journal(self) -> Path:
+        """The folder of the journal's segments."""
+        return self.path / "journal"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints; made by whoever writes the first one."""
+        return self.path / "checkpoints"
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration that the run keeps, read once.
+
+        Raises:
+            RunError: config.yaml can't be used.
+        """
+        try:
+            return read_config(self.path / "config.yaml")
+        except ConfigError as error:
+            raise RunError(str(error)) from None
+
+    def write_with(self, later: Callable[[Callable[[], object]], object] | None) -> None:
+        """From now on events and metrics are written by whoever this has do it; None: at once."""
+        self._later = later
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Append one event."""
+        self._write(self._events, {"event": kind, **fields})
+
+    def metric(self, **fields: Any) -> None:
+        """Append one line of metrics."""
+        self._write(self._metrics, fields)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Replace summary.json, atomically."""
+        write_json(self.path / "summary.json", summary)
+
+    def events(self) -> list[dict[str, Any]]:
+        """All events that count; an unfinished last line is left out.
+
+        A run that was killed and resumed goes on from a checkpoint: what came after that is left
+        out too, because it happened again, the same.
+        """
+        return _that_count(self.path / "events.jsonl")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All metrics that count, as for `events`."""
+        return _that_count(self.path / "metrics.jsonl")
+
+    def summary(self) -> dict[str, Any] | None:
+        """The newest summary, or None while there is none.
+
+        Raises:
+            RunError: the file is not the JSON object that it should be.
+        """
+        path = self.path / "summary.json"
+        if not path.is_file():
+            return None
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: can't be read: {error}") from None
+        if not isinstance(value, dict):
+            raise RunError(f"{path}: not a JSON object")
+        return value
+
+    def close(self) -> None:
+        """Put events and metrics on the disk, close them, and let others write.
+
+        Raises:
+            OSError: the disk doesn't take the last lines.
+        """
+        try:
+            for stream in (self._events, self._metrics):
+                if stream is not None:
+                    stream.close()
+        finally:
+            if self._lock is not None:
+                self._lock.close()
+
+    def _write(self, stream: JsonLines | None, fields: Mapping[str, Any]) -> None:
+        if stream is None:
+            raise RunError(f"{self.path}: open for reading only")
+        if self._later is None:
+            stream.write(fields)
+        else:
+            self._later(partial(stream.write, fields))
+
+
+def _check_is_run(path: Path) -> None:
+    if not path.exists():
+        raise RunError(f"{path}: no such run folder; `robot learn` makes one")
+    if not path.is_dir():
+        raise RunError(f"{path}: not a folder; name the run's folder")
+    if not (path / "config.yaml").is_file():
+        raise RunError(f"{path}: not a run folder (no config.yaml in it)")
+
+
+def _lock_folder(path: Path) -> IO[str]:
+    """The folder's lock, held until it is closed or the process is gone."""
+    stream = (path / "lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.seek(0)
+        who = stream.read().strip() or "another process"
+        stream.close()
+        raise RunError(f"{path}: {who} writes to this run; wait for it, or stop it") from None
+    stream.truncate(0)
+    stream.write(f"process {os.getpid()} on {platform.node()}")
+    stream.flush()
+    return stream
+
+
+def _that_count(path: Path) -> list[dict[str, Any]]:
+    """Without what a resumed run took back, and without the note that says so."""
+    try:
+        lines = read_jsonl(path)
+    except FileDamaged as error:
+        raise RunError(str(error)) from None
+    out: list[dict[str, Any]] = []
+    for line in lines:
+        if "resumed_at_s" in line:
+            out = [known for known in out if known.get("robot_s", 0.0) <= line["resumed_at_s"]]
+        else:
+            out.append(line)
+    return out
+
+
+def check_creatable(path: Path) -> None:
+    """Refuse a place where no run folder can be made, before anything is made.
+
+    Raises:
+        RunError: something is there already, or a parent can't be read or written.
+    """
+    try:
+        _check_creatable(path)
+    except OSError as error:  # a folder on the way that this user may not look into
+        raise RunError(f"{path}: {why(error)}; choose another place") from None
+
+
+def _check_creatable(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise RunError(f"{path}: a broken link is there; choose another place")
+    if path.exists():
+        if not path.is_dir():
+            raise RunError(f"{path}: a file is there; choose another place")
+        try:
+            if any(path.iterdir()):
+                raise RunError(f"{path}: exists already; choose another --run-dir, or remove it")
+        except OSError as error:
+            raise RunError(f"{path}: {why(error)}; choose another place") from None
+    parent = path.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise RunError(f"{path}: {parent} is not a folder; choose another place")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise RunError(f"{path}: {parent} can't be written; choose another place")
+
+
+def _free_name(path: Path) -> Path:
+    # Two runs of one seed within a second: the second gets -2.
+    candidate, number = path, 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate
+
+
+def _make_folders(folder: Path, made: list[Path]) -> None:
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for parent in reversed(missing):
+        try:
+            parent.mkdir()
+        except FileExistsError:
+            if parent == missing[0]:  # what was asked for itself
+                raise
+            continue  # another run's start made it a moment ago
+        made.append(parent)

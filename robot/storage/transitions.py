@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""Transitions from the journal: what the learner was given, rebuilt bit by bit.
+
+The journal holds one frame a step; an observation is the last few of them, so any history length
+can be rebuilt. Rewards are linear in the features that it holds, so any task's can. On resume the
+replay is filled from here; nothing of it is saved anywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from walkhome.robot.config.schema import Config
+from walkhome.robot.mdp.observation import FRAME_SIZE
+from walkhome.robot.mdp.rewards import reward_weights, rewards_of
+from walkhome.robot.storage.journal import FLAG_FALL, FLAG_START, FLAG_STOP, PHASE_EPISODE
+from walkhome.robot.training.learner_factory import cost_scale
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One step as a learner takes it.
+
+    Attributes:
+        index: of its record in the journal.
+        observation: (frames * 21,) float32.
+        action: (8,) float32.
+        rewards: (n tasks,) for every task.
+        costs: (n constraints,) rad, not scaled.
+        next_observation: (frames * 21,) float32.
+        done: a fall.
+        task: name of the task that acted.
+    """
+
+    index: int
+    observation: npt.NDArray[np.float32]
+    action: npt.NDArray[np.float32]
+    rewards: FloatArray
+    costs: FloatArray
+    next_observation: npt.NDArray[np.float32]
+    done: bool
+    task: str
+
+
+def transitions(
+    records: npt.NDArray[Any], config: Config, frames: int | None = None
+) -> Iterator[Transition]:
+    """All transitions that a run's records hold, in order.
+
+    A record that is missing takes the rest of its episode with it: what a policy saw then is not
+    known.
+
+    Args:
+        records: (n,) of `robot.storage.journal.RECORD`.
+        config: the run's; tasks and rewards may be others than those it was recorded with.
+        frames: history length; the configuration's when None.
+    """
+    n_frames = config.control.history_frames if frames is None else frames
+    n_constraints = 2 if config.constraint.form == "vector" else 1
+    weights = reward_weights(config.tasks, config.reward)
+    past = np.zeros((n_frames, FRAME_SIZE), np.float32)
+    expected = -1  # index of the next record of this episode; -1 while there is none
+    for record in records[records["phase"] == PHASE_EPISODE]:
+        index, flags = int(record["index"]), int(record["flags"])
+        if flags & FLAG_START:
+            past[:] = record["observation_frame"]
+        elif index == expected:
+            observation = past.reshape(-1).copy()
+            past[:-1] = past[1:]
+            past[-1] = record["observation_frame"]
+            if not flags & FLAG_STOP:
+                yield Transition(
+                    index,
+                    observation,
+                    record["action"],
+                    rewards_of(record["features"], weights),
+                    record["costs"][:n_constraints],
+                    past.reshape(-1).copy(),
+                    bool(flags & FLAG_FALL),
+                    config.tasks[int(record["task"])],
+                )
+        else:
+            index = -2
+        expected = index + 1
+
+
+def refill(add: Callable[..., None], records: npt.NDArray[Any], config: Config) -> int:
+    """Give a learner everything that a journal holds.
+
+    Args:
+        add: `learning.learner.Learner.add`.
+        records: as for `transitions`.
+        config: the run's.
+
+    Returns:
+        How many transitions that were.
+    """
+    count = 0
+    for t in transitions(records, config):
+        add(
+            t.observation,
+            t.action,
+            t.rewards,
+            t.costs * cost_scale(config, t.done),
+            t.next_observation,
+            t.done,
+            t.task,
+        )
+        count += 1
+    return count

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""Starts the learner of a run: in this process or in one of its own (design section 6).
+
+`python -m walkhome.robot.training.learner_process` is that process; only `learning.remote.process`
+starts it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from walkhome.learning.client import LearnerClient
+from walkhome.learning.policy import policies_bytes
+from walkhome.learning.remote.process import ProcessSettings
+from walkhome.learning.remote.transition_ring import Sizes
+from walkhome.robot.config.schema import Config
+from walkhome.robot.training.learner_factory import (
+    N_ACTIONS,
+    make_learner,
+    n_constraints,
+    observation_layout,
+    policy_metadata,
+)
+
+if TYPE_CHECKING:
+    from walkhome.learning.learner import Learner
+    from walkhome.learning.remote.worker import Start
+
+COMMAND = (sys.executable, "-m", "walkhome.robot.training.learner_process")
+
+
+def start_learner(config: Config, run: Path) -> LearnerClient:
+    """The learner that `learning.remote.process` asks for.
+
+    Args:
+        config: of the run.
+        run: its folder; a free learner that is started again goes on from what is there.
+
+    Raises:
+        LearnerLost: its process could not be started.
+        OSError: the system does not give what it needs.
+    """
+    if config.learning.process == "inline":
+        return make_learner(config)
+    settings = process_settings(config)
+    if config.learning.process == "free":
+        from walkhome.learning.remote.asynchronous import FreeLearner
+
+        return FreeLearner(settings, config.tasks, {"run": str(run.resolve())})
+    from walkhome.learning.remote.pipelined import PipelinedLearner
+
+    return PipelinedLearner(
+        share_out(settings, config.tasks, available_cores()),
+        config.tasks,
+        config.learning.lag_steps,
+    )
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def share_out(
+    settings: ProcessSettings, tasks: Sequence[str], processes: int
+) -> list[ProcessSettings]:
+    """The tasks shared between at most so many processes, as evenly as can be."""
+    n = min(processes, len(tasks))
+    return [replace(settings, setup={**settings.setup, "mine": tasks[i::n]}) for i in range(n)]
+
+
+def process_settings(config: Config) -> ProcessSettings:
+    """How this run's learner process is run, with all tasks in one."""
+    size = observation_layout(config).size
+    sizes = Sizes(size, N_ACTIONS, len(config.tasks), n_constraints(config))
+    return ProcessSettings(
+        command=COMMAND,
+        setup={"config": config.model_dump(mode="json")},
+        sizes=sizes,
+        threads=config.learning.torch_threads,
+    )
+
+
+# -- in the learner process ------------------------------------------------------------------------
+
+
+def make(setup: dict[str, Any]) -> Start:
+    """What a learner process begins with, from what it was sent."""
+    from walkhome.learning.remote.worker import Start
+
+    config = Config.model_validate(setup["config"])
+    learner = make_learner(config)
+    learner.share(setup.get("mine", config.tasks))
+    if "restore" not in setup:
+        return Start(learner, save=partial(save, config))
+    transitions = restore(learner, config, Path(setup["restore"]["run"]))
+    return Start(
+        learner, transitions, int(setup["restore"]["episodes_from"]), partial(save, config)
+    )
+
+
+def save(config: Config, learner: Learner, wish: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a checkpoint of the learner as it is, with its policy.
+
+    Args:
+        config: of the run.
+        learner: is saved.
+        wish: `run` (folder), `records` (length of the journal), `scalars` (the loop's), `best`.
+
+    Returns:
+        `folder`, or `error` with why the disk did not take it.
+
+    Raises:
+        FloatingPointError: it has diverged; nothing was written.
+    """
+    from walkhome.robot.storage.checkpoints import diverged, save_checkpoint
+    from walkhome.robot.storage.run_folder import RunFolder
+
+    if not learner.finite():
+        raise diverged(learner.gradient_steps)
+    state = learner.state_dict()
+    policies = {str(task): learner.policy(task) for task in config.tasks}
+    scalars = {"learner": state["scalars"], **wish["scalars"]}
+    try:
+        folder = save_checkpoint(
+            RunFolder.open(Path(wish["run"])),
+            int(wish["records"]),
+            state["tensors"],
+            scalars,
+            policies_bytes(policies, policy_metadata(config)),
+            bool(wish["best"]),
+        )
+    except OSError as error:
+        return {"error": str(error)}
+    return {"folder": folder.name}
+
+
+def restore(learner: Learner, config: Config, path: Path) -> int:
+    """Bring a learner to a run's newest checkpoint, with everything its journal holds.
+
+    Reads only: the control process goes on writing.
+
+    Returns:
+        How many transitions the journal holds.
+
+    Raises:
+        CheckpointInvalid: there are checkpoints, but none can be used.
+    """
+    from walkhome.robot.storage.checkpoints import Checkpoint, Checkpoints
+    from walkhome.robot.storage.journal import has_records, read_journal
+    from walkhome.robot.storage.run_folder import RunFolder
+    from walkhome.robot.storage.transitions import refill
+
+    run = RunFolder.open(path)
+
+    def use(checkpoint: Checkpoint) -> None:
+        scalars = checkpoint.scalars["learner"]
+        learner.load_state_dict({"tensors": checkpoint.tensors, "scalars": scalars})
+
+    checkpoints = Checkpoints(run)
+    if checkpoints.exist():  # else it had not been saved yet, and begins where it began
+        checkpoints.load(use, lambda text: None)
+    if not has_records(run.journal):
+        return 0
+    records = read_journal(run.journal).records
+    return refill(learner.add, records, config)
+
+
+if __name__ == "__main__":
+    from walkhome.learning.remote.worker import main
+
+    sys.exit(main(sys.argv[1:], make))

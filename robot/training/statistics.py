@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: MIT
+"""What is counted during a run: minutes, steps, falls, exits, speeds; and its summary."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from walkhome.robot.mdp.rewards import TASKS
+
+SPEED_WINDOW = 10  # speeds are means of this many episodes (design: summary.json)
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """What came of one roll-out.
+
+    Attributes:
+        task: its name.
+        steps: control steps.
+        ended: `timeout`, `fall`, `exit` or `stop`.
+        start: x, y (m), yaw (rad), world frame.
+        end: the same at the end.
+        speed_m_s: mean velocity along the task's walking direction in the body's own frame, step by
+            step; 0 for turns.
+        turn_rate_rad_s: mean turn rate, counter-clockwise > 0.
+        undiscounted_return: sum of the task's rewards.
+        mean_costs: per constraint, mean per step.
+        counted_costs: what the multipliers are told: the same, or, where a fall counts for the rest
+            of the roll-out that it ended, the mean over all its steps (`constraint.after_fall`).
+    """
+
+    task: str
+    steps: int
+    ended: str
+    start: tuple[float, float, float]
+    end: tuple[float, float, float]
+    speed_m_s: float
+    turn_rate_rad_s: float
+    undiscounted_return: float
+    mean_costs: tuple[float, ...]
+    counted_costs: tuple[float, ...]
+
+
+@dataclass
+class TaskTally:
+    """Counts of one task."""
+
+    episodes: int = 0
+    steps: int = 0
+    falls: int = 0
+    workspace_exits: int = 0
+    speeds_m_s: deque[float] = field(default_factory=lambda: deque(maxlen=SPEED_WINDOW))
+    turn_rates_rad_s: deque[float] = field(default_factory=lambda: deque(maxlen=SPEED_WINDOW))
+
+    @property
+    def speed_m_s(self) -> float:
+        """Mean of the last episodes; 0 before the first."""
+        return sum(self.speeds_m_s) / max(1, len(self.speeds_m_s))
+
+    @property
+    def turn_rate_rad_s(self) -> float:
+        """Mean of the last episodes; 0 before the first."""
+        return sum(self.turn_rates_rad_s) / max(1, len(self.turn_rates_rad_s))
+
+
+@dataclass
+class Tally:
+    """Counts of a run. Times are robot seconds.
+
+    Attributes:
+        tasks: by name.
+        moving_s: in episodes.
+        standing_up_s: between them.
+        waiting_s: between them, motors off.
+        stand_ups_tried: attempts.
+        stand_ups_failed: of those.
+        human_resets: times that a person helped.
+        strays: times that the robot left the workspace between episodes, standing up.
+        inside: whether the robot was in the workspace when it was looked at last.
+    """
+
+    tasks: dict[str, TaskTally]
+    moving_s: float = 0.0
+    standing_up_s: float = 0.0
+    waiting_s: float = 0.0
+    stand_ups_tried: int = 0
+    stand_ups_failed: int = 0
+    human_resets: int = 0
+    strays: int = 0
+    inside: bool = True
+
+    @classmethod
+    def of(cls, tasks: tuple[str, ...]) -> Tally:
+        """An empty one."""
+        return cls({name: TaskTally() for name in tasks})
+
+    @property
+    def total_s(self) -> float:
+        """Every second the robot was switched on for learning."""
+        return self.moving_s + self.standing_up_s + self.waiting_s
+
+    @property
+    def steps(self) -> int:
+        """Control steps of episodes."""
+        return sum(task.steps for task in self.tasks.values())
+
+    @property
+    def episodes(self) -> int:
+        """Finished episodes."""
+        return sum(task.episodes for task in self.tasks.values())
+
+    @property
+    def falls(self) -> int:
+        """Episodes ended by attitude."""
+        return sum(task.falls for task in self.tasks.values())
+
+    @property
+    def workspace_exits(self) -> int:
+        """Times that the robot left the workspace: in an episode, or standing up after one."""
+        return self.strays + sum(task.workspace_exits for task in self.tasks.values())
+
+    @property
+    def score(self) -> float:
+        """How well it walks now: mean over tasks of the progress in the last episodes.
+
+        Speed along the task, m/s, or turn rate toward it, rad/s; minus infinity while a task has
+        fewer episodes than a speed is the mean of.
+        """
+        if any(len(task.speeds_m_s) < SPEED_WINDOW for task in self.tasks.values()):
+            return -math.inf
+        return sum(
+            task.speed_m_s + TASKS[name].direction[2] * task.turn_rate_rad_s
+            for name, task in self.tasks.items()
+        ) / len(self.tasks)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All counts, as JSON can hold them."""
+        state = asdict(self)
+        for task in state["tasks"].values():
+            for window in ("speeds_m_s", "turn_rates_rad_s"):
+                task[window] = list(task[window])
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`.
+
+        Raises:
+            KeyError: it is of other tasks.
+        """
+        for name, task in self.tasks.items():
+            saved = dict(state["tasks"][name])
+            for window in (task.speeds_m_s, task.turn_rates_rad_s):
+                window.clear()
+            task.speeds_m_s.extend(saved.pop("speeds_m_s"))
+            task.turn_rates_rad_s.extend(saved.pop("turn_rates_rad_s"))
+            for key, value in saved.items():
+                setattr(task, key, value)
+        for known in fields(self):
+            if known.name != "tasks":
+                setattr(self, known.name, state[known.name])
+
+    def experience(self) -> dict[str, int]:
+        """Steps per task, for the scheduler."""
+        return {name: task.steps for name, task in self.tasks.items()}
+
+    def see(self, inside: bool, standing_up: bool) -> None:
+        """Note whether the robot is in the workspace now, after a stand-up or an episode."""
+        self.strays += standing_up and self.inside and not inside
+        self.inside = inside
+
+    def add(self, result: EpisodeResult) -> None:
+        """Count an episode; its steps were counted as they happened."""
+        task = self.tasks[result.task]
+        task.episodes += 1
+        task.falls += result.ended == "fall"
+        task.workspace_exits += result.ended == "exit"
+        task.speeds_m_s.append(result.speed_m_s)
+        task.turn_rates_rad_s.append(result.turn_rate_rad_s)
+
+    def summary(self) -> dict[str, object]:
+        """The counted part of summary.json."""
+        return {
+            "steps": self.steps,
+            "robot_minutes": {
+                "total": self.total_s / 60.0,
+                "moving": self.moving_s / 60.0,
+                "standing_up": self.standing_up_s / 60.0,
+                "waiting": self.waiting_s / 60.0,
+            },
+            "human_resets": self.human_resets,
+            "falls": self.falls,
+            "workspace_exits": self.workspace_exits,
+            "exits_while_standing_up": self.strays,
+            "stand_ups": {"tried": self.stand_ups_tried, "failed": self.stand_ups_failed},
+            "tasks": {
+                name: {
+                    "episodes": task.episodes,
+                    "steps": task.steps,
+                    "falls": task.falls,
+                    "workspace_exits": task.workspace_exits,
+                    "speed_m_s": task.speed_m_s,
+                    "turn_rate_rad_s": task.turn_rate_rad_s,
+                }
+                for name, task in self.tasks.items()
+            },
+        }

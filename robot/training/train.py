@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""Starts a run: the learning loop on a rig, and on a robot in real time with nobody to wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from walkhome.hardware.realtime import CONTROL_PRIORITY, on_time
+from walkhome.robot.config.schema import Config
+from walkhome.robot.control.plant import Rig, make_twin
+from walkhome.robot.control.side_thread import CLOSE_S, BesideView, SideThread
+from walkhome.robot.monitor.view import View
+from walkhome.robot.storage.run_folder import RunFolder
+from walkhome.robot.training.learner_process import start_learner
+from walkhome.robot.training.trainer import LearningLoop, StartLearner, StopRequest
+
+
+def learn(
+    config: Config,
+    run: RunFolder,
+    view: View,
+    stop: StopRequest,
+    rig: Rig | None = None,
+    resume: bool = False,
+    start: StartLearner = start_learner,
+) -> dict[str, Any]:
+    """Learn until the robot minutes are spent or somebody says stop.
+
+    Args:
+        config: the resolved configuration.
+        run: an open run folder.
+        view: shown what happens.
+        stop: asked every control step.
+        rig: what to drive; the twin in lockstep when None.
+        resume: go on from the newest checkpoint of `run`.
+        start: starts what learns.
+
+    Returns:
+        The summary, as written to summary.json.
+
+    Raises:
+        CheckpointInvalid: there is nothing to resume from.
+    """
+    robot = rig or make_twin(config, config.run.seed)
+
+    def make_loop(config: Config, view: View) -> LearningLoop:
+        try:
+            return LearningLoop(config, run, view, stop, robot, resume, start)
+        except BaseException:
+            robot.robot.close()
+            raise
+
+    if robot.real_time:
+        return _learn_in_real_time(config, run, view, make_loop)
+    return make_loop(config, view).run()
+
+
+def _learn_in_real_time(
+    config: Config, run: RunFolder, view: View, make_loop: Callable[[Config, View], LearningLoop]
+) -> dict[str, Any]:
+    """As `learn`, by a control thread that waits for nobody: not a learner, a disk, a terminal."""
+    free = config.learning.model_copy(update={"process": "free"})
+    config = config.model_copy(update={"learning": free})
+    with SideThread("log") as log, SideThread("view", CLOSE_S) as screen:
+        view = BesideView(view, screen)
+        loop = make_loop(config, view)
+        with on_time(CONTROL_PRIORITY) as granted:
+            for text in granted.refused:
+                view.message(f"not quite on time: {text}")
+            run.write_with(log.do)
+            try:
+                run.event("on_time", scheduler=granted.scheduler, memory=granted.memory)
+                return loop.run()
+            finally:
+                log.close()
+                run.write_with(None)

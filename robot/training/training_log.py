@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""What a learning loop tells of itself: events of roll-outs, metrics now and then, a summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from walkhome.learning.client import LearnerClient
+from walkhome.robot.config.schema import Config
+from walkhome.robot.control.plant import Arming
+from walkhome.robot.storage.run_folder import RunFolder
+from walkhome.robot.training.run_time import Spent
+from walkhome.robot.training.statistics import EpisodeResult, Tally
+
+METRICS_EVERY_S = 5.0  # robot seconds
+
+
+class LoopLog:
+    """Writes to the run's folder; the counts are the loop's, and only read here.
+
+    Attributes:
+        next_metric_s: when metrics come next, in robot seconds; goes on over a resume.
+    """
+
+    def __init__(
+        self, config: Config, run: RunFolder, learner: LearnerClient, tally: Tally, spent: Spent
+    ) -> None:
+        self._config, self._run, self._learner = config, run, learner
+        self._tally, self._spent = tally, spent
+        self.next_metric_s = 0.0
+
+    def episode(self, result: EpisodeResult) -> None:
+        """The event of a roll-out that has ended and is counted, and metrics if it is time."""
+        metrics = self._learner.metrics()
+        self._run.event(
+            "episode",
+            episode=self._tally.episodes,
+            task=result.task,
+            robot_s=self._tally.total_s,
+            wall_s=self._spent.wall_s,
+            steps=result.steps,
+            ended=result.ended,
+            start=list(result.start),
+            end=list(result.end),
+            speed_m_s=result.speed_m_s,
+            turn_rate_rad_s=result.turn_rate_rad_s,
+            mean_costs=list(result.mean_costs),
+            alpha=metrics[result.task]["alpha"],
+            **{
+                "return": result.undiscounted_return,
+                "lambda": self._learner.multipliers(result.task).tolist(),
+            },
+        )
+        if self._tally.total_s >= self.next_metric_s:
+            self.next_metric_s = self._tally.total_s + METRICS_EVERY_S
+            self._metric(metrics)
+
+    def summary(self, status: str, arming: Arming | None) -> dict[str, Any]:
+        """What `summary.json` says of the run as it stands."""
+        return {
+            "status": status,
+            "terrain": self._config.terrain.name,
+            "seed": self._config.run.seed,
+            "gradient_steps": self._learner.gradient_steps,
+            "wall_seconds": self._spent.wall_s,
+            "cpu_seconds": self._spent.cpu_s,
+            **self._tally.summary(),
+            **self._learner_status(),
+            **({} if arming is None else {"board": arming.summary()}),
+        }
+
+    def _metric(self, tasks: Mapping[str, Any]) -> None:
+        self._run.metric(
+            robot_s=self._tally.total_s,
+            wall_s=self._spent.wall_s,
+            steps=self._tally.steps,
+            gradient_steps=self._learner.gradient_steps,
+            tasks=tasks,
+            moving_s=self._tally.moving_s,
+            standing_up_s=self._tally.standing_up_s,
+            waiting_s=self._tally.waiting_s,
+            **self._learner_status(),
+        )
+
+    def _learner_status(self) -> dict[str, Any]:
+        """How a learner that nobody waits for keeps up."""
+        status = self._learner.status()
+        return {} if status is None else {"learner": asdict(status)}

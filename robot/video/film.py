@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""The twin on film: a strip of pictures for the report, or a video with what the robot does on it.
+
+Both are told every step of a roll-out and look through `sim.render.Camera`, which needs no display.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from walkhome.hardware.robot import Robot
+from walkhome.robot.control.episode import Step
+from walkhome.sim.render import Camera
+from walkhome.sim.twin import PyBulletRobot
+
+if TYPE_CHECKING:
+    from walkhome.robot.video.overlay import (
+        Caption,  # needs Pillow, which evaluation can do without
+    )
+
+FRAMES = 8
+FIRST_S = 2.0  # the gait has settled by then
+EVERY_S = 0.1  # about a third of a stride
+FILM_FPS = 25.0
+
+
+class Watcher(Protocol):
+    """Is told every step of a roll-out."""
+
+    def __call__(self, step: Step) -> None:
+        """One control step has passed."""
+        ...
+
+    def close(self) -> None:
+        """The roll-out is over."""
+        ...
+
+    def discard(self) -> None:
+        """The roll-out went wrong; leave nothing half-made."""
+        ...
+
+
+class FilmStrip:
+    """Takes `FRAMES` pictures of one roll-out, `<task>-<number>.png`, for the report.
+
+    Args:
+        robot: the twin.
+        folder: where the pictures go; made if it is not there.
+        task: whose roll-out it is.
+        period_s: control period.
+
+    Raises:
+        ImportError: Pillow is not installed.
+    """
+
+    def __init__(self, robot: Robot, folder: Path, task: str, period_s: float) -> None:
+        from PIL import Image
+
+        self._image = Image
+        self._camera = Camera(_twin(robot), 360, 270)
+        self._folder, self._task = folder, task
+        first, every = round(FIRST_S / period_s), max(1, round(EVERY_S / period_s))
+        self._when = range(first, first + FRAMES * every, every)
+        self._steps = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob(f"{task}-*.png"):
+            old.unlink()
+
+    def __call__(self, step: Step) -> None:
+        """One control step has passed."""
+        if self._steps in self._when:
+            number = self._when.index(self._steps)
+            picture = self._image.fromarray(self._camera.shot())
+            picture.save(self._folder / f"{self._task}-{number:02d}.png")
+        self._steps += 1
+
+    def close(self) -> None:
+        """Take the camera down."""
+        self._camera.close()
+
+    def discard(self) -> None:
+        """As `close`: each picture is whole."""
+        self._camera.close()
+
+
+class Film:
+    """A video of a twin in its own time, with a caption on every picture.
+
+    Args:
+        robot: the twin.
+        path: of the .mp4.
+        period_s: control period.
+
+    Raises:
+        ImportError: Pillow or imageio-ffmpeg is not installed.
+        VideoError: the file can't be written.
+    """
+
+    def __init__(self, robot: Robot, path: Path, period_s: float) -> None:
+        from walkhome.robot.video.mp4 import Mp4
+
+        twin = _twin(robot)
+        self._every = max(1, round(1.0 / FILM_FPS / period_s))
+        self._video = Mp4(path, 1.0 / (self._every * period_s))
+        self._camera = Camera(twin)
+        self.period_s, self.periods = period_s, 0
+
+    def period(self, caption: Callable[[], Caption]) -> None:
+        """A control period has passed; `caption` is asked when a picture is due."""
+        if self.periods % self._every == 0:
+            from walkhome.robot.video.overlay import write_over
+
+            self._video.add(write_over(self._camera.shot(), caption()))
+        self.periods += 1
+
+    def close(self) -> None:
+        """Finish the film; one without a picture leaves none."""
+        self._camera.close()
+        if self.periods:
+            self._video.close()
+        else:
+            self._video.discard()
+
+    def discard(self) -> None:
+        """End without a film; nothing after `close`."""
+        self._camera.close()
+        self._video.discard()
+
+
+class RollOutFilm(Film):
+    """A video of one roll-out; give it to `Episodes.run` as `on_step`."""
+
+    def __call__(self, step: Step) -> None:
+        """One control step has passed."""
+        self.period(lambda: self._caption(step))
+
+    def _caption(self, step: Step) -> Caption:
+        from walkhome.robot.video.overlay import Caption
+
+        speed_m_s, turn_rad_s = float(step.features[3]), float(step.features[2])
+        lines = (
+            f"{self.periods * self.period_s:.1f} s",
+            f"{speed_m_s:.2f} m/s   {turn_rad_s:+.1f} rad/s",
+        )
+        return Caption(step.task, lines, *step.attitude, step.action, step.filtered)
+
+
+def _twin(robot: Robot) -> PyBulletRobot:
+    if not isinstance(robot, PyBulletRobot):
+        raise TypeError("only the twin can be filmed")
+    return robot

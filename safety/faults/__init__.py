@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The fault matrix and the budget of faults per time."""

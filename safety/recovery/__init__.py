@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Getting up: posture recognition and the scripted stand-up."""

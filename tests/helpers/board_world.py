@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""An emulated board and its host in one process, in the board's own time: exact, and repeatable.
+
+Whoever waits makes time pass: the host's sleep and its wait for bytes step the board. Everything
+between is real: the firmware, the pseudo-terminal, the link, the pose socket.
+"""
+
+import contextlib
+import json
+from types import SimpleNamespace
+
+from walkhome.hardware.pose.guard import PoseGuard, SocketPose
+from walkhome.hardware.serial.board import BoardTiming, SerialRobot
+from walkhome.hardware.serial.link import SerialLink
+from walkhome.robot.board.arming import Arming
+from walkhome.robot.board.emulate import Emulation, make_emulated_board
+from walkhome.robot.config.resolve import resolve_config
+from walkhome.robot.control.clock import WallClock
+from walkhome.robot.control.plant import Rig
+from walkhome.sim.emulator.faults import Fault
+from walkhome.sim.emulator.pose import PoseSettings
+
+STEP_S = 0.002
+
+
+class World:
+    """A board on the floor, and a host that can reach it."""
+
+    def __init__(self, folder, *faults, sets=(), pose=None, **what):
+        self.folder = folder
+        self.config = resolve_config(overrides=sets).config
+        self._stack = contextlib.ExitStack()
+        self.link_path, pose_path = folder / "robot", folder / "pose"
+        self._log = folder / "log.jsonl"
+        self.board = make_emulated_board(
+            self.config,
+            Emulation(
+                faults=[Fault.parse(text) for text in faults],
+                link=self.link_path,
+                log=self._log,
+                poses=pose_path,
+                pose_settings=pose or PoseSettings(),
+                **what,
+            ),
+            self._stack,
+        )
+        self.board._clock = self.now
+        self.twin = self.board._twin
+        self.pose = PoseGuard(SocketPose(pose_path), self.now)
+        self._stack.callback(self.pose.close)
+        self.said = []
+
+    def now(self):
+        return self.twin.time_s
+
+    def sleep(self, seconds):
+        end_s = self.now() + seconds
+        while self.now() < end_s - 1e-9:
+            self.board.step()
+            self.board.tell_pose()
+
+    def open_link(self, port, baud):
+        link = SerialLink(port, baud)
+        ready, read = link.wait, link.read
+
+        def wait(timeout_s):
+            end_s = self.now() + timeout_s
+            while not ready(0.0):
+                if self.now() >= end_s - 1e-9:
+                    return False
+                self.sleep(STEP_S)
+            return True
+
+        def read_all():
+            frames = []
+            # What the board has written arrives in no time of this world: asked for more, Linux
+            # first brings what is still on its way.
+            while ready(0.0):
+                frames += read()
+            return frames
+
+        link.wait, link.read = wait, read_all
+        return link
+
+    def robot(self, **timing):
+        made = SerialRobot(
+            str(self.link_path),
+            timing=BoardTiming(**timing),
+            clock=self.now,
+            open_link=self.open_link,
+        )
+        self._stack.callback(made.close)
+        return made
+
+    def rig(self, known_zero_table=1, **timing):
+        robot = self.robot(**timing)
+        robot.open()
+        rate_hz = self.config.control.rate_hz
+        clock = WallClock(rate_hz, self.now, self.sleep, meanwhile=robot.repeat, heard=robot.heard)
+        arming = Arming(
+            robot,
+            self.pose,
+            self.config,
+            known_zero_table,
+            clock,
+            self.said.append,
+            estop=lambda: "",
+        )
+        return Rig(robot, self.pose, clock, arming, clock.timeline)
+
+    def events(self, kind):
+        lines = [json.loads(line) for line in self._log.read_text().splitlines()]
+        return [line for line in lines if line["event"] == kind]
+
+    def close(self):
+        self._stack.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+GO = SimpleNamespace(requested=False)
