@@ -27,7 +27,7 @@ from walkhome.learning.policy import NumpyPolicy
 from walkhome.robot.config.resolve import resolve_config
 from walkhome.robot.control.clock import Clock
 from walkhome.robot.control.plant import Actuator, Rig
-from walkhome.robot.training.learner_factory import N_ACTIONS, observation_layout
+from walkhome.robot.mdp.observation import N_ACTIONS, observation_layout
 
 
 class Mirror:
@@ -72,7 +72,7 @@ def main() -> None:
     arguments = parser.parse_args()
     steps = 2000 if arguments.quick else 20_000
     config = resolve_config().config
-    size = observation_layout(config).size
+    size = observation_layout(config.control).size
     rng = np.random.default_rng(0)
     sizes = [size, *config.learning.hidden_sizes, 2 * N_ACTIONS]
     layers = [

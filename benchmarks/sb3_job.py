@@ -28,7 +28,7 @@ from walkhome.learning.policy import NumpyPolicy
 from walkhome.robot import gym_env
 from walkhome.robot.ablation import job
 from walkhome.robot.config.resolve import Config, leaves
-from walkhome.robot.training.learner_factory import n_constraints
+from walkhome.robot.mdp.costs import n_constraints
 
 BUFFER = 200_000  # more than a run has steps; the default of a million would only take memory
 
@@ -44,7 +44,7 @@ class Sb3Learner:
 
     def __init__(self, config: Config) -> None:
         torch.set_num_threads(config.learning.torch_threads)
-        self._k = n_constraints(config)
+        self._k = n_constraints(config.constraint)
         self._batch_size = config.learning.batch_size
         self._agents = {task: make_agent(config, task) for task in config.tasks}
         self._heads = {task: _Head(agent) for task, agent in self._agents.items()}

@@ -30,10 +30,9 @@ from walkhome.robot.config.schema import OPPOSITE
 from walkhome.robot.control.episode import Episodes, Progress
 from walkhome.robot.control.plant import Actuator, Rig, make_twin
 from walkhome.robot.control.reset import Resetter
-from walkhome.robot.mdp.observation import Observer
+from walkhome.robot.mdp.observation import N_ACTIONS, Observer, observation_layout
 from walkhome.robot.mdp.workspace import Workspace
 from walkhome.robot.training.episode_start import choose_start
-from walkhome.robot.training.learner_factory import N_ACTIONS, observation_layout
 from walkhome.robot.training.statistics import Tally
 from walkhome.sim.render import Camera
 from walkhome.sim.twin import PyBulletRobot
@@ -81,7 +80,7 @@ class WalkEnv(gymnasium.Env[Array, Array]):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ConfigError(f"render_mode: {render_mode!r} is not known; use rgb_array or None")
         self.render_mode = render_mode
-        n = observation_layout(self.config).size
+        n = observation_layout(self.config.control).size
         self.observation_space = spaces.Box(-np.inf, np.inf, (n,), np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (N_ACTIONS,), np.float32)
         self.metadata = {**self.metadata, "render_fps": self.config.control.rate_hz}
@@ -228,7 +227,7 @@ class _World:
     def of(cls, config: Config, on_period: Any) -> _World:
         rig = make_twin(config, config.run.seed)
         actuator = Actuator(rig, config)
-        observer = Observer(observation_layout(config), rig.robot.body)
+        observer = Observer(observation_layout(config.control), rig.robot.body)
         return cls(
             config,
             rig,

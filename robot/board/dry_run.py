@@ -24,8 +24,8 @@ from walkhome.robot.board.session import memory_of, open_board
 from walkhome.robot.config.schema import Config
 from walkhome.robot.control.clock import WallClock
 from walkhome.robot.control.plant import Actuator, Rig
-from walkhome.robot.mdp.observation import Observer
-from walkhome.robot.training.learner_factory import make_learner, observation_layout
+from walkhome.robot.mdp.observation import Observer, observation_layout
+from walkhome.robot.training.learner_factory import make_learner
 
 SECONDS = 5.0
 
@@ -112,7 +112,10 @@ def _drive(
     """The loop of an episode, with nobody to obey it; periods without telemetry."""
     clock = rig.clock
     assert isinstance(clock, WallClock)
-    actuator, observer = Actuator(rig, config), Observer(observation_layout(config), rig.robot.body)
+    actuator, observer = (
+        Actuator(rig, config),
+        Observer(observation_layout(config.control), rig.robot.body),
+    )
     robot.wait_for_state()  # imports have taken their time
     state = robot.telemetry.state or rig.robot.read()
     filtered = actuator.start(state)

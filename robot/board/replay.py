@@ -119,7 +119,12 @@ def _replay(
         rig.clock.tick()
         state = rig.robot.read()
         roll, pitch, _ = roll_pitch_yaw(state.attitude_xyzw)
-        if is_fallen(roll, pitch, limits.fall_roll_rad, limits.fall_pitch_rad):
+        if is_fallen(
+            roll_rad=roll,
+            pitch_rad=pitch,
+            roll_limit_rad=limits.fall_roll_rad,
+            pitch_limit_rad=limits.fall_pitch_rad,
+        ):
             return f"it fell after {(number + 1) * rig.clock.period_s:.1f} s of the episode"
     return ""
 

@@ -20,11 +20,11 @@ from walkhome.hardware.robot import Pose2D, RobotState
 from walkhome.hardware.rotation import roll_pitch_yaw
 from walkhome.robot.config.schema import Config
 from walkhome.robot.control.plant import Actuator, Rig
+from walkhome.robot.mdp.costs import n_constraints, step_costs
 from walkhome.robot.mdp.observation import Observer
 from walkhome.robot.mdp.rewards import TASKS, motion, reward_features, reward_weights, rewards_of
 from walkhome.robot.mdp.workspace import Workspace
-from walkhome.robot.training.statistics import EpisodeResult
-from walkhome.safety.attitude import attitude_costs, attitude_margin, is_fallen
+from walkhome.safety.attitude import is_fallen
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -35,6 +35,37 @@ class Policy(Protocol):
     def __call__(self, observation: FloatArray) -> FloatArray:
         """(n,) to (8,)."""
         ...
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """What came of one roll-out.
+
+    Attributes:
+        task: its name.
+        steps: control steps.
+        ended: `timeout`, `fall`, `exit` or `stop`.
+        start: x, y (m), yaw (rad), world frame.
+        end: the same at the end.
+        speed_m_s: mean velocity along the task's walking direction in the body's own frame, step by
+            step; 0 for turns.
+        turn_rate_rad_s: mean turn rate, counter-clockwise > 0.
+        undiscounted_return: sum of the task's rewards.
+        mean_costs: per constraint, mean per step.
+        counted_costs: what the multipliers are told: the same, or, where a fall counts for the rest
+            of the roll-out that it ended, the mean over all its steps (`constraint.after_fall`).
+    """
+
+    task: str
+    steps: int
+    ended: str
+    start: tuple[float, float, float]
+    end: tuple[float, float, float]
+    speed_m_s: float
+    turn_rate_rad_s: float
+    undiscounted_return: float
+    mean_costs: tuple[float, ...]
+    counted_costs: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +251,10 @@ class Episodes:
         state, start = self._rig.robot.read(), self._rig.place()
         filtered = self._actuator.start(state)
         observation = self._observer.reset(state, filtered)
-        past, costs = deque([filtered, filtered], maxlen=2), np.zeros(self.n_constraints)
+        past, costs = (
+            deque([filtered, filtered], maxlen=2),
+            np.zeros(n_constraints(self._config.constraint)),
+        )
         return Progress(task, max_steps, fenced, start, start, state, observation, past, costs)
 
     def step(self, action: FloatArray, now: Progress) -> Step:
@@ -258,7 +292,8 @@ class Episodes:
         velocity = self._velocity(before, now.pose, frame_yaw)
         features = reward_features(velocity, (filtered, now.past[-1], now.past[-2]))
         now.past.append(filtered)
-        rewards, costs = rewards_of(features, self._weights), self._costs(roll, pitch)
+        rewards = rewards_of(features, self._weights)
+        costs = step_costs(roll_rad=roll, pitch_rad=pitch, constraint=self._config.constraint)
         now.total += float(rewards[self._tasks.index(now.task)])
         now.costs += costs
         if now.ended == "fall" and self._config.constraint.after_fall == "counted":
@@ -293,22 +328,14 @@ class Episodes:
             self._rig.seconds(before, after),
         )
 
-    @property
-    def n_constraints(self) -> int:
-        """2 for the vector form, 1 for the paper's margin."""
-        return 2 if self._config.constraint.form == "vector" else 1
-
-    def _costs(self, roll: float, pitch: float) -> FloatArray:
-        c = self._config.constraint
-        if c.form == "vector":
-            return np.asarray(attitude_costs(roll, pitch, c.pitch_limit_rad, c.roll_limit_rad))
-        # The paper holds E[f_s] >= 0 (Ha 2020, section 3.4): the cost is -f_s, either sign.
-        margin = attitude_margin(roll, pitch, c.pitch_limit_rad, c.roll_limit_rad)
-        return -np.atleast_1d(np.asarray(margin, dtype=np.float64))
-
     def _ending(self, roll: float, pitch: float, now: Progress) -> str:
         e = self._config.episode
-        if is_fallen(roll, pitch, e.fall_roll_rad, e.fall_pitch_rad):
+        if is_fallen(
+            roll_rad=roll,
+            pitch_rad=pitch,
+            roll_limit_rad=e.fall_roll_rad,
+            pitch_limit_rad=e.fall_pitch_rad,
+        ):
             return "fall"
         if self._stop_requested():
             return "stop"

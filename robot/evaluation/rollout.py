@@ -18,16 +18,14 @@ from walkhome.hardware.robot import RobotError
 from walkhome.hardware.rotation import quaternion, wrap_to_pi
 from walkhome.learning.policy import NumpyPolicy
 from walkhome.robot.config.resolve import Config
-from walkhome.robot.control.episode import Episodes, Step
+from walkhome.robot.control.episode import EpisodeResult, Episodes, Step
 from walkhome.robot.control.plant import Actuator, Rig, make_twin
 from walkhome.robot.control.reset import Resetter
 from walkhome.robot.evaluation.gait_record import GaitRecord
 from walkhome.robot.evaluation.instrumented_clock import MeteredClock, Pushes
-from walkhome.robot.mdp.observation import Observer
+from walkhome.robot.mdp.observation import Observer, observation_layout
 from walkhome.robot.mdp.rewards import TASKS
 from walkhome.robot.mdp.workspace import Workspace
-from walkhome.robot.training.learner_factory import observation_layout
-from walkhome.robot.training.statistics import EpisodeResult
 from walkhome.sim.instruments import mass_kg
 from walkhome.sim.terrain import GRAVITY_M_S2
 from walkhome.sim.twin import START_HEIGHT_M, PyBulletRobot
@@ -138,7 +136,7 @@ def roll_out(
         actuator = Actuator(rig, config)
         if not Resetter(config, rig, actuator).stand_up().ok:
             raise RobotError(f"evaluation of {task!r}: the twin can't stand up on this terrain")
-        observer = Observer(observation_layout(config), twin.body)
+        observer = Observer(observation_layout(config.control), twin.body)
         episodes = Episodes(config, config.tasks, rig, actuator, observer)
         watch = make_watcher(rig, task) if make_watcher is not None else None
         workspace, outside = Workspace.of(config.workspace), False

@@ -16,10 +16,12 @@ import numpy.typing as npt
 from walkhome.hardware.body import Body
 from walkhome.hardware.robot import RobotState
 from walkhome.hardware.rotation import roll_pitch_yaw
+from walkhome.robot.config.schema import ControlConfig
 
 FloatArray = npt.NDArray[np.float64]
 
 FRAME_SIZE = 21
+N_ACTIONS = 8
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class ObservationLayout:
         """For the policy's metadata."""
         fields = ["motor_angle[8]", "roll", "pitch", "roll_rate", "pitch_rate", "yaw_rate"]
         return {**asdict(self), "frame": [*fields, "filtered_action[8]"], "order": "oldest first"}
+
+
+def observation_layout(control: ControlConfig) -> ObservationLayout:
+    """The layout that a configuration asks for."""
+    return ObservationLayout(frames=control.history_frames)
 
 
 class Observer:

@@ -5,10 +5,24 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from walkhome.learning.policy import NumpyPolicy, PolicyInvalid, load_policies
 from walkhome.robot.config.resolve import Config
-from walkhome.robot.training.learner_factory import observation_layout, policy_metadata
+from walkhome.robot.mdp.observation import observation_layout
+
+
+def policy_metadata(config: Config) -> dict[str, Any]:
+    """What it takes to run a saved policy elsewhere: layout, scales, rate, filter, body."""
+    return {
+        "format": 1,
+        "tasks": list(config.tasks),
+        "observation": observation_layout(config.control).to_json(),
+        "action": {"layout": "swing[4], extension[4] around the stance", "range": [-1.0, 1.0]},
+        "rate_hz": config.control.rate_hz,
+        "action_filter": config.control.action_filter.model_dump(),
+        "body": config.robot.model_dump(),
+    }
 
 
 def policy_digest(path: Path) -> str:
@@ -41,7 +55,7 @@ def checked_policies(path: Path, config: Config) -> dict[str, NumpyPolicy]:
     missing = [task for task in config.tasks if task not in policies]
     if missing:
         raise PolicyInvalid(f"{path}: no policy for {', '.join(missing)}; learn those tasks first")
-    size = observation_layout(config).size
+    size = observation_layout(config.control).size
     for task, policy in policies.items():
         if policy.observation_size != size or policy.action_size != 8:
             raise PolicyInvalid(

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from walkhome.robot.config.schema import Config
+from walkhome.robot.mdp.costs import cost_scale, n_constraints
 from walkhome.robot.mdp.observation import FRAME_SIZE
 from walkhome.robot.mdp.rewards import reward_weights, rewards_of
 from walkhome.robot.storage.journal import FLAG_FALL, FLAG_START, FLAG_STOP, PHASE_EPISODE
-from walkhome.robot.training.learner_factory import cost_scale
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -63,7 +63,7 @@ def transitions(
         frames: history length; the configuration's when None.
     """
     n_frames = config.control.history_frames if frames is None else frames
-    n_constraints = 2 if config.constraint.form == "vector" else 1
+    n_costs = n_constraints(config.constraint)
     weights = reward_weights(config.tasks, config.reward)
     past = np.zeros((n_frames, FRAME_SIZE), np.float32)
     expected = -1  # index of the next record of this episode; -1 while there is none
@@ -81,7 +81,7 @@ def transitions(
                     observation,
                     record["action"],
                     rewards_of(record["features"], weights),
-                    record["costs"][:n_constraints],
+                    record["costs"][:n_costs],
                     past.reshape(-1).copy(),
                     bool(flags & FLAG_FALL),
                     config.tasks[int(record["task"])],
@@ -108,7 +108,7 @@ def refill(add: Callable[..., None], records: npt.NDArray[Any], config: Config) 
             t.observation,
             t.action,
             t.rewards,
-            t.costs * cost_scale(config, t.done),
+            t.costs * cost_scale(config.constraint, config.learning.cost_discount, t.done),
             t.next_observation,
             t.done,
             t.task,

@@ -32,11 +32,10 @@ from walkhome.learning.policy import NumpyPolicy, PolicyInvalid
 from walkhome.robot.config.resolve import OPPOSITE, Config
 from walkhome.robot.control.plant import ROBOT_FAULTS, Actuator, Rig
 from walkhome.robot.control.reset import Resetter
-from walkhome.robot.mdp.observation import Observer
+from walkhome.robot.mdp.observation import Observer, observation_layout
 from walkhome.robot.teleop.blend import Blend, mean_action
 from walkhome.robot.teleop.driver_input import Order, Source
 from walkhome.robot.teleop.telemetry import Listeners, Moment, Phase, Tally
-from walkhome.robot.training.learner_factory import observation_layout
 from walkhome.safety.attitude import is_fallen
 from walkhome.safety.command.limits import UnsafeCommand
 
@@ -74,7 +73,7 @@ class Teleop:
         self._source, self._stop_requested = source, stop_requested
         self._listeners = listeners or Listeners()
         self._actuator = Actuator(rig, config)
-        self._observer = Observer(observation_layout(config), rig.robot.body)
+        self._observer = Observer(observation_layout(config.control), rig.robot.body)
         self._resetter = Resetter(
             config, rig, self._actuator, self._on_reset, self._let_go, self._ready
         )
@@ -163,7 +162,12 @@ class Teleop:
         self._show(action, filtered, sent_rad)
         roll, pitch, _ = roll_pitch_yaw(self._state.attitude_xyzw)
         limits = self._config.episode
-        if is_fallen(roll, pitch, limits.fall_roll_rad, limits.fall_pitch_rad):
+        if is_fallen(
+            roll_rad=roll,
+            pitch_rad=pitch,
+            roll_limit_rad=limits.fall_roll_rad,
+            pitch_limit_rad=limits.fall_pitch_rad,
+        ):
             self.tally.falls += 1
             self._event("fall", doing=self._doing)
             self._listen()

@@ -18,9 +18,9 @@ from walkhome.robot.config.schema import Config
 from walkhome.robot.monitor.view import View
 from walkhome.robot.storage.checkpoints import Checkpoint, Checkpoints, diverged, save_checkpoint
 from walkhome.robot.storage.journal import JournalError, has_records, read_journal
+from walkhome.robot.storage.policies import policy_metadata
 from walkhome.robot.storage.run_folder import RunFolder
 from walkhome.robot.storage.transitions import refill
-from walkhome.robot.training.learner_factory import policy_metadata
 
 
 @runtime_checkable

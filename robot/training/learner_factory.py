@@ -3,43 +3,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from walkhome.native.compiled import bfloat16_pays
 from walkhome.robot.config.schema import Config
-from walkhome.robot.mdp.observation import ObservationLayout
+from walkhome.robot.mdp.costs import n_constraints
+from walkhome.robot.mdp.observation import N_ACTIONS, observation_layout
 from walkhome.robot.mdp.symmetry import symmetries
 
 if TYPE_CHECKING:
     from walkhome.learning.learner import Learner
-
-N_ACTIONS = 8
-
-
-def observation_layout(config: Config) -> ObservationLayout:
-    """The layout that a configuration asks for."""
-    return ObservationLayout(frames=config.control.history_frames)
-
-
-def cost_scale(config: Config, fell: bool = False) -> float:
-    """What costs (rad) are multiplied by before learning: one budget becomes 1.
-
-    Costs of a few hundredths beside rewards of several would need multipliers of hundreds, and
-    the actor's loss divides by 1 + sum lambda (`learning.sac.actor_loss`): that would drown the
-    reward. In units of the budget, a multiplier of one weighs a violation as much as the reward.
-
-    A fall ends a roll-out a few steps after the limits were passed, and those few steps are all it
-    costs. Where `constraint.after_fall` is `counted`, the robot stays as it fell: the last step
-    (`fell`) costs c + gamma c + gamma^2 c + ..., what an absorbing state is worth.
-    """
-    counted = fell and config.constraint.after_fall == "counted"
-    share = 1.0 - config.learning.cost_discount if counted else 1.0
-    return 1.0 / (config.constraint.budget * share)
-
-
-def n_constraints(config: Config) -> int:
-    """2 for the vector form, 1 for the paper's margin."""
-    return 2 if config.constraint.form == "vector" else 1
 
 
 def precision(config: Config) -> Literal["float32", "bfloat16"]:
@@ -63,7 +36,7 @@ def make_learner(config: Config) -> Learner:
 
     torch.set_num_threads(config.learning.torch_threads)
     learning, constraint = config.learning, config.constraint
-    k = n_constraints(config)
+    k = n_constraints(config.constraint)
     sac = SacConfig(
         hidden_sizes=learning.hidden_sizes,
         batch_size=learning.batch_size,
@@ -105,22 +78,9 @@ def make_learner(config: Config) -> Learner:
             device=learning.device,
         ),
         config.tasks,
-        observation_layout(config).size,
+        observation_layout(config.control).size,
         N_ACTIONS,
         k,
         config.run.seed,
-        symmetries(learning.symmetry, observation_layout(config), config.tasks),
+        symmetries(learning.symmetry, observation_layout(config.control), config.tasks),
     )
-
-
-def policy_metadata(config: Config) -> dict[str, Any]:
-    """What a stranger needs to run a saved policy: layout, scales, rate, filter, body."""
-    return {
-        "format": 1,
-        "tasks": list(config.tasks),
-        "observation": observation_layout(config).to_json(),
-        "action": {"layout": "swing[4], extension[4] around the stance", "range": [-1.0, 1.0]},
-        "rate_hz": config.control.rate_hz,
-        "action_filter": config.control.action_filter.model_dump(),
-        "body": config.robot.model_dump(),
-    }

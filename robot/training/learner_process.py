@@ -20,13 +20,10 @@ from walkhome.learning.policy import policies_bytes
 from walkhome.learning.remote.process import ProcessSettings
 from walkhome.learning.remote.transition_ring import Sizes
 from walkhome.robot.config.schema import Config
-from walkhome.robot.training.learner_factory import (
-    N_ACTIONS,
-    make_learner,
-    n_constraints,
-    observation_layout,
-    policy_metadata,
-)
+from walkhome.robot.mdp.costs import n_constraints
+from walkhome.robot.mdp.observation import N_ACTIONS, observation_layout
+from walkhome.robot.storage.policies import policy_metadata
+from walkhome.robot.training.learner_factory import make_learner
 
 if TYPE_CHECKING:
     from walkhome.learning.learner import Learner
@@ -79,8 +76,8 @@ def share_out(
 
 def process_settings(config: Config) -> ProcessSettings:
     """How this run's learner process is run, with all tasks in one."""
-    size = observation_layout(config).size
-    sizes = Sizes(size, N_ACTIONS, len(config.tasks), n_constraints(config))
+    size = observation_layout(config.control).size
+    sizes = Sizes(size, N_ACTIONS, len(config.tasks), n_constraints(config.constraint))
     return ProcessSettings(
         command=COMMAND,
         setup={"config": config.model_dump(mode="json")},

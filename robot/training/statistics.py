@@ -9,40 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from walkhome.robot.control.episode import EpisodeResult
 from walkhome.robot.mdp.rewards import TASKS
 
 SPEED_WINDOW = 10  # speeds are means of this many episodes (design: summary.json)
-
-
-@dataclass(frozen=True)
-class EpisodeResult:
-    """What came of one roll-out.
-
-    Attributes:
-        task: its name.
-        steps: control steps.
-        ended: `timeout`, `fall`, `exit` or `stop`.
-        start: x, y (m), yaw (rad), world frame.
-        end: the same at the end.
-        speed_m_s: mean velocity along the task's walking direction in the body's own frame, step by
-            step; 0 for turns.
-        turn_rate_rad_s: mean turn rate, counter-clockwise > 0.
-        undiscounted_return: sum of the task's rewards.
-        mean_costs: per constraint, mean per step.
-        counted_costs: what the multipliers are told: the same, or, where a fall counts for the rest
-            of the roll-out that it ended, the mean over all its steps (`constraint.after_fall`).
-    """
-
-    task: str
-    steps: int
-    ended: str
-    start: tuple[float, float, float]
-    end: tuple[float, float, float]
-    speed_m_s: float
-    turn_rate_rad_s: float
-    undiscounted_return: float
-    mean_costs: tuple[float, ...]
-    counted_costs: tuple[float, ...]
 
 
 @dataclass

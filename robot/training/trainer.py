@@ -28,7 +28,8 @@ from walkhome.robot.control.cycle_trace import told
 from walkhome.robot.control.episode import Episodes, Step
 from walkhome.robot.control.plant import ROBOT_FAULTS, Actuator, Restorable, Rig
 from walkhome.robot.control.reset import Resetter, check_carriable
-from walkhome.robot.mdp.observation import Observer
+from walkhome.robot.mdp.costs import cost_scale
+from walkhome.robot.mdp.observation import N_ACTIONS, Observer, observation_layout
 from walkhome.robot.mdp.scheduler import check_tasks
 from walkhome.robot.mdp.workspace import Workspace
 from walkhome.robot.monitor.view import View
@@ -36,12 +37,7 @@ from walkhome.robot.storage.run_folder import RunFolder
 from walkhome.robot.training.checkpointing import Keeper
 from walkhome.robot.training.disk_guard import DiskWatch
 from walkhome.robot.training.episode_start import choose_start
-from walkhome.robot.training.learner_factory import (
-    N_ACTIONS,
-    cost_scale,
-    observation_layout,
-    precision,
-)
+from walkhome.robot.training.learner_factory import precision
 from walkhome.robot.training.learner_process import start_learner
 from walkhome.robot.training.recorder import Recorder
 from walkhome.robot.training.run_time import Spent
@@ -85,7 +81,10 @@ class LearningLoop:
         self._config, self._run, self._view, self._stop, self._rig = config, run, view, stop, rig
         self._learner = start(config, run.path)
         # By whether the step was a fall.
-        self._cost_scales = cost_scale(config), cost_scale(config, fell=True)
+        discount = config.learning.cost_discount
+        self._cost_scales = tuple(
+            cost_scale(config.constraint, discount, fell) for fell in (False, True)
+        )
         self._policies: dict[str, NumpyPolicy] = {
             name: self._learner.policy(name) for name in config.tasks
         }
@@ -93,7 +92,7 @@ class LearningLoop:
         self._rng = np.random.default_rng([config.run.seed, 1])
         self._tally = Tally.of(config.tasks)
         actuator = Actuator(rig, config)
-        observer = Observer(observation_layout(config), rig.robot.body)
+        observer = Observer(observation_layout(config.control), rig.robot.body)
         self._episodes = Episodes(
             config, config.tasks, rig, actuator, observer, lambda: self._stop.requested
         )

@@ -9,10 +9,11 @@ from typing import Any
 
 from walkhome.learning.client import LearnerClient
 from walkhome.robot.config.schema import Config
+from walkhome.robot.control.episode import EpisodeResult
 from walkhome.robot.control.plant import Arming
 from walkhome.robot.storage.run_folder import RunFolder
 from walkhome.robot.training.run_time import Spent
-from walkhome.robot.training.statistics import EpisodeResult, Tally
+from walkhome.robot.training.statistics import Tally
 
 METRICS_EVERY_S = 5.0  # robot seconds
 

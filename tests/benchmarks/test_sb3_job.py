@@ -13,7 +13,7 @@ from walkhome.robot.ablation.engine import child
 from walkhome.robot.ablation.job import order_of
 from walkhome.robot.ablation.study import Evaluation, Job
 from walkhome.robot.config.resolve import resolve_config
-from walkhome.robot.training.learner_factory import observation_layout
+from walkhome.robot.mdp.observation import observation_layout
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SETTINGS = {
@@ -67,7 +67,7 @@ def test_the_policy_acts_as_the_agent(config, sb3_job):
     feed(learner, "forward", 150, rng)
     learner.update(20)
     learner.refresh()
-    observation = rng.normal(size=observation_layout(config).size)
+    observation = rng.normal(size=observation_layout(config.control).size)
     agent = learner._agents["forward"]
     expected, _ = agent.predict(observation.astype(np.float32), deterministic=True)
     mine = learner.policy("forward").act(observation, deterministic=True)

@@ -10,8 +10,9 @@ from learned_run import TASKS, posture_policy
 
 from walkhome.learning.policy import save_policies
 from walkhome.robot.config.resolve import resolve_config
+from walkhome.robot.mdp.observation import observation_layout
+from walkhome.robot.storage.policies import policy_metadata
 from walkhome.robot.storage.run_folder import RunFolder
-from walkhome.robot.training.learner_factory import observation_layout, policy_metadata
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,7 +32,7 @@ def config():
 @pytest.fixture
 def policies(config):
     """Every task its own mild posture, in which the twin stands."""
-    size = observation_layout(config).size
+    size = observation_layout(config.control).size
     made = {}
     for number, task in enumerate(TASKS):
         action = np.zeros(8)

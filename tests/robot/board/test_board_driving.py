@@ -22,10 +22,11 @@ from walkhome.hardware.body import MINITAUR
 from walkhome.learning.policy import save_policies
 from walkhome.robot.cli.app import app
 from walkhome.robot.config.resolve import resolve_config
+from walkhome.robot.mdp.observation import observation_layout
 from walkhome.robot.storage.journal import FLAG_FIRST, FLAG_START, PHASE_EPISODE, RECORD
 from walkhome.robot.storage.journal_writer import JournalWriter
+from walkhome.robot.storage.policies import policy_metadata
 from walkhome.robot.storage.run_folder import RunFolder
-from walkhome.robot.training.learner_factory import observation_layout, policy_metadata
 
 pytestmark = pytest.mark.usefixtures("places")
 ROBOT = (sys.executable, "-m", "walkhome.robot.cli")
@@ -47,7 +48,7 @@ def run(places):
     for number, task in enumerate(TASKS):
         action = np.zeros(8)
         action[number] = 0.2
-        policies[task] = posture_policy(observation_layout(config).size, action)
+        policies[task] = posture_policy(observation_layout(config.control).size, action)
     save_policies(made.path / "policy.safetensors", policies, policy_metadata(config))
     empty = {name: np.zeros(RECORD[name].shape) for name in RECORD.names if name != "index"}
     common = {**empty, "phase": PHASE_EPISODE, "motor_angle": MINITAUR.stance_motor_rad()}

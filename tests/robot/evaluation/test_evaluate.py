@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 from walkhome.hardware.robot import RobotError
 from walkhome.learning.policy import PolicyInvalid
 from walkhome.robot.config.resolve import ConfigError, config_to_yaml
+from walkhome.robot.control.episode import EpisodeResult
 from walkhome.robot.control.plant import Actuator, make_twin
 from walkhome.robot.evaluation.evaluate import Plan, evaluate, summary
 from walkhome.robot.evaluation.gait_record import (
@@ -24,7 +25,6 @@ from walkhome.robot.evaluation.rollout import RollOut, roll_out
 from walkhome.robot.report.gait_figures import gait_rows
 from walkhome.robot.storage.policies import policy_digest
 from walkhome.robot.storage.run_folder import RunFolder
-from walkhome.robot.training.statistics import EpisodeResult
 from walkhome.sim.instruments import foot_forces, mass_kg, push
 from walkhome.sim.motor import electrical_power_w
 

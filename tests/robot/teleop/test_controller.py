@@ -16,10 +16,10 @@ from walkhome.hardware.body import motor_to_leg
 from walkhome.hardware.robot import MotorCommand, Stop
 from walkhome.hardware.rotation import quaternion
 from walkhome.robot.control.plant import Rig, make_twin
+from walkhome.robot.mdp.observation import observation_layout
 from walkhome.robot.teleop.controller import Teleop
 from walkhome.robot.teleop.driver_input import Order
 from walkhome.robot.teleop.telemetry import Listeners, Phase
-from walkhome.robot.training.learner_factory import observation_layout
 
 ON_ITS_SIDE = quaternion(math.pi / 2, 0.0, 0.0)
 
@@ -65,7 +65,7 @@ STANDS = [Order(held=True)] * 60  # long enough for the fake robot to stand up
 def test_no_switch_makes_a_step_beyond_the_limits(config, wanted, seed):
     robot = FakeRobot()
     rig = Rig(robot, robot, FakeClock(robot))
-    rng, size = np.random.default_rng(seed), observation_layout(config).size
+    rng, size = np.random.default_rng(seed), observation_layout(config.control).size
     # Policies at the ends of the range that also shake: the worst that can be learned.
     policies = {
         task: posture_policy(size, rng.choice([-1.0, 1.0], 8), rng, gain=1.0) for task in TASKS
@@ -110,7 +110,7 @@ def test_a_switch_carries_filter_and_history_over_and_blends(config, fake_rig, p
 
 
 def test_between_opposite_gaits_it_stands(config, fake_rig, policies):
-    size = observation_layout(config).size
+    size = observation_layout(config.control).size
     policies["forward"] = posture_policy(size, 0.2 * np.eye(8)[0])
     policies["backward"] = posture_policy(size, 0.2 * np.eye(8)[1])
     orders = [Order("forward", held=True)] * 30 + [Order("backward", held=True)] * 40
@@ -216,7 +216,7 @@ def test_a_task_that_was_not_learned_is_standing(config, fake_rig, policies):
 
 
 def test_the_stride_scales_the_swing_only_and_slowly(config, fake_rig, policies):
-    size = observation_layout(config).size
+    size = observation_layout(config.control).size
     policies["forward"] = posture_policy(size, np.full(8, 0.5))
     full = [Order("forward", held=True)] * 40
     half = [replace(order, scale=0.5) for order in full]

@@ -3,7 +3,8 @@
 
 import pytest
 
-from walkhome.robot.training.statistics import SPEED_WINDOW, EpisodeResult, Tally
+from walkhome.robot.control.episode import EpisodeResult
+from walkhome.robot.training.statistics import SPEED_WINDOW, Tally
 
 
 def result(task="forward", ended="timeout", speed=0.1):
