@@ -67,7 +67,7 @@ def bfloat16_pays() -> bool:
     """Whether such products are known to be faster here than those of float32.
 
     They are on AMD's processors with the instructions, and were half as fast on an Intel Xeon
-    (docs/learning.md). By the maker, not by a measurement: a run's bytes must not hang on a clock.
+    (docs/log.md). By the maker, not by a measurement: a run's bytes must not hang on a clock.
     """
     return has_bfloat16() and "AuthenticAMD" in _processor().split()
 

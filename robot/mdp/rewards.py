@@ -127,7 +127,7 @@ def reward_weights(tasks: tuple[str, ...], config: RewardConfig) -> FloatArray:
     and never steps. Legs of a side that swing against each other (trot, bound) pay nothing.
 
     `side_penalty` (for turns: on travelling) and `turn_penalty` (for walking: on turning) are ours;
-    the paper has neither, and both default to what measured best (docs/learning.md).
+    the paper has neither, and both default to what measured best (docs/defaults.md).
     """
     weights = np.zeros((N_FEATURES, len(tasks)))
     for column, name in enumerate(tasks):
