@@ -43,7 +43,7 @@ def main() -> int:
         command = [
             sys.executable,
             "-m",
-            "walkhome.robot.cli.app",
+            "walkhome.robot.cli",
             "learn",
             "--terrain",
             "flat",

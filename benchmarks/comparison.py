@@ -29,7 +29,7 @@ from walkhome.robot.ablation.page import write_page
 from walkhome.robot.ablation.results import Results
 from walkhome.robot.ablation.statistics import Estimate, estimate
 from walkhome.robot.ablation.study import Job, load_study
-from walkhome.robot.cli.common import StopRequest
+from walkhome.robot.cli.stop_signal import StopSignal
 from walkhome.robot.config.resolve import ConfigError
 from walkhome.robot.storage.run_folder import RunError
 
@@ -117,7 +117,7 @@ def run(folder: StudyFolder, variants: Sequence[str], at_once: int) -> list[str]
     jobs = [job for job in folder.jobs if job.variant in variants and not folder.finished(job)]
     watcher = Printer(len(jobs))
     print(f"{folder.path}: {len(jobs)} runs to do, {at_once} at once", file=sys.stderr)
-    with StopRequest() as stop, folder:
+    with StopSignal() as stop, folder:
         folder.forget_failures()
         for job in jobs:
             if job.variant in SB3_VARIANTS:  # it can't resume

@@ -21,6 +21,7 @@ from typing import Protocol
 from walkhome.robot.ablation.folder import StudyFolder
 from walkhome.robot.ablation.job import order_of
 from walkhome.robot.ablation.study import Job
+from walkhome.robot.control.stop_request import StopRequest
 
 POLL_S = 0.1
 STOP_S = 30.0  # a child stops within a control period or a file's writing; then it is killed
@@ -32,15 +33,6 @@ STARTED, FINISHED, FAILED, STOPPED = "started", "finished", "failed", "stopped"
 
 class EngineError(RuntimeError):
     """The engine can't start; nothing was. The message is one line and says what to do."""
-
-
-class Wish(Protocol):
-    """Whether somebody asked for an end."""
-
-    @property
-    def requested(self) -> bool:
-        """Asked some times a second."""
-        ...
 
 
 class Watcher(Protocol):
@@ -66,7 +58,9 @@ class Engine(Protocol):
         """Let go of whatever it needed."""
         ...
 
-    def run(self, folder: StudyFolder, jobs: Sequence[Job], stop: Wish, watcher: Watcher) -> None:
+    def run(
+        self, folder: StudyFolder, jobs: Sequence[Job], stop: StopRequest, watcher: Watcher
+    ) -> None:
         """Run jobs until all have ended or somebody wants to stop; tell the watcher of each."""
         ...
 
@@ -167,7 +161,9 @@ class LocalEngine:
     def __exit__(self, *_: object) -> None:
         """Nothing to let go of."""
 
-    def run(self, folder: StudyFolder, jobs: Sequence[Job], stop: Wish, watcher: Watcher) -> None:
+    def run(
+        self, folder: StudyFolder, jobs: Sequence[Job], stop: StopRequest, watcher: Watcher
+    ) -> None:
         """Run the jobs; see `Engine`."""
         waiting = list(jobs)
         with contextlib.ExitStack() as children:

@@ -35,7 +35,6 @@ from walkhome.robot.ablation.engine import (
     STOPPED,
     EngineError,
     Watcher,
-    Wish,
     child,
     end,
     reason,
@@ -43,6 +42,7 @@ from walkhome.robot.ablation.engine import (
 from walkhome.robot.ablation.folder import StudyFolder
 from walkhome.robot.ablation.job import is_finished, order_of
 from walkhome.robot.ablation.study import Job
+from walkhome.robot.control.stop_request import StopRequest
 
 RETRIES = 20
 CONNECT_S = 5.0
@@ -123,7 +123,9 @@ class RayEngine:
         if self._mine:
             self._ray.shutdown()
 
-    def run(self, folder: StudyFolder, jobs: Sequence[Job], stop: Wish, watcher: Watcher) -> None:
+    def run(
+        self, folder: StudyFolder, jobs: Sequence[Job], stop: StopRequest, watcher: Watcher
+    ) -> None:
         """Run the jobs; see `robot.ablation.engine.Engine`."""
         out = folder.path.absolute()
         note = f"{socket.gethostname()} {os.getpid()} {time.time_ns()}"

@@ -9,7 +9,7 @@ only looked at. The board is never armed but for the proof, in which its motors 
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -24,16 +24,11 @@ from walkhome.robot.board.session import memory_of, open_board
 from walkhome.robot.config.schema import Config
 from walkhome.robot.control.clock import WallClock
 from walkhome.robot.control.plant import Actuator, Rig
+from walkhome.robot.control.stop_request import StopRequest
 from walkhome.robot.mdp.observation import Observer, observation_layout
 from walkhome.robot.training.learner_factory import make_learner
 
 SECONDS = 5.0
-
-
-class StopRequest(Protocol):
-    """Whether somebody asked it to end."""
-
-    requested: bool
 
 
 class _Mute:

@@ -8,7 +8,6 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from walkhome.hardware.rotation import quaternion
 from walkhome.robot.config.schema import Config
 from walkhome.robot.control.clock import MEANWHILE_UNTIL_S
 from walkhome.robot.control.plant import make_twin
+from walkhome.robot.control.stop_request import StopRequest
 from walkhome.sim.emulator.board import BoardSettings, EmulatedBoard
 from walkhome.sim.emulator.faults import Fault
 from walkhome.sim.emulator.jig import Jig
@@ -27,12 +27,6 @@ STARTS = {"belly": 0.0, "side": 0.5 * np.pi, "back": np.pi, "jig": 0.0}
 LIES_STILL_S = 2.0
 PULLED_S = 1.0
 UNCALIBRATED_RAD = 0.4  # largest error of an encoder that nobody has zeroed
-
-
-class StopRequest(Protocol):
-    """Whether somebody asked it to end."""
-
-    requested: bool
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from walkhome.robot.cli.common import OneLineErrors, help_without_command
+from walkhome.robot.cli.common import help_without_command
+from walkhome.robot.cli.errors import OneLineErrors
 from walkhome.robot.cli.verbs import (
     ablate,
     board,
@@ -67,7 +68,3 @@ def _config_root(context: typer.Context) -> None:
 def main() -> None:
     """Entry point of the command `robot`."""
     app()
-
-
-if __name__ == "__main__":
-    main()

@@ -10,10 +10,11 @@ from walkhome.hardware.realtime import CONTROL_PRIORITY, on_time
 from walkhome.robot.config.schema import Config
 from walkhome.robot.control.plant import Rig, make_twin
 from walkhome.robot.control.side_thread import CLOSE_S, BesideView, SideThread
+from walkhome.robot.control.stop_request import StopRequest
 from walkhome.robot.monitor.view import View
 from walkhome.robot.storage.run_folder import RunFolder
 from walkhome.robot.training.learner_process import start_learner
-from walkhome.robot.training.trainer import LearningLoop, StartLearner, StopRequest
+from walkhome.robot.training.trainer import LearningLoop, StartLearner
 
 
 def learn(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ from walkhome.robot.control.cycle_trace import told
 from walkhome.robot.control.episode import Episodes, Step
 from walkhome.robot.control.plant import ROBOT_FAULTS, Actuator, Restorable, Rig
 from walkhome.robot.control.reset import Resetter, check_carriable
+from walkhome.robot.control.stop_request import StopRequest
 from walkhome.robot.mdp.costs import cost_scale
 from walkhome.robot.mdp.observation import N_ACTIONS, Observer, observation_layout
 from walkhome.robot.mdp.scheduler import check_tasks
@@ -52,15 +53,6 @@ StartLearner = Callable[[Config, Path], LearnerClient]
 """As `start_learner`: what learns in a run, given its configuration and its folder."""
 
 VIEW_EVERY_S = 0.25  # wall seconds
-
-
-class StopRequest(Protocol):
-    """Whether somebody asked the run to end."""
-
-    @property
-    def requested(self) -> bool:
-        """Asked every control step."""
-        ...
 
 
 class LearningLoop:

@@ -13,18 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
-from walkhome.robot.cli.common import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    MinutesOption,
-    SetOption,
-    StopRequest,
-    bad_input,
-    fail,
-    failures,
-    require_device,
-    require_twin,
-)
+from walkhome.robot.cli.common import MinutesOption, SetOption
+from walkhome.robot.cli.errors import bad_input, fail, failures
+from walkhome.robot.cli.requirements import require_device, require_twin
+from walkhome.robot.cli.stop_signal import StopSignal
+from walkhome.robot.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
 
 
 def ablate(
@@ -65,7 +58,7 @@ def ablate(
 
     Finished runs are kept; Ctrl-C stops the others at their last checkpoint.
     """
-    with StopRequest() as stop, bad_input():
+    with StopSignal() as stop, bad_input():
         if study == "list":
             _list()
             raise typer.Exit
@@ -182,7 +175,7 @@ def _require_report() -> None:
 
 
 def _run(
-    folder: Any, left: list[Any], at_once: int, engine: Any, stop: StopRequest, as_json: bool
+    folder: Any, left: list[Any], at_once: int, engine: Any, stop: StopSignal, as_json: bool
 ) -> int:
     from walkhome.robot.ablation.progress import ProgressView, estimated_wall_s
     from walkhome.robot.monitor.status import clock_text

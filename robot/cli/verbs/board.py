@@ -9,17 +9,11 @@ from typing import Annotated
 
 import typer
 
-from walkhome.robot.cli.common import (
-    EXIT_INTERRUPTED,
-    SeedOption,
-    StopRequest,
-    TerrainOption,
-    bad_input,
-    fail,
-    failures,
-    require_twin,
-    resolve,
-)
+from walkhome.robot.cli.common import SeedOption, TerrainOption, resolve
+from walkhome.robot.cli.errors import bad_input, fail, failures
+from walkhome.robot.cli.requirements import require_twin
+from walkhome.robot.cli.stop_signal import StopSignal
+from walkhome.robot.exit_codes import EXIT_INTERRUPTED
 
 
 def emulate(
@@ -60,7 +54,7 @@ def emulate(
 
     kill -USR1 pulls its cable for a second.
     """
-    with StopRequest() as stop, bad_input():
+    with StopSignal() as stop, bad_input():
         resolved = resolve(terrain, None, None, seed, None, None)
         numbers = {
             "--real-time-factor": real_time_factor,

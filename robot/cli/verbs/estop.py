@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from walkhome.robot.cli.common import EXIT_FAILED, fail
+from walkhome.robot.cli.errors import fail
+from walkhome.robot.exit_codes import EXIT_FAILED
 
 
 def estop(

@@ -10,21 +10,17 @@ from typing import Annotated
 import typer
 
 from walkhome.robot.cli.common import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_SAFETY,
     ConfigOption,
     JsonOption,
     PortOption,
     PoseOption,
     SetOption,
-    StopRequest,
-    bad_input,
-    board_refusals,
-    cut,
-    fail,
     resolve,
 )
+from walkhome.robot.cli.errors import bad_input, board_refusals, fail
+from walkhome.robot.cli.output import exit_after_cut
+from walkhome.robot.cli.stop_signal import StopSignal
+from walkhome.robot.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SAFETY
 
 
 def doctor(
@@ -39,7 +35,7 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """List the ports; with --port, look whether the robot there could be armed. No torque."""
-    with StopRequest() as stop, bad_input(), board_refusals():
+    with StopSignal() as stop, bad_input(), board_refusals():
         if math.isnan(seconds):
             fail("--seconds: write a number")
         from walkhome.robot.board.doctor import examine, list_all_ports, told
@@ -103,7 +99,7 @@ def stand_up(
     overrides: SetOption = None,
 ) -> None:
     """Let a robot stand up by itself, stand a while, and sit down."""
-    with StopRequest() as stop, bad_input(), board_refusals():
+    with StopSignal() as stop, bad_input(), board_refusals():
         if math.isnan(seconds):
             fail("--seconds: write a number")
         from walkhome.robot.board.stand_up import stand_up as run
@@ -112,7 +108,7 @@ def stand_up(
         try:
             outcome = run(resolved, port, seconds, lambda: stop.requested, typer.echo)
         except KeyboardInterrupt:
-            cut(port)
+            exit_after_cut(port)
         if stop.requested:
             raise typer.Exit(EXIT_INTERRUPTED)
     raise typer.Exit(0 if outcome else EXIT_SAFETY)

@@ -12,9 +12,6 @@ from typing import Annotated, Any
 import typer
 
 from walkhome.robot.cli.common import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_SAFETY,
     ConfigOption,
     JsonOption,
     MinutesOption,
@@ -22,19 +19,15 @@ from walkhome.robot.cli.common import (
     PoseOption,
     SeedOption,
     SetOption,
-    StopRequest,
     TasksOption,
     TerrainOption,
-    bad_input,
-    board_refusals,
-    fail,
-    failures,
-    print_table,
-    require_device,
-    require_twin,
     resolve,
-    tell_latched,
 )
+from walkhome.robot.cli.errors import bad_input, board_refusals, fail, failures
+from walkhome.robot.cli.output import print_release_hint, print_table
+from walkhome.robot.cli.requirements import require_device, require_twin
+from walkhome.robot.cli.stop_signal import StopSignal
+from walkhome.robot.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SAFETY
 
 # What a run's status means to a script.
 _EXIT_OF = {"done": 0, "interrupted": EXIT_INTERRUPTED, "needs_help": EXIT_SAFETY}
@@ -64,7 +57,7 @@ def learn(
 ) -> None:
     """Learn to walk: in the simulated twin, or on a board's PORT. Ctrl-C settles, saves, ends."""
     others = (terrain, tasks, seed, config, overrides, run_dir)
-    with StopRequest() as stop, contextlib.ExitStack() as stack:
+    with StopSignal() as stop, contextlib.ExitStack() as stack:
         with bad_input():
             if resume is not None:
                 if dry_run or any(option is not None for option in others):
@@ -110,7 +103,7 @@ def _make_rig(config: Any, port: str | None, pose: str | None, stack: contextlib
     return rig
 
 
-def _dry_run(config: Any, stop: StopRequest, as_json: bool) -> int:
+def _dry_run(config: Any, stop: StopSignal, as_json: bool) -> int:
     if config.board.port is None:
         fail("--dry-run: it is for a board; name its --port")
     with board_refusals():
@@ -138,7 +131,7 @@ def _open_to_resume(path: Path, minutes: float | None) -> Any:
     return folder
 
 
-def _learn(folder: Any, stop: StopRequest, resume: bool, as_json: bool, rig: Any) -> dict[str, Any]:
+def _learn(folder: Any, stop: StopSignal, resume: bool, as_json: bool, rig: Any) -> dict[str, Any]:
     from walkhome.learning.remote.process import LearnerLost
     from walkhome.robot.monitor.view import make_view
 
@@ -166,7 +159,7 @@ class _Cut(SystemExit):
     def __init__(self, path: Path, port: str | None = None) -> None:
         super().__init__(EXIT_INTERRUPTED)
         if port is not None:
-            tell_latched(port)
+            print_release_hint(port)
         typer.echo(f"cut; resume with: robot learn --resume {shlex.quote(str(path))}", err=True)
 
 

@@ -8,12 +8,8 @@ from typing import Annotated
 
 import typer
 
-from walkhome.robot.cli.common import (
-    RunArgument,
-    bad_input,
-    fail,
-    failures,
-)
+from walkhome.robot.cli.common import RunArgument
+from walkhome.robot.cli.errors import bad_input, fail, failures
 
 
 def report(run: RunArgument) -> None:

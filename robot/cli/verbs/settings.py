@@ -15,9 +15,9 @@ from walkhome.robot.cli.common import (
     SetOption,
     TasksOption,
     TerrainOption,
-    bad_input,
     resolve,
 )
+from walkhome.robot.cli.errors import bad_input
 
 
 def config_show(

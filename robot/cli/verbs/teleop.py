@@ -14,27 +14,22 @@ from typing import Annotated, Any
 import typer
 
 from walkhome.robot.cli.common import (
-    EXIT_INTERRUPTED,
-    EXIT_SAFETY,
     BoardSetOption,
     JsonOption,
     PortOption,
     RunArgument,
-    StopRequest,
     TerrainOption,
-    bad_input,
-    board_refusals,
-    cut,
-    fail,
-    require_twin,
-    tell_latched,
 )
-from walkhome.robot.cli.verbs.watch import (
+from walkhome.robot.cli.errors import bad_input, board_refusals, fail, film_failures
+from walkhome.robot.cli.output import exit_after_cut, print_release_hint
+from walkhome.robot.cli.requirements import (
     check_video,
-    film_failures,
     require_display,
+    require_twin,
     require_video,
 )
+from walkhome.robot.cli.stop_signal import StopSignal
+from walkhome.robot.exit_codes import EXIT_INTERRUPTED, EXIT_SAFETY
 
 
 def teleop(
@@ -69,7 +64,7 @@ def teleop(
     On a board the robot is checked and armed when you press, and again after every fault, once you
     have let go; after a cut, a person has to release the board's stop (robot doctor).
     """
-    with StopRequest() as stop, bad_input(), _bad_orders():
+    with StopSignal() as stop, bad_input(), _bad_orders():
         _refuse_two_inputs(script, gamepad or pad is not None, as_json)
         if port is not None:
             _refuse_for_a_board(terrain=terrain, seed=seed, gui=gui, video=video)
@@ -100,7 +95,7 @@ def teleop(
             except PolicyInvalid as error:
                 fail(str(error))
             except KeyboardInterrupt:
-                cut(port)
+                exit_after_cut(port)
     raise typer.Exit(_tell(tally, stop.requested, as_json, port))
 
 
@@ -131,7 +126,7 @@ def _tell(tally: Any, stopped: bool, as_json: bool, port: str | None) -> int:
             if tally.needs_help:
                 typer.echo("it does not go on by itself; help it", err=True)
             if port is not None and tally.cuts:
-                tell_latched(port)
+                print_release_hint(port)
     except OSError:
         # The terminal is what was lost. What waits for it must not spoil the exit code.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

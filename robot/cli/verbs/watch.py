@@ -3,35 +3,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import json
 import math
-import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from walkhome.robot.cli.common import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_SAFETY,
-    BoardSetOption,
-    JsonOption,
-    PortOption,
-    RunArgument,
-    StopRequest,
-    bad_input,
-    board_refusals,
-    cut,
-    fail,
-    failures,
-    print_table,
+from walkhome.robot.cli.common import BoardSetOption, JsonOption, PortOption, RunArgument
+from walkhome.robot.cli.errors import bad_input, board_refusals, fail, failures, film_failures
+from walkhome.robot.cli.output import exit_after_cut, print_table, progress_bar
+from walkhome.robot.cli.requirements import (
+    check_video,
+    require_display,
     require_twin,
+    require_video,
 )
+from walkhome.robot.cli.stop_signal import StopSignal
+from walkhome.robot.exit_codes import EXIT_INTERRUPTED, EXIT_SAFETY
 
 if TYPE_CHECKING:
     from walkhome.robot.storage.run_folder import RunFolder
@@ -121,7 +111,7 @@ def replay(
     With --port and --on-robot a real robot stands up, eases into the episode's first posture, and
     does again what was asked of it then, through filter and limits, wherever that leads.
     """
-    with StopRequest() as stop, bad_input():
+    with StopSignal() as stop, bad_input():
         if math.isnan(speed):  # passes every range check
             fail("--speed: write a number")
         if port is not None or on_robot:
@@ -167,7 +157,7 @@ def _refuse_hardware(port: str | None, on_robot: bool, drawn: Mapping[str, objec
 
 
 def _on_robot(
-    folder: RunFolder, episode: int, port: str, overrides: Sequence[str], stop: StopRequest
+    folder: RunFolder, episode: int, port: str, overrides: Sequence[str], stop: StopSignal
 ) -> int:
     from walkhome.robot.board.replay import commands_of, replay_on_robot
     from walkhome.robot.board.session import config_on_port
@@ -184,43 +174,10 @@ def _on_robot(
         try:
             whole = replay_on_robot(config, port, commands, lambda: stop.requested, typer.echo)
         except KeyboardInterrupt:
-            cut(port)
+            exit_after_cut(port)
     if stop.requested:
         return EXIT_INTERRUPTED
     return 0 if whole else EXIT_SAFETY
-
-
-def check_video(video: Path | None) -> None:
-    """Refuse a name that no film can have."""
-    if video is None:
-        return
-    if video.suffix.lower() != ".mp4":
-        fail(f"--video {video}: name a file that ends in .mp4")
-    if video.is_dir():
-        fail(f"--video {video}: a folder is there; name a file")
-
-
-def require_display(otherwise: str) -> None:
-    """Refuse to open a window where there is no display."""
-    if not _display_answers():
-        name = os.environ.get("DISPLAY")
-        where = f": DISPLAY={name} does not answer" if name else ""
-        fail(f"there is no display to open a window on{where}; {otherwise}")
-
-
-def _display_answers() -> bool:
-    """Whether an X server is there: without one PyBullet does not raise but ends the process."""
-    if not os.environ.get("DISPLAY"):
-        return False
-    try:
-        x11 = ctypes.CDLL("libX11.so.6")
-    except OSError:
-        return False  # PyBullet could not open a window either
-    x11.XOpenDisplay.restype = ctypes.c_void_p
-    display = x11.XOpenDisplay(None)
-    if display:
-        x11.XCloseDisplay(ctypes.c_void_p(display))
-    return bool(display)
 
 
 def _print(result: dict[str, Any]) -> None:
@@ -250,42 +207,3 @@ def _with_interval(mean: float | None, interval: list[float] | None) -> str:
     if interval is None:
         return f"{mean:.3f}"
     return f"{mean:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
-
-
-def require_video() -> None:
-    """Refuse before anything moves when there is nothing to make films with."""
-    import importlib.util
-
-    for module, package in (("imageio_ffmpeg", "imageio-ffmpeg"), ("PIL", "Pillow")):
-        if importlib.util.find_spec(module) is None:
-            fail(f'a film needs {package}: pip install "walkhome[report]"')
-
-
-@contextlib.contextmanager
-def film_failures() -> Iterator[None]:
-    """A film that can't be written, in one line."""
-    from walkhome.robot.video.mp4 import VideoError
-
-    try:
-        yield
-    except VideoError as error:
-        fail(str(error), EXIT_FAILED)
-
-
-@contextlib.contextmanager
-def progress_bar(quiet: bool) -> Iterator[Callable[[str, float], None] | None]:
-    """A bar on the terminal's standard error; nothing when nobody looks."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=1.0)
-
-        def show(text: str, share: float) -> None:
-            bar.update(task, description=text, completed=share)
-
-        yield show

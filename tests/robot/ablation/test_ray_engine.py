@@ -17,7 +17,7 @@ from walkhome.robot.ablation.engine import EngineError
 from walkhome.robot.ablation.folder import StudyFolder
 from walkhome.robot.ablation.ray_engine import RayEngine
 from walkhome.robot.ablation.study import load_study
-from walkhome.robot.cli.common import StopRequest
+from walkhome.robot.cli.stop_signal import StopSignal
 
 
 class Watcher:
@@ -59,7 +59,7 @@ def cluster():
 
 @pytest.mark.timeout(500)
 def test_a_wish_to_stop_is_still_heard_when_ray_runs(cluster):
-    with StopRequest() as stop, RayEngine(cluster.address):
+    with StopSignal() as stop, RayEngine(cluster.address):
         os.kill(os.getpid(), signal.SIGTERM)  # Ray's own handler would end the program
         time.sleep(0.1)
         assert stop.requested

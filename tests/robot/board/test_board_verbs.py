@@ -268,7 +268,7 @@ def test_ctrl_c_settles_saves_and_is_resumed(board, places, tmp_path):
     command = [
         sys.executable,
         "-m",
-        "walkhome.robot.cli.app",
+        "walkhome.robot.cli",
         "learn",
         "--port",
         board,

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from walkhome.hardware.robot import LinkLost
 from walkhome.robot.cli.app import app
-from walkhome.robot.cli.common import StopRequest
+from walkhome.robot.cli.stop_signal import StopSignal
 
 SUMMARY = {
     "status": "done",
@@ -200,7 +200,7 @@ def test_without_the_learners_device_it_says_so_and_writes_nothing(
 ):
     run = subprocess.run
     monkeypatch.setattr(
-        "walkhome.robot.cli.common.subprocess.run",
+        "walkhome.robot.cli.requirements.subprocess.run",
         lambda command, **options: run([*command[:2], device_says], **options),
     )
     folder = tmp_path / "run"
@@ -362,7 +362,7 @@ def test_help_loads_nothing_heavy():
 
 def test_the_first_signal_asks_and_the_second_insists():
     before = signal.getsignal(signal.SIGINT)
-    with StopRequest() as stop:
+    with StopSignal() as stop:
         assert not stop.requested
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.requested
@@ -411,7 +411,7 @@ def test_a_hangup_that_is_ignored_does_not_end_a_run(nohup):
     """As after `nohup robot learn`: the terminal goes, the run stays; it can still be stopped."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
     try:
-        with StopRequest() as stop:
+        with StopSignal() as stop:
             os.kill(os.getpid(), signal.SIGHUP)
             assert stop.requested is not nohup
             if nohup:

@@ -131,7 +131,7 @@ def test_a_display_that_does_not_answer_is_refused_before_pybullet_sees_it(learn
 def test_a_window_that_is_closed_is_told(learned, monkeypatch):
     """The twin lives in its window: closed, there is no robot left to settle."""
     monkeypatch.setattr("walkhome.sim.twin.pybullet.GUI", pybullet.DIRECT)
-    monkeypatch.setattr("walkhome.robot.cli.verbs.watch._display_answers", lambda: True)
+    monkeypatch.setattr("walkhome.robot.cli.requirements._display_answers", lambda: True)
     monkeypatch.setattr("walkhome.robot.teleop.twin.PacedClock", lambda clock: clock)
     calls = []
 

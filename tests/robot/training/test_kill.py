@@ -117,7 +117,7 @@ def test_a_stop_at_any_moment_saves_and_says_how_to_resume(tmp_path, number, aft
     more = [
         sys.executable,
         "-m",
-        "walkhome.robot.cli.app",
+        "walkhome.robot.cli",
         "learn",
         "--resume",
         run,
@@ -140,7 +140,7 @@ def test_a_second_process_is_refused_at_once(tmp_path):
         more = [
             sys.executable,
             "-m",
-            "walkhome.robot.cli.app",
+            "walkhome.robot.cli",
             "learn",
             "--resume",
             run,

@@ -192,7 +192,7 @@ def learn_command(folder):
     return [
         sys.executable,
         "-m",
-        "walkhome.robot.cli.app",
+        "walkhome.robot.cli",
         "learn",
         "--json",
         "--run-dir",

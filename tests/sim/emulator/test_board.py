@@ -243,7 +243,7 @@ def test_the_command_runs_a_board_of_its_own(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "walkhome.robot.cli.app",
+        "walkhome.robot.cli",
         "emulate",
         "--link",
         link,
