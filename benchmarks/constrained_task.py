@@ -30,6 +30,7 @@ import torch
 from walkhome.learning.constraint import ConstraintConfig
 from walkhome.learning.learner import Learner, LearnerConfig
 from walkhome.learning.sac import SacConfig
+from walkhome.learning.transition import Transition
 
 BUDGET = 0.1
 LAMBDA = 1.0
@@ -60,7 +61,8 @@ def run(kind: str, start: float, seed: int, episodes: int) -> dict:
             else:
                 action = float(policy.act([state], False, rng)[0])
             reward, following = -((action - wanted(state)) ** 2), rng.uniform(-1, 1)
-            learner.add([state], [action], [reward], [action], [following], False, "only")
+            numbers = (np.array([x]) for x in (state, action, reward, action, following))
+            learner.add(Transition(*numbers, False, "only"))
             learner.update(1)
             total_cost, total_reward, state = total_cost + action, total_reward + reward, following
         if episode >= 2:

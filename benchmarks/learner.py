@@ -55,6 +55,7 @@ from walkhome.learning.cuda_sac import why_no_cuda
 from walkhome.learning.fused.kernels import Kernels
 from walkhome.learning.learner import Learner, LearnerConfig
 from walkhome.learning.sac import SacConfig
+from walkhome.learning.transition import Transition
 from walkhome.native.compiled import bfloat16_pays
 
 OBSERVATIONS, ACTIONS, CONSTRAINTS = 126, 8, 2
@@ -113,13 +114,15 @@ def ours(batch: int, backend: str, precision: str, device: str = "cpu") -> Updat
         sys.exit(f"error: {learner.slow_because}")
     for _ in range(TRANSITIONS):
         learner.add(
-            rng.standard_normal(OBSERVATIONS),
-            rng.uniform(-1.0, 1.0, ACTIONS),
-            rng.standard_normal(1),
-            rng.uniform(0.0, 1.0, CONSTRAINTS),
-            rng.standard_normal(OBSERVATIONS),
-            bool(rng.random() < 0.02),
-            "walk",
+            Transition(
+                rng.standard_normal(OBSERVATIONS),
+                rng.uniform(-1.0, 1.0, ACTIONS),
+                rng.standard_normal(1),
+                rng.uniform(0.0, 1.0, CONSTRAINTS),
+                rng.standard_normal(OBSERVATIONS),
+                bool(rng.random() < 0.02),
+                "walk",
+            )
         )
     return lambda: learner.update(UPDATES_PER_TURN)
 

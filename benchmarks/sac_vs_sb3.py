@@ -59,6 +59,7 @@ def learn_ours(
     from walkhome.learning.constraint import ConstraintConfig
     from walkhome.learning.learner import Learner, LearnerConfig
     from walkhome.learning.sac import SacConfig
+    from walkhome.learning.transition import Transition
 
     env = gymnasium.make(name)
     space = env.action_space
@@ -71,7 +72,7 @@ def learn_ours(
     size = env.observation_space.shape[0]
     learner = Learner(config, ("only",), size, len(low), 0, seed)
     policy = learner.policy("only")
-    rng = np.random.default_rng(seed)
+    rng, no_costs = np.random.default_rng(seed), np.zeros(0)
 
     def scaled(action: np.ndarray) -> np.ndarray:
         return (low + 0.5 * (action + 1.0) * (high - low)).astype(space.dtype)
@@ -84,7 +85,10 @@ def learn_ours(
         else:
             action = policy.act(observation, False, rng)
         following, reward, terminated, truncated, _ = env.step(scaled(action))
-        learner.add(observation, action, [reward], [], following, terminated, "only")
+        earned = np.array([reward])
+        learner.add(
+            Transition(observation, action, earned, no_costs, following, terminated, "only")
+        )
         observation = env.reset()[0] if terminated or truncated else following
         if step >= RANDOM_STEPS:
             learner.update(1)

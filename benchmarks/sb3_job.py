@@ -25,6 +25,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.logger import Logger
 
 from walkhome.learning.policy import NumpyPolicy
+from walkhome.learning.transition import Transition
 from walkhome.robot import gym_env
 from walkhome.robot.ablation import job
 from walkhome.robot.config.resolve import Config, leaves
@@ -51,21 +52,13 @@ class Sb3Learner:
         self._acting = config.tasks[0]
         self.gradient_steps = 0
 
-    def add(
-        self,
-        observation: ArrayLike,
-        action: ArrayLike,
-        rewards: ArrayLike,
-        costs: ArrayLike,
-        next_observation: ArrayLike,
-        done: bool,
-        task: str,
-    ) -> None:
+    def add(self, transition: Transition) -> None:
         """Store a transition with the agent that acted."""
-        reward = np.asarray(rewards)[list(self._agents).index(task)]
-        self._acting, buffer = task, self._agents[task].replay_buffer
-        row = (np.asarray(x)[None] for x in (observation, next_observation, action))
-        buffer.add(*row, np.array([reward]), np.array([done]), [{}])
+        t = transition
+        reward = np.asarray(t.rewards)[list(self._agents).index(t.task)]
+        self._acting, buffer = t.task, self._agents[t.task].replay_buffer
+        row = (np.asarray(x)[None] for x in (t.observation, t.next_observation, t.action))
+        buffer.add(*row, np.array([reward]), np.array([t.done]), [{}])
 
     def update(self, n_updates: int) -> int:
         """Train the agent that acted, once it has as many steps as it wants to begin with."""

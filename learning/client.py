@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from numpy.typing import ArrayLike
 
 from walkhome.learning.policy import NumpyPolicy
+from walkhome.learning.transition import Transition
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,17 +49,12 @@ class LearnerClient(Protocol):
     def slow_because(self) -> str:
         """Why it learns by autograd though the fast way was asked for, or ""."""
 
-    def add(
-        self,
-        observation: ArrayLike,
-        action: ArrayLike,
-        rewards: ArrayLike,
-        costs: ArrayLike,
-        next_observation: ArrayLike,
-        done: bool,
-        task: str,
-    ) -> None:
-        """Store one transition; see `learning.learner.Learner.add`."""
+    def add(self, transition: Transition) -> None:
+        """Store one transition.
+
+        Raises:
+            ValueError: Its task is unknown, or a number has the wrong size or is not finite.
+        """
 
     def update(self, n_updates: int) -> int:
         """Ask for gradient steps, tasks in turn; how many of them are done already."""

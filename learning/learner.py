@@ -27,6 +27,7 @@ from walkhome.learning.policy import NumpyPolicy
 from walkhome.learning.replay import Batch, Floats, Replay
 from walkhome.learning.sac import Sac, SacConfig
 from walkhome.learning.symmetry import Symmetry
+from walkhome.learning.transition import Transition
 from walkhome.native.compiled import NotCompiled
 
 STATE_VERSION = 1
@@ -150,30 +151,13 @@ class Learner:
         """The tasks that are learned here."""
         return tuple(self.tasks[index] for index in self._mine)
 
-    def add(
-        self,
-        observation: ArrayLike,
-        action: ArrayLike,
-        rewards: ArrayLike,
-        costs: ArrayLike,
-        next_observation: ArrayLike,
-        done: bool,
-        task: str,
-    ) -> None:
-        """Store one transition; see `Replay.add`.
+    def add(self, transition: Transition) -> None:
+        """Store one transition.
 
-        Args:
-            observation: (O,).
-            action: (A,) in [-1, 1].
-            rewards: (n_tasks,) what this step would have earned in each task.
-            costs: (K,) what this step cost under each constraint.
-            next_observation: (O,).
-            done: The episode truly ended here (not: it was cut short).
-            task: Whose episode it belongs to.
+        Raises:
+            ValueError: Its task is unknown, or a number has the wrong size or is not finite.
         """
-        self.replay.add(
-            observation, action, rewards, costs, next_observation, done, self._index(task)
-        )
+        self.replay.add(transition, self._index(transition.task))
 
     def update(self, n_updates: int) -> int:
         """Do gradient steps, tasks in turn. A task with less than one batch is passed over.

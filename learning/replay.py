@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from walkhome.learning.symmetry import SignedPermutation, Symmetry
+from walkhome.learning.transition import Transition
 
 Floats = NDArray[np.float32]
 
@@ -113,26 +114,12 @@ class Replay:
         """How many stored transitions come from the task's own episodes."""
         return int(self._own_size[task])
 
-    def add(
-        self,
-        observation: ArrayLike,
-        action: ArrayLike,
-        rewards: ArrayLike,
-        costs: ArrayLike,
-        next_observation: ArrayLike,
-        done: bool,
-        task: int,
-    ) -> None:
+    def add(self, transition: Transition, task: int) -> None:
         """Store one transition.
 
         Args:
-            observation: (O,).
-            action: (A,) in [-1, 1].
-            rewards: (n_tasks,) what this step would have earned in each task.
-            costs: (K,) what this step cost under each constraint.
-            next_observation: (O,).
-            done: The episode truly ended here (not: it was cut short).
-            task: Which task's episode it belongs to.
+            transition: Copied; its `task` is not read.
+            task: Index of the task whose episode it belongs to.
 
         Raises:
             ValueError: Something is not finite, has the wrong size, or the task is unknown.
@@ -141,12 +128,12 @@ class Replay:
             raise ValueError(f"task {task} is not one of the {self.n_tasks} tasks of this replay")
         o, a, n, r, c, d = self._columns
         row = np.empty(self._rows.shape[1], np.float32)
-        _fill(row[o], observation, "observation")
-        _fill(row[a], action, "action")
-        _fill(row[n], next_observation, "next_observation")
-        _fill(row[r], rewards, "rewards")
-        _fill(row[c], costs, "costs")
-        row[d] = 0.0 if done else 1.0
+        _fill(row[o], transition.observation, "observation")
+        _fill(row[a], transition.action, "action")
+        _fill(row[n], transition.next_observation, "next_observation")
+        _fill(row[r], transition.rewards, "rewards")
+        _fill(row[c], transition.costs, "costs")
+        row[d] = 0.0 if transition.done else 1.0
         slot = self._next
         if self._size == self.capacity:
             old = self._task[slot]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from walkhome.learning.policy import NumpyPolicy
 from walkhome.learning.remote.process import LearnerProcess
 from walkhome.learning.remote.transition_ring import Kind
+from walkhome.learning.transition import Transition
 
 
 class Part:
@@ -92,22 +93,12 @@ class RemoteLearner:
         """See `learning.learner.Learner`."""
         return self._parts[0].slow_because
 
-    def add(
-        self,
-        observation: ArrayLike,
-        action: ArrayLike,
-        rewards: ArrayLike,
-        costs: ArrayLike,
-        next_observation: ArrayLike,
-        done: bool,
-        task: str,
-    ) -> None:
+    def add(self, transition: Transition) -> None:
         """Hand one transition over; see `learning.learner.Learner.add`."""
-        transition = (observation, action, next_observation, rewards)
-        index, count = self._index(task), self._added + 1
+        index, count = self._index(transition.task), self._added + 1
         for part in self._parts:
             self._make_room(part.process)
-            part.process.ring.write(Kind.ADD, index, count, done, transition, costs)
+            part.process.ring.write_transition(transition, index, count)
         self._added = count
 
     def update(self, n_updates: int) -> int:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from walkhome.learning.remote.shared_memory import Bytes
+from walkhome.learning.transition import Transition
 
 HEADER_BYTES = 64
 _HEAD, _CONSUMED, _PROGRESS = range(3)
@@ -76,6 +77,22 @@ class Message:
     rewards: NDArray[np.float32]
     next_observation: NDArray[np.float32]
     costs: NDArray[np.float64]
+
+    def transition(self, task: str) -> Transition:
+        """What an ADD message carries, on the message's own arrays.
+
+        Args:
+            task: Name of the task that acted.
+        """
+        return Transition(
+            self.observation,
+            self.action,
+            self.rewards,
+            self.costs,
+            self.next_observation,
+            self.done,
+            task,
+        )
 
 
 def ring_bytes(sizes: Sizes, rows: int) -> int:
@@ -144,31 +161,39 @@ class Ring:
         kind: Kind,
         task: int = 0,
         count: int = 0,
-        done: bool = False,
-        transition: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike] | None = None,
         costs: ArrayLike = 0.0,
     ) -> None:
-        """Append a message.
+        """Append a message without a transition.
 
         Args:
-            kind: what it says.
-            task: index.
-            count: see `Message`.
-            done: a fall.
-            transition: observation, action, next observation, rewards.
-            costs: (K,).
+            kind: UPDATE or END_EPISODE.
+            task: Index of the task that acted.
+            count: Gradient steps asked for so far (UPDATE).
+            costs: (K,) mean costs per step (END_EPISODE).
+        """
+        slot = self.written % self.capacity
+        self._columns["costs"][slot] = costs
+        self._finish_row(slot, kind, task, count, False)
+
+    def write_transition(self, transition: Transition, task: int, count: int) -> None:
+        """Append an ADD message.
+
+        Args:
+            transition: Copied; its `task` is not read.
+            task: Index of the task that acted.
+            count: Transitions so far, this one included.
 
         Raises:
-            ValueError: a transition holds a number that is not finite, or has the wrong size;
-                nothing was written.
+            ValueError: A number is not finite, or an array has the wrong size; nothing was
+                written.
         """
-        number = self.written
-        slot = number % self.capacity
-        columns = self._columns
-        if transition is not None:
-            self._put(columns["values"][slot], columns["costs"][slot], transition, costs)
-        else:
-            columns["costs"][slot] = costs
+        slot = self.written % self.capacity
+        self._put(self._columns["values"][slot], self._columns["costs"][slot], transition)
+        self._finish_row(slot, Kind.ADD, task, count, transition.done)
+
+    def _finish_row(self, slot: int, kind: Kind, task: int, count: int, done: bool) -> None:
+        """Fill in the rest of a row whose values are there, and publish it."""
+        number, columns = self.written, self._columns
         columns["number"][slot] = number
         columns["kind"][slot] = kind
         columns["task"][slot] = task
@@ -182,15 +207,16 @@ class Ring:
         self,
         values: NDArray[np.float32],
         cost_values: NDArray[np.float64],
-        transition: tuple[ArrayLike, ...],
-        costs: ArrayLike,
+        transition: Transition,
     ) -> None:
-        for part, value in zip(self._parts, transition, strict=True):
+        t = transition
+        arrays = (t.observation, t.action, t.next_observation, t.rewards)
+        for part, value in zip(self._parts, arrays, strict=True):
             array = np.asarray(value)
             if array.shape != values[part].shape:
                 raise ValueError(f"a part of a transition has shape {array.shape}")
             values[part] = array
-        cost_values[:] = costs
+        cost_values[:] = t.costs
         if not (np.isfinite(values).all() and np.isfinite(cost_values).all()):
             raise ValueError(f"a transition holds a number that is not finite: {transition}")
 

@@ -166,15 +166,7 @@ class Worker:
                 return  # it has seen this one
             self._dropped += message.count - self._added - 1
             self._added = message.count
-            learner.add(
-                message.observation,
-                message.action,
-                message.rewards,
-                message.costs,
-                message.next_observation,
-                message.done,
-                task,
-            )
+            learner.add(message.transition(task))
         elif message.kind is Kind.END_EPISODE:
             if message.number >= self._episodes_from:
                 learner.end_episode(task, message.costs)

@@ -23,7 +23,7 @@ from walkhome.robot.config.schema import Config
 from walkhome.robot.mdp.observation import FRAME_SIZE
 from walkhome.robot.storage.journal import FLAG_EXIT, read_journal
 from walkhome.robot.storage.run_folder import RunError, RunFolder, check_creatable
-from walkhome.robot.storage.transitions import Transition, transitions
+from walkhome.robot.storage.transitions import RecordedTransition, transitions
 
 CODEBASE_VERSION = "v3.0"
 CHUNK_SIZE = 1000
@@ -76,14 +76,18 @@ def export(run: RunFolder, out: Path) -> Path:
     return out
 
 
-def _steps(records: npt.NDArray[Any], config: Config) -> tuple[list[Transition], npt.NDArray[Any]]:
+def _steps(
+    records: npt.NDArray[Any], config: Config
+) -> tuple[list[RecordedTransition], npt.NDArray[Any]]:
     """Transitions, with single frames as observations, and the record of each."""
     steps = list(transitions(records, config, frames=1))
     places = np.searchsorted(records["index"], [step.index for step in steps])
     return steps, records[places]
 
 
-def _write(folder: Path, steps: list[Transition], rows: npt.NDArray[Any], config: Config) -> None:
+def _write(
+    folder: Path, steps: list[RecordedTransition], rows: npt.NDArray[Any], config: Config
+) -> None:
     _, first, episode = np.unique(rows["episode"], return_index=True, return_inverse=True)
     length = np.diff([*first, len(rows)])
     columns = _columns(steps, rows, config, episode, first)
@@ -108,7 +112,7 @@ def _write(folder: Path, steps: list[Transition], rows: npt.NDArray[Any], config
 
 
 def _columns(
-    steps: list[Transition],
+    steps: list[RecordedTransition],
     rows: npt.NDArray[Any],
     config: Config,
     episode: npt.NDArray[np.int64],

@@ -9,12 +9,13 @@ replay is filled from here; nothing of it is saved anywhere else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from walkhome.learning.transition import Transition
 from walkhome.robot.config.schema import Config
 from walkhome.robot.mdp.costs import cost_scale, n_constraints
 from walkhome.robot.mdp.observation import FRAME_SIZE
@@ -25,33 +26,22 @@ FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Transition:
-    """One step as a learner takes it.
+class RecordedTransition(Transition):
+    """A transition with its place in the journal.
+
+    Its observations are (frames * 21,) and its action (8,), float32; its costs are in rad, not yet
+    in units of the constraints' budgets.
 
     Attributes:
-        index: of its record in the journal.
-        observation: (frames * 21,) float32.
-        action: (8,) float32.
-        rewards: (n tasks,) for every task.
-        costs: (n constraints,) rad, not scaled.
-        next_observation: (frames * 21,) float32.
-        done: a fall.
-        task: name of the task that acted.
+        index: Of its record in the journal.
     """
 
     index: int
-    observation: npt.NDArray[np.float32]
-    action: npt.NDArray[np.float32]
-    rewards: FloatArray
-    costs: FloatArray
-    next_observation: npt.NDArray[np.float32]
-    done: bool
-    task: str
 
 
 def transitions(
     records: npt.NDArray[Any], config: Config, frames: int | None = None
-) -> Iterator[Transition]:
+) -> Iterator[RecordedTransition]:
     """All transitions that a run's records hold, in order.
 
     A record that is missing takes the rest of its episode with it: what a policy saw then is not
@@ -76,8 +66,7 @@ def transitions(
             past[:-1] = past[1:]
             past[-1] = record["observation_frame"]
             if not flags & FLAG_STOP:
-                yield Transition(
-                    index,
+                yield RecordedTransition(
                     observation,
                     record["action"],
                     rewards_of(record["features"], weights),
@@ -85,13 +74,14 @@ def transitions(
                     past.reshape(-1).copy(),
                     bool(flags & FLAG_FALL),
                     config.tasks[int(record["task"])],
+                    index,
                 )
         else:
             index = -2
         expected = index + 1
 
 
-def refill(add: Callable[..., None], records: npt.NDArray[Any], config: Config) -> int:
+def refill(add: Callable[[Transition], None], records: npt.NDArray[Any], config: Config) -> int:
     """Give a learner everything that a journal holds.
 
     Args:
@@ -104,14 +94,7 @@ def refill(add: Callable[..., None], records: npt.NDArray[Any], config: Config) 
     """
     count = 0
     for t in transitions(records, config):
-        add(
-            t.observation,
-            t.action,
-            t.rewards,
-            t.costs * cost_scale(config.constraint, config.learning.cost_discount, t.done),
-            t.next_observation,
-            t.done,
-            t.task,
-        )
+        scale = cost_scale(config.constraint, config.learning.cost_discount, t.done)
+        add(replace(t, costs=t.costs * scale))
         count += 1
     return count

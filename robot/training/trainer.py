@@ -23,6 +23,7 @@ from walkhome.hardware.robot import RobotError, RobotState, Stop
 from walkhome.learning.client import LearnerClient
 from walkhome.learning.noise import coloured_noise
 from walkhome.learning.policy import NumpyPolicy, PolicyInvalid
+from walkhome.learning.transition import Transition
 from walkhome.robot.config.schema import Config
 from walkhome.robot.control.cycle_trace import told
 from walkhome.robot.control.episode import Episodes, Step
@@ -273,13 +274,15 @@ class LearningLoop:
         self._tally.tasks[step.task].steps += 1
         if step.ended != "stop":
             self._learner.add(
-                step.observation,
-                step.action,
-                step.rewards,
-                step.costs * self._cost_scales[step.done],
-                step.next_observation,
-                step.done,
-                step.task,
+                Transition(
+                    step.observation,
+                    step.action,
+                    step.rewards,
+                    step.costs * self._cost_scales[step.done],
+                    step.next_observation,
+                    step.done,
+                    step.task,
+                )
             )
         mark("journal")
         self._recorder.step(step)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from walkhome.learning.transition import Transition
 from walkhome.robot.ablation.engine import child
 from walkhome.robot.ablation.job import order_of
 from walkhome.robot.ablation.study import Evaluation, Job
@@ -42,8 +43,12 @@ def sb3_job():
 def feed(learner, task, n, rng):
     size = learner.policy(task).observation_size
     for _ in range(n):
-        learner.add(rng.normal(size=size), rng.uniform(-1, 1, 8), [1.0, 2.0], [0.0, 0.0],
-                    rng.normal(size=size), False, task)  # fmt: skip
+        learner.add(
+            Transition(
+                rng.normal(size=size), rng.uniform(-1, 1, 8), [1.0, 2.0], [0.0, 0.0],
+                rng.normal(size=size), False, task,
+            )
+        )  # fmt: skip
 
 
 def test_an_agent_learns_from_its_own_episodes_when_it_has_enough(config, sb3_job):

@@ -5,6 +5,8 @@ import os
 import time
 from pathlib import Path
 
+from walkhome.learning.transition import Transition
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -14,7 +16,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 def episode(learners, rng, steps, task="forward", at_step=None):
     """The same experience for several learners, as the loop gives it."""
     for _ in range(steps):
-        step = (
+        step = Transition(
             rng.standard_normal(126),
             rng.uniform(-1.0, 1.0, 8),
             rng.standard_normal(2),
@@ -24,7 +26,7 @@ def episode(learners, rng, steps, task="forward", at_step=None):
             task,
         )
         for learner in learners:
-            learner.add(*step)
+            learner.add(step)
             learner.update(2)
         if at_step is not None:
             at_step()

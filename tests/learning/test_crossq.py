@@ -14,6 +14,7 @@ from walkhome.learning.crossq import EPSILON, KEPT, CrossSac
 from walkhome.learning.learner import Learner, LearnerConfig
 from walkhome.learning.replay import Replay
 from walkhome.learning.sac import Sac, SacConfig
+from walkhome.learning.transition import Transition
 
 PRICES = np.array([0.5, 2.0])
 
@@ -161,7 +162,8 @@ def test_values_of_a_one_step_problem_are_its_reward_and_cost():
     replay = Replay(400, 1, 1, 1, 1)
     for _ in range(400):
         a = rng.uniform(-1, 1)
-        replay.add([rng.normal()], [a], [a], [max(0.0, a)], [rng.normal()], True, 0)
+        costs, before, after = [max(0.0, a)], [rng.normal()], [rng.normal()]
+        replay.add(Transition(before, [a], [a], costs, after, True, "only"), 0)
     sac = CrossSac(SacConfig((32, 32), 64, 3e-3, initial_temperature=0.01), 1, 1, 1, seed=0)
     for _ in range(600):
         sac.update(replay.sample(rng, 64, 0, False), np.zeros(1))
@@ -199,9 +201,16 @@ def learner(seed: int, critics: str = "crossq", backend: str = "fast") -> Learne
     rng = np.random.default_rng(0)
     for i in range(100):
         made.add(
-            rng.normal(size=OBS), rng.uniform(-1, 1, A), rng.normal(size=2), rng.uniform(0, 1, K),
-            rng.normal(size=OBS), i % 9 == 0, "forward" if i % 2 else "backward",
-        )  # fmt: skip
+            Transition(
+                rng.normal(size=OBS),
+                rng.uniform(-1, 1, A),
+                rng.normal(size=2),
+                rng.uniform(0, 1, K),
+                rng.normal(size=OBS),
+                i % 9 == 0,
+                "forward" if i % 2 else "backward",
+            )
+        )
     return made
 
 

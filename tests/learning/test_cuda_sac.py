@@ -16,6 +16,7 @@ from walkhome.learning.constraint import ConstraintConfig
 from walkhome.learning.cuda_sac import CudaSac, NoCuda, why_no_cuda
 from walkhome.learning.learner import Learner, LearnerConfig
 from walkhome.learning.sac import Sac, SacConfig
+from walkhome.learning.transition import Transition
 
 HAS_CUDA = torch.cuda.is_available()
 # Rounding: none on the processor, where the arithmetic is the same; float32's on a device.
@@ -146,13 +147,15 @@ def test_a_learner_on_another_device_gives_policies_of_its_newest_weights(monkey
         policy = learner.policy("go")
         for _ in range(20):
             learner.add(
-                rng.standard_normal(OBS),
-                rng.uniform(-1.0, 1.0, A),
-                rng.standard_normal(1),
-                rng.uniform(0.0, 1.0, 1),
-                rng.standard_normal(OBS),
-                False,
-                "go",
+                Transition(
+                    rng.standard_normal(OBS),
+                    rng.uniform(-1.0, 1.0, A),
+                    rng.standard_normal(1),
+                    rng.uniform(0.0, 1.0, 1),
+                    rng.standard_normal(OBS),
+                    False,
+                    "go",
+                )
             )
         assert learner.update(6) == 6
         actions.append(policy.act(np.ones(OBS, np.float32), deterministic=True).copy())

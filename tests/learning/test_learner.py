@@ -10,6 +10,7 @@ from walkhome.learning.constraint import ConstraintConfig
 from walkhome.learning.learner import Learner, LearnerConfig
 from walkhome.learning.policy import load_policies, save_policies
 from walkhome.learning.sac import SacConfig
+from walkhome.learning.transition import Transition
 
 OBS, ACT, K = 4, 2, 2
 TASKS = ("forward", "backward")
@@ -33,13 +34,15 @@ def feed(learner: Learner, n: int, seed: int = 0, task: str | None = None) -> No
     for i in range(n):
         reward = rng.standard_normal()
         learner.add(
-            rng.standard_normal(OBS),
-            rng.uniform(-1, 1, ACT),
-            [reward, -reward][: len(learner.tasks)],
-            rng.uniform(0, 1, K),
-            rng.standard_normal(OBS),
-            bool(rng.random() < 0.1),
-            task or learner.tasks[i // 10 % len(learner.tasks)],
+            Transition(
+                rng.standard_normal(OBS),
+                rng.uniform(-1, 1, ACT),
+                [reward, -reward][: len(learner.tasks)],
+                rng.uniform(0, 1, K),
+                rng.standard_normal(OBS),
+                bool(rng.random() < 0.1),
+                task or learner.tasks[i // 10 % len(learner.tasks)],
+            )
         )
 
 
@@ -95,8 +98,10 @@ def test_with_relabelling_a_task_learns_its_own_reward_from_others_episodes():
         for _ in range(100):
             action = rng.uniform(-1, 1, ACT)
             learner.add(
-                np.zeros(OBS), action, [sign * action[0], 0.0], np.zeros(K), np.zeros(OBS), True,
-                "backward",
+                Transition(
+                    np.zeros(OBS), action, [sign * action[0], 0.0], np.zeros(K), np.zeros(OBS),
+                    True, "backward",
+                )
             )  # fmt: skip
         learner.update(120)
         results[sign] = learner.policy("forward").act(np.zeros(OBS), True)[0]
@@ -279,8 +284,10 @@ def test_one_shared_network_learns_opposite_tasks_and_is_saved_as_one_policy_eac
     for _ in range(100):
         action = rng.uniform(-1, 1, ACT)
         learner.add(
-            np.zeros(OBS), action, [action[0], -action[0]], np.zeros(K), np.zeros(OBS), True,
-            "backward",
+            Transition(
+                np.zeros(OBS), action, [action[0], -action[0]], np.zeros(K), np.zeros(OBS), True,
+                "backward",
+            )
         )  # fmt: skip
     learner.update(300)
     assert learner.metrics()["forward"]["updates"] == 300

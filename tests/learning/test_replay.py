@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from walkhome.learning.replay import Replay
+from walkhome.learning.transition import Transition
 
 OBS, A, T, K = 3, 2, 2, 2
 
 
-def transition(i: int, task: int = 0) -> dict:
+def transition(i: int) -> dict:
     """Every number in it tells which transition and which field it belongs to."""
     return {
         "observation": np.full(OBS, i + 0.1),
@@ -20,14 +21,17 @@ def transition(i: int, task: int = 0) -> dict:
         "costs": np.array([i + 0.4, i + 0.5]),
         "next_observation": np.full(OBS, i + 0.6),
         "done": i % 3 == 0,
-        "task": task,
     }
+
+
+def add(replay: Replay, i: int, task: int = 0, **changes) -> None:
+    replay.add(Transition(**{**transition(i), **changes}, task="any"), task)
 
 
 def filled(n: int, capacity: int = 100, tasks: tuple[int, ...] = (0, 1)) -> Replay:
     replay = Replay(capacity, OBS, A, T, K)
     for i in range(n):
-        replay.add(**transition(i, tasks[i % len(tasks)]))
+        add(replay, i, tasks[i % len(tasks)])
     return replay
 
 
@@ -72,7 +76,7 @@ def test_sampling_is_uniform_over_what_is_stored():
 def test_own_samples_come_from_own_stored_episodes(capacity, tasks, task):
     replay = Replay(capacity, OBS, A, T, K)
     for i, t in enumerate(tasks):
-        replay.add(**transition(i, t))
+        add(replay, i, t)
     stored = list(enumerate(tasks))[-capacity:]
     own = {i for i, t in stored if t == task}
     assert len(replay) == len(stored)
@@ -90,12 +94,12 @@ def test_a_rebuilt_replay_draws_the_same_batches_wherever_its_ring_begins(only_o
     one = filled(257, capacity=100)
     two = Replay(100, OBS, A, T, K)
     for i in range(257 - 100, 257):
-        two.add(**transition(i, i % 2))
+        add(two, i, i % 2)
     three = Replay(100, OBS, A, T, K)
     three.load_state_dict(one.state_dict())
     for i in range(257, 300):
         for replay in (one, two, three):
-            replay.add(**transition(i, i % 2))
+            add(replay, i, i % 2)
     for replay in (two, three):
         a = one.sample(np.random.default_rng(5), 32, 1, only_own)
         b = replay.sample(np.random.default_rng(5), 32, 1, only_own)
@@ -107,11 +111,10 @@ def test_a_rebuilt_replay_draws_the_same_batches_wherever_its_ring_begins(only_o
 def test_a_number_that_is_not_finite_is_refused_by_name_and_leaves_nothing(field, bad):
     replay = filled(5)
     before = replay.state_dict()
-    broken = transition(5)
-    broken[field] = broken[field].copy()
-    broken[field][-1] = bad
+    broken = transition(5)[field].copy()
+    broken[-1] = bad
     with np.errstate(over="ignore"), pytest.raises(ValueError, match=rf"^{field} "):
-        replay.add(**broken)
+        add(replay, 5, **{field: broken})
     assert len(replay) == 5
     for name, array in replay.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
@@ -120,9 +123,9 @@ def test_a_number_that_is_not_finite_is_refused_by_name_and_leaves_nothing(field
 def test_wrong_sizes_and_tasks_are_refused_by_name():
     replay = filled(1)
     with pytest.raises(ValueError, match=r"costs has shape \(3,\), expected \(2,\)"):
-        replay.add(**{**transition(0), "costs": np.zeros(3)})
+        add(replay, 0, costs=np.zeros(3))
     with pytest.raises(ValueError, match="task 2"):
-        replay.add(**transition(0, task=2))
+        add(replay, 0, task=2)
     with pytest.raises(ValueError, match="at least 1"):
         Replay(0, OBS, A, T, K)
 
@@ -143,5 +146,5 @@ def test_loading_refuses_what_does_not_fit():
 
 def test_no_constraints_is_a_size_like_any_other():
     replay = Replay(4, OBS, A, 1, 0)
-    replay.add(np.zeros(OBS), np.zeros(A), [1.0], [], np.zeros(OBS), False, 0)
+    add(replay, 0, rewards=[1.0], costs=[])
     assert replay.sample(np.random.default_rng(0), 2, 0, False).cost.shape == (2, 0)

@@ -23,6 +23,7 @@ from walkhome.learning.sac import (
     reward_target,
     temperature_loss,
 )
+from walkhome.learning.transition import Transition
 
 # --- The losses, against the formulas written out sample by sample ---
 
@@ -220,7 +221,8 @@ def chain(steps: int = 500) -> tuple[Sac, np.ndarray]:
     for i in range(400):
         state = i % 2
         costs = (1.0, 0.2) if state == 0 else (0.5, 0.0)
-        replay.add([state], rng.uniform(-1, 1, 1), [0.0], costs, [1.0], False, 0)
+        action = rng.uniform(-1, 1, 1)
+        replay.add(Transition([state], action, [0.0], costs, [1.0], False, "only"), 0)
     config = SacConfig((32, 32), 64, 3e-3, cost_discount=0.8, tau=0.05, initial_temperature=0.5)
     sac = Sac(config, 1, 1, 2, seed=0)
     for _ in range(steps):
@@ -254,7 +256,7 @@ def one_step(
         a = rng.uniform(-1, 1)
         costs = np.zeros(k)
         costs[:1] = max(0.0, a)
-        replay.add([0.5], [a], [a], costs, [0.5], True, 0)
+        replay.add(Transition([0.5], [a], [a], costs, [0.5], True, "only"), 0)
     sac = Sac(SacConfig((32, 32), 64, 3e-3, initial_temperature=0.01), 1, 1, k, seed=0)
     for _ in range(steps):
         sac.update(replay.sample(rng, 64, 0, False), np.asarray(multipliers, np.float64))

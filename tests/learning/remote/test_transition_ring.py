@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from walkhome.learning.remote.shared_memory import SharedMemory
 from walkhome.learning.remote.transition_ring import Kind, Ring, Sizes, ring_bytes
+from walkhome.learning.transition import Transition
 
 SIZES = Sizes(observation=3, action=2, tasks=2, constraints=1)
 ROOT = str(Path(__file__).parents[3])
@@ -25,7 +26,8 @@ def both_sides(rows):
 
 def add(ring, i, done=False):
     x = np.arange(3) + i
-    ring.write(Kind.ADD, i % 2, i, done, (x, [i, -i], x + 1, [i, 2 * i]), [i / 3])
+    transition = Transition(x, [i, -i], [i, 2 * i], [i / 3], x + 1, done, "any")
+    ring.write_transition(transition, i % 2, i)
 
 
 def test_what_was_written_is_read():
@@ -95,11 +97,11 @@ def test_nothing_that_is_not_finite_gets_in(bad):
     _, writer, reader = both_sides(4)
     x = np.zeros(3)
     with pytest.raises(ValueError, match="not finite"), np.errstate(over="ignore"):
-        writer.write(Kind.ADD, 0, 1, False, (x, [0, bad], x, [0, 0]), [0.0])
+        writer.write_transition(Transition(x, [0, bad], [0, 0], [0.0], x, False, "any"), 0, 1)
     with pytest.raises(ValueError, match="not finite"):
-        writer.write(Kind.ADD, 0, 1, False, (x, [0, 0], x, [0, 0]), [np.nan])
+        writer.write_transition(Transition(x, [0, 0], [0, 0], [np.nan], x, False, "any"), 0, 1)
     with pytest.raises(ValueError, match="shape"):
-        writer.write(Kind.ADD, 0, 1, False, (x[:2], [0, 0], x, [0, 0]), [0.0])
+        writer.write_transition(Transition(x[:2], [0, 0], [0, 0], [0.0], x, False, "any"), 0, 1)
     assert writer.written == 0
     add(writer, 1)
     assert reader.read().count == 1
@@ -107,7 +109,7 @@ def test_nothing_that_is_not_finite_gets_in(bad):
 
 WRITER = """
 import sys
-from test_ring import SIZES, add
+from test_transition_ring import SIZES, add
 from walkhome.learning.remote.transition_ring import Ring
 from walkhome.learning.remote.shared_memory import SharedMemory
 ring = Ring(SharedMemory(int(sys.argv[1])).data, SIZES, 16)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from walkhome.learning.replay import Replay
+from walkhome.learning.transition import Transition
 from walkhome.robot.config.resolve import resolve_config
 from walkhome.robot.control.plant import Actuator, make_twin
 from walkhome.robot.mdp.observation import ObservationLayout, Observer
@@ -92,7 +93,7 @@ def test_a_batch_holds_every_image_of_what_was_stored():
     rng = np.random.default_rng(2)
     observation, action = rng.normal(size=LAYOUT.size), rng.uniform(-1, 1, 8)
     rewards, costs = np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.5, 0.25])
-    replay.add(observation, action, rewards, costs, 2 * observation, True, 0)
+    replay.add(Transition(observation, action, rewards, costs, 2 * observation, True, "forward"), 0)
     batch = replay.sample(rng, 8, 0, only_own=False)
     for i, image in enumerate(images):
         rows = slice(2 * i, 2 * i + 2)
