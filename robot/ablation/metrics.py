@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from walkhome.robot.mdp.rewards import TASKS
 from walkhome.robot.report.run_data import RunData, progress_of, series
+from walkhome.robot.storage.journal import component
 from walkhome.sim.motor import CURRENT_TABLE_A, TORQUE_TABLE_NM, WINDING_OHM
 
 FloatArray = npt.NDArray[np.float64]
@@ -189,14 +190,17 @@ def _eval_falls(run: RunData, evaluation: Mapping[str, Any]) -> float:
     return sum(task["falls"] for task in tasks) / episodes if episodes else math.nan
 
 
-def _beyond(columns: tuple[int, ...]) -> Callable[[RunData, Mapping[str, Any]], float]:
+def _beyond(*angles: str) -> Callable[[RunData, Mapping[str, Any]], float]:
     def share(run: RunData, _: Mapping[str, Any]) -> float:
         if not len(run.records):
             return math.nan
         bounds = run.config.constraint
-        limits = np.array([bounds.roll_limit_rad, bounds.pitch_limit_rad])
-        over = np.abs(run.records["attitude"]) > limits
-        return 100.0 * float(over[:, list(columns)].any(axis=1).mean())
+        limits_rad = {"roll": bounds.roll_limit_rad, "pitch": bounds.pitch_limit_rad}
+        over = [
+            np.abs(component(run.records, "attitude", angle)) > limits_rad[angle]
+            for angle in angles
+        ]
+        return 100.0 * float(np.any(over, axis=0).mean())
 
     return share
 
@@ -249,9 +253,9 @@ _METRICS: dict[str, Callable[[RunData, Mapping[str, Any]], float]] = {
     "exits": _per_minute_of(lambda run: float(run.summary["workspace_exits"])),
     "outside": _outside,
     "interventions": _per_minute_of(_interventions),
-    "beyond_pitch": _beyond((1,)),
-    "beyond_roll": _beyond((0,)),
-    "beyond": _beyond((0, 1)),
+    "beyond_pitch": _beyond("pitch"),
+    "beyond_roll": _beyond("roll"),
+    "beyond": _beyond("roll", "pitch"),
     "jitter": _jitter,
     "heat": _heat,
     "duty": _duty,

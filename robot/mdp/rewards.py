@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Tasks are directions; the reward is one pure function of logged motion.
+"""Tasks are directions of motion; a task's reward is linear in features of the logged motion.
 
-Task vector w = [w_x, w_y, w_yaw], reward w . [dx, dy, dyaw] / dt minus a smoothness penalty (Ha
-2020, section 3.2). Everything task-specific enters linearly, so each transition is relabelled for
-every task at once (`rewards_of`).
+    two poses -> motion -> velocity -> reward_features -> (7,) -> rewards_of -> (n tasks,)
+
+The reward of task w = [w_x, w_y, w_yaw] is w . [dx, dy, dyaw] / dt minus a smoothness penalty (Ha
+et al. 2020, arXiv 2002.08550, section 3.2), and the penalties of `reward_weights`. Only the weights
+depend on the task, so one product gives the rewards of a transition for every task. The journal
+stores the features, so that any task's rewards can be computed later.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,17 +23,30 @@ from walkhome.robot.config.schema import RewardConfig
 
 FloatArray = npt.NDArray[np.float64]
 
-# Features of one step: forward and sideways velocity, turn rate, the magnitudes of speed and turn,
-# the squared second difference of the actions, and how far the legs of a side lean one way.
-FEATURE_NAMES = (
-    "v_x_m_s",
-    "v_y_m_s",
-    "turn_rate_rad_s",
-    "abs_v_m_s",
-    "abs_turn_rad_s",
-    "jerk",
-    "lean",
-)
+
+class Features(NamedTuple):
+    """The features of one control step, in their order; also the weights of one task for them.
+
+    Attributes:
+        v_x_m_s: forward velocity.
+        v_y_m_s: sideways velocity; left > 0.
+        turn_rate_rad_s: counter-clockwise > 0.
+        abs_v_m_s: horizontal speed.
+        abs_turn_rad_s: magnitude of the turn rate.
+        jerk: squared norm of the actions' second difference.
+        lean: mean square over the body's sides of the mean swing of a side's two legs.
+    """
+
+    v_x_m_s: float
+    v_y_m_s: float
+    turn_rate_rad_s: float
+    abs_v_m_s: float
+    abs_turn_rad_s: float
+    jerk: float
+    lean: float
+
+
+FEATURE_NAMES = Features._fields
 N_FEATURES = len(FEATURE_NAMES)
 
 
@@ -38,9 +55,9 @@ class Task:
     """A direction to move in.
 
     Attributes:
-        name: as the user types it.
-        direction: w, the unit of [x, y, yaw].
-        opposite: the task that undoes this one's motion.
+        name: the task's name on the command line and in the configuration.
+        direction: unit vector w over [x, y, yaw], body frame.
+        opposite: name of the task in the opposite direction.
     """
 
     name: str
@@ -49,12 +66,12 @@ class Task:
 
     @property
     def turns(self) -> bool:
-        """Whether this is a turn on the spot."""
+        """True for a turn on the spot."""
         return self.direction[2] != 0.0
 
     @property
     def heading_rad(self) -> float:
-        """Direction of travel in the body frame; 0 is forward, counter-clockwise > 0."""
+        """Direction of travel in the body frame; 0 is forward, counter-clockwise is positive."""
         return math.atan2(self.direction[1], self.direction[0])
 
 
@@ -75,16 +92,18 @@ def motion(
     frame_yaw_rad: float,
     period_s: float,
 ) -> tuple[float, float, float]:
-    """Velocity between two poses, seen in a frame turned by `frame_yaw_rad`.
+    """Mean velocity between two poses, in a frame rotated by `frame_yaw_rad` from the world frame.
 
     Args:
         before: x, y (m) and yaw (rad), world frame.
-        after: the same, one period later.
-        frame_yaw_rad: yaw of the episode's start (the paper) or of the step's start.
+        after: x, y (m) and yaw (rad), world frame, one period later.
+        frame_yaw_rad: yaw at the start of the episode (as in the paper) or of the step
+            (`reward.frame`).
         period_s: time between the poses.
 
     Returns:
-        Forward and sideways velocity, m/s, and turn rate, rad/s.
+        Forward velocity (m/s), sideways velocity (m/s, left > 0) and turn rate (rad/s,
+        counter-clockwise > 0).
     """
     dx, dy = after[0] - before[0], after[1] - before[1]
     c, s = math.cos(frame_yaw_rad), math.sin(frame_yaw_rad)
@@ -95,51 +114,78 @@ def motion(
 def reward_features(
     velocity: tuple[float, float, float], actions: tuple[FloatArray, FloatArray, FloatArray]
 ) -> FloatArray:
-    """(7,) what the reward of any task is linear in.
+    """The features of one step, which the reward of every task is linear in.
 
     Args:
-        velocity: as `motion` gives it.
-        actions: a_t, a_{t-1}, a_{t-2}, each (8,), filtered.
+        velocity: forward and sideways velocity (m/s) and turn rate (rad/s), as from `motion`.
+        actions: a_t, a_{t-1} and a_{t-2}, each (8,), after the action filter.
+
+    Returns:
+        (7,), ordered as `Features`.
     """
     jerk = actions[0] - 2.0 * actions[1] + actions[2]
     v_x, v_y, turn = velocity
     left = 0.5 * (actions[0][0] + actions[0][1])
     right = 0.5 * (actions[0][2] + actions[0][3])
     lean = 0.5 * (left * left + right * right)
-    speed = math.hypot(v_x, v_y)
-    return np.array([v_x, v_y, turn, speed, abs(turn), float(jerk @ jerk), float(lean)])
+    return np.array(
+        Features(
+            v_x_m_s=v_x,
+            v_y_m_s=v_y,
+            turn_rate_rad_s=turn,
+            abs_v_m_s=math.hypot(v_x, v_y),
+            abs_turn_rad_s=abs(turn),
+            jerk=float(jerk @ jerk),
+            lean=float(lean),
+        )
+    )
 
 
 def rewards_of(features: FloatArray, weights: FloatArray) -> FloatArray:
-    """(n tasks,) every task's reward: features (7,) times weights (7, n tasks).
+    """Rewards of one step for every task.
 
-    Added up in the order of the features: a BLAS product adds in one that depends on how many tasks
-    there are, and the same step would get other last bits when it is looked at for other tasks.
+    Args:
+        features: (7,) from `reward_features`.
+        weights: (7, n tasks) from `reward_weights`.
+
+    Returns:
+        (n tasks,)
     """
+    # Not `features @ weights`: BLAS adds in an order that depends on the number of tasks, and a
+    # step's rewards must not change in their last bits with the set of tasks.
     return np.asarray((features[:, None] * weights).sum(axis=0))
 
 
 def reward_weights(tasks: tuple[str, ...], config: RewardConfig) -> FloatArray:
-    """(7, n tasks): what `rewards_of` multiplies features by.
+    """Weights of the features in the reward of each task.
 
-    `lean_penalty` is ours too, after Haarnoja 2019, who penalises legs folded under the body:
-    swinging all legs back moves the body 0.1 m at once, and a robot that found this leans for ever
-    and never steps. Legs of a side that swing against each other (trot, bound) pay nothing.
+    Besides the paper's terms there are three penalties. `lean_penalty` follows Haarnoja et al.
+    2019 (arXiv 1812.11103), who penalise legs folded under the body: swinging all legs backwards
+    moves the body 0.1 m at once, and a robot that discovers this leans forever and never steps.
+    Legs of a side that swing against each other (trot, bound) are not penalised. `side_penalty`
+    (on travelling, for turns) and `turn_penalty` (on turning, for walking) are ours;
+    docs/learning.md says which values measured best.
 
-    `side_penalty` (for turns: on travelling) and `turn_penalty` (for walking: on turning) are ours;
-    the paper has neither, and both default to what measured best (docs/defaults.md).
+    Args:
+        tasks: names of the tasks.
+        config: the section `reward`.
+
+    Returns:
+        (7, n tasks), rows ordered as `Features`.
     """
-    weights = np.zeros((N_FEATURES, len(tasks)))
-    for column, name in enumerate(tasks):
-        task = TASKS[name]
-        w_x, w_y, w_yaw = task.direction
-        weights[0, column] = config.linear_scale * w_x
-        weights[1, column] = config.linear_scale * w_y
-        weights[2, column] = config.angular_scale * w_yaw
-        if task.turns:
-            weights[3, column] = -config.side_penalty
-        else:
-            weights[4, column] = -config.turn_penalty
-        weights[5, column] = -config.smoothness_weight
-        weights[6, column] = -config.lean_penalty
-    return weights
+    weights = np.array([_weights_of(TASKS[name], config) for name in tasks])
+    # C order: the sum in `rewards_of` must add the features one after the other.
+    return np.ascontiguousarray(weights.reshape(len(tasks), N_FEATURES).T)
+
+
+def _weights_of(task: Task, config: RewardConfig) -> Features:
+    w_x, w_y, w_yaw = task.direction
+    return Features(
+        v_x_m_s=config.linear_scale * w_x,
+        v_y_m_s=config.linear_scale * w_y,
+        turn_rate_rad_s=config.angular_scale * w_yaw,
+        abs_v_m_s=-config.side_penalty if task.turns else 0.0,
+        abs_turn_rad_s=0.0 if task.turns else -config.turn_penalty,
+        jerk=-config.smoothness_weight,
+        lean=-config.lean_penalty,
+    )

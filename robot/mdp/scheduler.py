@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Which task next: the one that walks home (Ha 2020, section 3.3).
+"""The task scheduler: the next task is the one that brings the robot back to the centre.
 
-The general rule for any set of tasks in opposite pairs: with turns in the set, the nearest walking
-direction if the centre lies within 45 degrees of it, else the turn toward the centre; without turns
-the nearest walking direction. Two tasks: the half plane decides. Four: the paper's four sectors.
-Near the centre every direction is as good, so the task with the least experience gets it.
+The rule generalises Ha et al. 2020 (arXiv 2002.08550, section 3.3) to any set of tasks in opposite
+pairs. The walking task whose direction is nearest to the centre's is chosen; if there are turns in
+the set and the centre lies more than 45 degrees off, the turn towards the centre is chosen instead.
+For two tasks this is a half plane each, for four the paper's sectors. Near the centre the task with
+the least experience is chosen.
 """
 
 from __future__ import annotations
@@ -21,18 +22,19 @@ SECTOR_RAD = math.pi / 4
 
 
 class TasksInvalid(ValueError):  # noqa: N818 - says what is wrong
-    """A set of tasks that can't walk home."""
+    """A set of tasks that the scheduler can't use; the message says what is missing."""
 
 
 def check_tasks(tasks: tuple[str, ...], scheduled: bool = True) -> None:
-    """Refuse an empty set, an unknown task, or one without its opposite.
+    """Check the set of tasks of a run.
 
     Args:
-        tasks: those to learn.
-        scheduled: they must be able to walk home; an ablation carries its twin there instead.
+        tasks: names of the tasks to learn.
+        scheduled: the scheduler brings the robot back, so every task needs its opposite. False for
+            the ablation in which the twin is moved back instead (`ablation.scheduler`).
 
     Raises:
-        TasksInvalid: with what is missing.
+        TasksInvalid: the set is empty, a task is unknown, or one lacks its opposite.
     """
     if not tasks:
         raise TasksInvalid(f"no tasks; use some of {', '.join(TASKS)}")
@@ -49,13 +51,13 @@ def next_task(
     workspace: Workspace,
     experience: Mapping[str, int],
 ) -> str:
-    """The task to learn in the next episode.
+    """Name of the task to learn in the next episode.
 
     Args:
-        tasks: those being learned, in opposite pairs.
+        tasks: names of the tasks being learned, in opposite pairs.
         pose: where the robot stands.
-        workspace: whose centre is home.
-        experience: steps collected so far, per task.
+        workspace: the workspace, whose centre the robot should return to.
+        experience: control steps collected so far, by task.
     """
     if workspace.near_centre(pose):
         return least_practised(tasks, experience)
@@ -74,5 +76,5 @@ def next_task(
 
 
 def least_practised(tasks: tuple[str, ...], experience: Mapping[str, int]) -> str:
-    """The task with the fewest steps so far; the first of equals."""
+    """Name of the task with the fewest steps in `experience`; the first in `tasks` of equals."""
     return min(tasks, key=lambda name: (experience[name], tasks.index(name)))

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The Minitaur's mirror images: left-right and front-back, acting on observations and actions.
+"""The Minitaur's mirror symmetries, left-right and front-back, of observations and actions.
 
-Reflecting the world flips the lateral (or the fore-aft) axis; angular velocities, being
-pseudovectors, flip about the others. Legs change places with their image. A foot that swings back
-swings forward in the front-back mirror. Both motors of a leg change roles: m1 = e - s w and
-m2 = e + s w, and either s or w changes sign.
+A reflection flips the lateral (or the fore-aft) axis; angular velocities are pseudovectors and flip
+about the other two axes. Each leg is exchanged with its mirror image. In the front-back mirror the
+swing changes its sign. The two motors of a leg are exchanged, because m1 = e - s w and m2 = e + s w
+(e extension, w swing, s = +-1 by side), and either s or w changes its sign.
 
-The twin is symmetric but for its noise. A real robot is nearly so from side to side; from front to
-back its load decides: `learning.symmetry` says which images to use.
+The twin is symmetric but for its sensor noise. A real robot is nearly symmetric from left to right;
+from front to back that depends on its load. `learning.symmetry` selects the reflections.
 """
 
 from __future__ import annotations
@@ -24,10 +24,19 @@ _ENDS = (1, 0, 3, 2)
 def symmetries(
     kind: str, layout: ObservationLayout, tasks: tuple[str, ...]
 ) -> tuple[Symmetry, ...]:
-    """The reflections of a configuration: `none`, `sides` (left-right) or `full` (front-back too).
+    """The reflections that the learner augments its batches with.
+
+    Args:
+        kind: `learning.symmetry`: "none", "sides" (left-right), or "full" (left-right, front-back,
+            and both).
+        layout: of the observations.
+        tasks: names of the tasks, in the order of the rewards.
+
+    Returns:
+        One `Symmetry` per reflection; empty for "none".
 
     Raises:
-        ValueError: an unknown kind.
+        ValueError: `kind` is unknown.
     """
     if kind == "none":
         return ()
@@ -63,7 +72,7 @@ def _reflection(layout: ObservationLayout, tasks: tuple[str, ...], fore_aft: boo
 
 
 def _rewards(tasks: tuple[str, ...], fore_aft: bool) -> SignedPermutation:
-    """In the mirror a step earns for task k what it earned for k's image."""
+    """A mirrored step earns for task k what the step itself earned for the mirror image of k."""
 
     def image(name: str) -> int:
         mirrored = TASKS[name].turns or fore_aft

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from walkhome.robot.report.run_data import FloatArray, RunData
 from walkhome.robot.report.style import LIMIT_COLOUR, MINUTES
+from walkhome.robot.storage.journal import component
 
 
 def actions_and_torques(run: RunData) -> Figure | None:
@@ -67,11 +68,11 @@ def attitude(run: RunData) -> Figure | None:
     axes = figure.subplots(2, 1, sharex=True)
     minutes = run.record_minutes()
     constraint = run.config.constraint
-    for axis, name, column, limit in (
-        (axes[0], "pitch", 1, constraint.pitch_limit_rad),
-        (axes[1], "roll", 0, constraint.roll_limit_rad),
+    for axis, name, limit in (
+        (axes[0], "pitch", constraint.pitch_limit_rad),
+        (axes[1], "roll", constraint.roll_limit_rad),
     ):
-        values = np.degrees(run.records["attitude"][:, column].astype(np.float64))
+        values = np.degrees(component(run.records, "attitude", name).astype(np.float64))
         _band(axis, minutes, values)
         beyond = float(np.mean(np.abs(values) > math.degrees(limit)))
         label = f"limit; {beyond:.1%} of steps beyond"

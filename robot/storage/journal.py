@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Every control period on disk: append-only fixed-size records, each with its own CRC-32.
+"""The journal: one fixed-size record per control period, append-only, each with its CRC-32.
 
 A journal is a folder of segments 000000.bin, 000001.bin, ... A segment is
 
     magic (8 bytes) | header length u32 | header CRC-32 u32 | header (JSON) | record | record | ...
 
-and a record is the packed little-endian fields of `RECORD`, then the CRC-32 of those bytes. The
-header names every field with its dtype, shape and unit, so a segment can be read without this code
-(docs/run-folder.md), and says which record of the run its first one is: a segment replaces what
-older ones hold from there on, which is how a resumed run goes on from its checkpoint without
-touching a byte that is on the disk. `robot.storage.journal_writer` appends.
+A record is the packed little-endian fields of `RECORD`, then the CRC-32 of those bytes. The header
+names every field with its dtype, shape and unit and the components of every array, so that a
+segment can be read without this code (docs/run-folder.md).
+
+The header also holds the index of the segment's first record. A segment replaces all records of
+older segments from that index on. A resumed run therefore continues from its checkpoint without
+changing a byte that is already on the disk. `robot.storage.journal_writer` appends.
 """
 
 from __future__ import annotations
@@ -24,6 +26,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from walkhome.robot.mdp import costs
+from walkhome.robot.mdp.observation import (
+    ACTION_COMPONENTS,
+    FRAME_COMPONENTS,
+    MOTOR_COMPONENTS,
+)
+from walkhome.robot.mdp.rewards import FEATURE_NAMES
 
 MAGIC = b"WALKHOME"
 FORMAT_VERSION = 2
@@ -42,7 +52,8 @@ FLAG_LAST = 16
 FLAG_START = 32
 FLAG_STOP = 64
 
-# name, dtype, shape, unit: one table for the code and for the header.
+# Name, dtype, shape, unit. The header contains this table and its SHA-256, by which a reader
+# recognises the record layout: a changed word here makes all older journals unreadable.
 FIELDS: tuple[tuple[str, str, tuple[int, ...], str], ...] = (
     ("index", "<u8", (), "1, records since the run's start"),
     ("step", "<u8", (), "1, control steps of episodes so far"),
@@ -66,18 +77,53 @@ FIELDS: tuple[tuple[str, str, tuple[int, ...], str], ...] = (
 )
 RECORD = np.dtype([(name, dtype, shape) for name, dtype, shape, _ in FIELDS])
 
+COMPONENTS: dict[str, tuple[str, ...]] = {
+    "observation_frame": FRAME_COMPONENTS,
+    "action": ACTION_COMPONENTS,
+    "filtered": ACTION_COMPONENTS,
+    "sent": MOTOR_COMPONENTS,
+    "pose": ("x", "y", "yaw"),
+    "attitude": ("roll", "pitch"),
+    "costs": costs.NAMES,
+    "features": FEATURE_NAMES,
+    "torque": MOTOR_COMPONENTS,
+    "motor_angle": MOTOR_COMPONENTS,
+}
+"""Names of the components of every array field, in order; also in each segment's header.
+
+With `constraint.form: margin` the first cost is the paper's negative margin and the second is 0.
+"""
+
+
+def component(records: npt.NDArray[Any], field: str, name: str) -> npt.NDArray[Any]:
+    """One component of an array field, by its name.
+
+    Args:
+        records: (n,) of `RECORD`.
+        field: name of an array field, e.g. "attitude".
+        name: one of `COMPONENTS[field]`, e.g. "pitch".
+
+    Returns:
+        (n,), a view.
+
+    Raises:
+        KeyError: `field` is not an array field.
+        ValueError: the field has no such component.
+    """
+    return np.asarray(records[field][..., COMPONENTS[field].index(name)])
+
 
 class JournalError(RuntimeError):
-    """A journal can't be written or read; the message says what and where."""
+    """A journal can't be written or read; the message says where and why."""
 
 
 @dataclass(frozen=True)
 class JournalData:
-    """What `read_journal` found.
+    """The content of a journal.
 
     Attributes:
-        records: structured array of `RECORD`, in order; a record's `index` tells of gaps.
-        skipped_bytes: bytes of torn or damaged records that were left out.
+        records: (n,) of `RECORD`, in order. A gap in `index` marks records that were damaged.
+        skipped_bytes: total size of torn or damaged records, which are left out.
     """
 
     records: npt.NDArray[Any]
@@ -85,12 +131,13 @@ class JournalData:
 
 
 def read_journal(folder: Path) -> JournalData:
-    """All whole records of a journal, in order.
+    """Read all whole records of a journal, in order; torn and damaged ones are left out.
 
-    Torn and damaged records are left out and counted.
+    Args:
+        folder: the journal's folder, `RunFolder.journal`.
 
     Raises:
-        JournalError: there is no journal, or a segment is of another format.
+        JournalError: there is no journal, a header is damaged, or a segment has another format.
     """
     segments = sorted(folder.glob("*.bin"))
     if not segments:
@@ -101,20 +148,28 @@ def read_journal(folder: Path) -> JournalData:
         first, records, left = _read_segment(path)
         skipped += left
         if first is not None:
-            # What a segment before it says about the same records was taken back.
+            # This segment replaces the same records of older segments.
             parts = [part[part["index"] < first] for part in parts]
             parts.append(records)
     return JournalData(np.concatenate([np.zeros(0, RECORD), *parts]), skipped)
 
 
 def has_records(folder: Path) -> bool:
-    """Whether there is a journal with anything in it, damaged or not."""
-    least = len(header_bytes(0)) + RECORD_BYTES
-    return any(path.stat().st_size >= least for path in folder.glob("*.bin"))
+    """True if a segment in `folder` is long enough to hold a record, damaged or not."""
+    return any(_may_hold_a_record(path) for path in folder.glob("*.bin"))
+
+
+def _may_hold_a_record(path: Path) -> bool:
+    with path.open("rb") as stream:
+        prefix = stream.read(_PREFIX.size)
+    if len(prefix) < _PREFIX.size:
+        return False
+    _, header_length, _ = _PREFIX.unpack(prefix)  # older versions write shorter headers
+    return path.stat().st_size >= _PREFIX.size + int(header_length) + RECORD_BYTES
 
 
 def header(first_record: int = 0) -> dict[str, Any]:
-    """What every segment says about itself."""
+    """The header of a segment that starts at record `first_record` of the run, JSON-able."""
     fields = [
         {"name": name, "dtype": dtype, "shape": list(shape), "unit": unit}
         for name, dtype, shape, unit in FIELDS
@@ -123,6 +178,7 @@ def header(first_record: int = 0) -> dict[str, Any]:
     return {
         "version": FORMAT_VERSION,
         "fields": fields,
+        "components": {name: list(names) for name, names in COMPONENTS.items()},
         "schema_sha256": hashlib.sha256(text).hexdigest(),
         "record_bytes": RECORD.itemsize,
         "first_record": first_record,
@@ -131,23 +187,28 @@ def header(first_record: int = 0) -> dict[str, Any]:
 
 
 def header_bytes(first_record: int) -> bytes:
-    """A segment's beginning: magic, length, CRC, header."""
+    """The first bytes of a segment: magic, header length, header CRC and header."""
     text = json.dumps(header(first_record)).encode()
     return _PREFIX.pack(MAGIC, len(text), zlib.crc32(text)) + text
 
 
 def record_bytes(row: npt.NDArray[Any]) -> bytes:
-    """One record, () of `RECORD`, and its CRC."""
+    """The bytes of one record, () of `RECORD`, followed by their CRC-32."""
     payload = row.tobytes()
     return payload + _CRC.pack(zlib.crc32(payload))
 
 
 RECORD_BYTES = RECORD.itemsize + _CRC.size
-"""Length of a record on the disk, CRC included."""
+"""Size of a record on the disk, including its CRC."""
 
 
 def _read_segment(path: Path) -> tuple[int | None, npt.NDArray[Any], int]:
-    """First record (None if the segment was only being started), whole records, bytes left out."""
+    """Read one segment.
+
+    Returns:
+        Index of its first record (None if the header is torn), its whole records, and the number
+        of bytes left out.
+    """
     data = path.read_bytes()
     found = _check_header(path, data)
     if found is None:
@@ -174,7 +235,7 @@ def _read_segment(path: Path) -> tuple[int | None, npt.NDArray[Any], int]:
 
 
 def _check_header(path: Path, data: bytes) -> tuple[int, int] | None:
-    """Where the records start and which is the first; None when the header itself is torn."""
+    """Byte offset of the records and index of the first; None if the header is torn."""
     if len(data) < _PREFIX.size:
         return None
     magic, length, crc = _PREFIX.unpack_from(data)
@@ -185,12 +246,17 @@ def _check_header(path: Path, data: bytes) -> tuple[int, int] | None:
         return None
     if zlib.crc32(text) != crc:
         raise JournalError(f"{path}: its header is damaged")
-    said, ours = json.loads(text), header()
-    if said.get("version") != FORMAT_VERSION:
+    found, ours = json.loads(text), header()
+    if found.get("version") != FORMAT_VERSION:
         raise JournalError(
-            f"{path}: format {said.get('version')}; this version reads {FORMAT_VERSION}: "
-            "use the version of walkhome that wrote it"
+            f"{path}: format {found.get('version')}, but this version of walkhome reads format "
+            f"{FORMAT_VERSION}; use the version that wrote the run (provenance.json)"
         )
-    if said.get("schema_sha256") != ours["schema_sha256"]:
-        raise JournalError(f"{path}: other fields than this version's; use the one that wrote it")
-    return _PREFIX.size + int(length), int(said["first_record"])
+    # Headers of older versions have no components; their order is the one of `COMPONENTS`.
+    same_components = found.get("components", ours["components"]) == ours["components"]
+    if found.get("schema_sha256") != ours["schema_sha256"] or not same_components:
+        raise JournalError(
+            f"{path}: has other fields than this version of walkhome writes; use the version that "
+            "wrote the run (provenance.json)"
+        )
+    return _PREFIX.size + int(length), int(found["first_record"])

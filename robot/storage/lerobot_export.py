@@ -20,8 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from walkhome.robot.config.schema import Config
-from walkhome.robot.mdp.observation import FRAME_SIZE
-from walkhome.robot.storage.journal import FLAG_EXIT, read_journal
+from walkhome.robot.storage.journal import COMPONENTS, FLAG_EXIT, read_journal
 from walkhome.robot.storage.run_folder import RunError, RunFolder, check_creatable
 from walkhome.robot.storage.transitions import RecordedTransition, transitions
 
@@ -29,20 +28,16 @@ CODEBASE_VERSION = "v3.0"
 CHUNK_SIZE = 1000
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 _FILE = "chunk-000/file-000.parquet"
-_MOTORS = [f"{leg}.{motor}" for leg in ("fl", "bl", "fr", "br") for motor in ("first", "second")]
-_LEGS = [f"{leg}.{part}" for part in ("swing", "extension") for leg in ("fl", "bl", "fr", "br")]
-_FRAME = [*_MOTORS, "roll", "pitch", "roll_rate", "pitch_rate", "yaw_rate"]
-_FRAME += [f"filtered.{name}" for name in _LEGS]
 
-# Column: names of its numbers.
+# Names of the components of each array column.
 _VECTORS = {
-    "observation.state": _FRAME,
-    "action": _LEGS,
-    "next.motor_angle": _MOTORS,
-    "next.sent": _MOTORS,
-    "next.torque": _MOTORS,
-    "next.pose": ["x", "y", "yaw"],
-    "next.cost": ["pitch", "roll"],
+    "observation.state": list(COMPONENTS["observation_frame"]),
+    "action": list(COMPONENTS["action"]),
+    "next.motor_angle": list(COMPONENTS["motor_angle"]),
+    "next.sent": list(COMPONENTS["sent"]),
+    "next.torque": list(COMPONENTS["torque"]),
+    "next.pose": list(COMPONENTS["pose"]),
+    "next.cost": list(COMPONENTS["costs"]),
     "next.features": ["v_x", "v_y", "turn", "speed", "abs_turn", "jerk", "lean"],
 }
 
@@ -183,7 +178,6 @@ def _info(columns: dict[str, npt.NDArray[Any]], episodes: int, config: Config) -
         }
         for name, values in columns.items()
     }
-    assert len(_FRAME) == FRAME_SIZE
     return {
         "codebase_version": CODEBASE_VERSION,
         "robot_type": config.robot.name,

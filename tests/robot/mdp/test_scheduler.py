@@ -13,7 +13,7 @@ from walkhome.robot.mdp.rewards import TASKS
 from walkhome.robot.mdp.scheduler import TasksInvalid, check_tasks, least_practised, next_task
 from walkhome.robot.mdp.workspace import Workspace
 
-SPACE = Workspace(2.5, 2.0, 0.3)
+SPACE = Workspace(2.5, 2.0, 0.3, margin_m=0.0)
 FOUR = ("forward", "backward", "left", "right")
 poses = st.builds(
     Pose2D,

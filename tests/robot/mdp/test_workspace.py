@@ -8,7 +8,7 @@ import pytest
 from walkhome.hardware.robot import Pose2D
 from walkhome.robot.mdp.workspace import Workspace
 
-SPACE = Workspace(2.0, 1.0, 0.3)
+SPACE = Workspace(2.0, 1.0, 0.3, margin_m=0.0)
 
 
 def pose(x, y, yaw=0.0):
@@ -39,7 +39,9 @@ def test_a_roll_out_ends_in_the_margin_if_it_walks_out():
     assert not space.turns_back(pose(1.75, 0.0), start=pose(1.7, 0.0))  # not yet further out
     assert space.turns_back(pose(1.85, 0.0), start=pose(1.7, 0.0))
     assert not space.turns_back(pose(1.65, 0.0), start=pose(1.7, 0.0))  # on its way home
-    assert not Workspace(2.0, 2.0, 0.3).turns_back(pose(1.99, 0.0), start=pose(0.0, 0.0))
+    assert not Workspace(2.0, 2.0, 0.3, margin_m=0.0).turns_back(
+        pose(1.99, 0.0), start=pose(0.0, 0.0)
+    )
 
 
 def test_the_margin_leaves_room_in_a_small_workspace():

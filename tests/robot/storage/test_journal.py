@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from walkhome.robot.storage.journal import (
     RECORD,
     RECORD_BYTES,
     JournalError,
+    component,
+    has_records,
     header,
     read_journal,
 )
@@ -64,6 +67,56 @@ def test_a_segment_explains_itself(tmp_path):
     assert all(field["unit"] for field in said["fields"])
     assert said["record_bytes"] == RECORD.itemsize
     assert len(data) == 16 + length + 3 * SIZE
+
+
+def test_a_segment_names_the_components_of_every_array(tmp_path):
+    write(tmp_path, range(3))
+    data = (tmp_path / "000000.bin").read_bytes()
+    said = json.loads(data[16 : 16 + int.from_bytes(data[8:12], "little")])
+    shapes = {field["name"]: field["shape"] for field in said["fields"]}
+    assert {name: [len(names)] for name, names in said["components"].items()} == {
+        name: shape for name, shape in shapes.items() if shape
+    }
+    assert said["components"]["attitude"] == ["roll", "pitch"]
+    assert said["components"]["costs"] == ["pitch", "roll"]
+    records = read_journal(tmp_path).records
+    np.testing.assert_array_equal(
+        component(records, "attitude", "pitch"), records["attitude"][:, 1]
+    )
+    np.testing.assert_array_equal(component(records, "costs", "pitch"), records["costs"][:, 0])
+    np.testing.assert_array_equal(component(records, "pose", "yaw"), records["pose"][:, 2])
+    with pytest.raises(ValueError):
+        component(records, "costs", "yaw")
+
+
+def rewrite_header(path, change):
+    """Replace a segment's header by what `change` makes of it; the records stay."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[8:12], "little")
+    said = json.loads(data[16 : 16 + length])
+    change(said)
+    text = json.dumps(said).encode()
+    head = b"WALKHOME" + len(text).to_bytes(4, "little") + zlib.crc32(text).to_bytes(4, "little")
+    path.write_bytes(head + text + data[16 + length :])
+
+
+def test_a_journal_from_before_components_were_named_is_read(tmp_path):
+    write(tmp_path, range(1))
+    rewrite_header(tmp_path / "000000.bin", lambda said: said.pop("components"))
+    assert has_records(tmp_path)
+    write(tmp_path, range(1, 3), first_record=1)
+    assert read_journal(tmp_path).records["step"].tolist() == [0, 1, 2]
+
+
+def test_a_journal_with_components_in_another_order_is_refused(tmp_path):
+    write(tmp_path, range(3))
+
+    def swap(said):
+        said["components"]["costs"].reverse()
+
+    rewrite_header(tmp_path / "000000.bin", swap)
+    with pytest.raises(JournalError, match="other fields"):
+        read_journal(tmp_path)
 
 
 def test_writers_and_long_journals_start_new_segments(tmp_path):
