@@ -1,22 +1,30 @@
 # SPDX-License-Identifier: MIT
 """What the documents show works as shown."""
 
+import math
 import re
 import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from walkhome.robot.ablation.metric_names import CURVES, METRICS
 from walkhome.robot.ablation.study import load_study, shipped
 from walkhome.robot.cli.app import app
+from walkhome.robot.config.resolve import leaves, resolve_config
 from walkhome.robot.storage.journal import RECORD, read_journal
 from walkhome.robot.storage.journal_writer import JournalWriter
 
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+FOLDERS = (
+    "robot", "sim", "safety", "learning", "hardware", "native", "firmware", "configs",
+    "benchmarks", "docs", "tests"
+)  # fmt: skip
 
 
 def test_the_example_reads_a_journal_with_numpy_alone(tmp_path, monkeypatch):
@@ -81,3 +89,96 @@ def test_the_example_of_the_environment_learns():
     exec(example.replace("10_000", "150"), {"print": told.append})
     (line,) = told
     assert re.fullmatch(r"0\.1 robot minutes, \d+ falls, 0 times a person helped", line)
+
+
+def missing_paths(text):
+    """Paths of the repository that a text names between backticks or in a code block, and lacks."""
+    code = re.findall(r"```\w*\n(.*?)```", text, re.S) + re.findall(r"`([^`\n]+)`", text)
+    named = re.findall(rf"(?<![\w./~-])(?:{'|'.join(FOLDERS)})/[\w./-]*", "\n".join(code))
+    return sorted({path for path in named if not (REPOSITORY / path.rstrip(".")).exists()})
+
+
+def test_a_path_that_does_not_exist_is_found():
+    text = "See `robot/tasks.py`, `robot/mdp/` and\n```\npython benchmarks/none.py --quick\n```\n"
+    assert missing_paths(text) == ["benchmarks/none.py", "robot/tasks.py"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_that_is_named_exists(page):
+    assert missing_paths(page.read_text()) == []
+
+
+def test_every_page_that_the_code_names_exists():
+    named = set()
+    for folder in FOLDERS[:8]:
+        for path in (REPOSITORY / folder).rglob("*.*"):
+            if path.suffix in (".py", ".c", ".h", ".html", ".md"):
+                named.update(re.findall(r"\bdocs/[\w-]+\.md", path.read_text()))
+    assert len(named) > 5
+    assert [page for page in sorted(named) if not (REPOSITORY / page).is_file()] == []
+
+
+def anchors(text):
+    """The anchors that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(page, text):
+    """Links of a page to files or headings that don't exist."""
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        if not file.is_file() or (anchor and anchor not in anchors(file.read_text())):
+            broken.append(target)
+    return broken
+
+
+def test_a_link_that_leads_nowhere_is_found():
+    text = "[a](method.md#one-update) [b](method.md#two-updates) [c](none.md) ![d](images/no.png)"
+    assert broken_links(DOCS / "x.md", text) == [
+        "method.md#two-updates",
+        "none.md",
+        "images/no.png",
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    assert broken_links(page, page.read_text()) == []
+
+
+def test_the_readme_names_every_page():
+    named = set(re.findall(r"`docs/([\w-]+\.md)`", (REPOSITORY / "README.md").read_text()))
+    assert named == {page.name for page in DOCS.glob("*.md")}
+
+
+def test_every_page_says_whom_it_is_for():
+    for page in DOCS.glob("*.md"):
+        first = page.read_text().split("\n\n")[1]
+        assert first.startswith("For a "), page.name
+
+
+def test_the_defaults_are_those_of_the_program():
+    settings = dict(leaves(resolve_config().config.model_dump(mode="json")))
+    rows = re.findall(r"^\| (`.+?) \| (.+?) \|", (DOCS / "defaults.md").read_text(), re.M)
+    assert len(rows) > 30
+    for keys, value in rows:
+        fraction = re.fullmatch(r"pi / (\d+)", value)
+        said = math.pi / int(fraction[1]) if fraction else yaml.safe_load(value.strip("`"))
+        for key in re.findall(r"`([\w.]+)`", keys):
+            assert settings[key] == said, key
+
+
+def test_every_sub_package_is_in_the_contributors_table():
+    text = (DOCS / "development.md").read_text()
+    listed = set(re.findall(r"^\| `([\w/]+)/` \|", text, re.M))
+    found = {
+        str(path.parent.relative_to(REPOSITORY))
+        for folder in FOLDERS[:8]
+        for path in (REPOSITORY / folder).rglob("__init__.py")
+    }
+    assert found <= listed
