@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from walkhome.durable_files import create_file, sync_folder
+
 FORMAT = 1
 _MANIFEST = "manifest.json"
 _ADVICE = "resume from an older checkpoint of the same run"
@@ -86,13 +88,10 @@ def save(
         shutil.rmtree(temporary)
     temporary.mkdir()
     for name, data in contents.items():
-        with open(temporary / name, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    _sync_folder(temporary)
+        create_file(temporary / name, data)
+    sync_folder(temporary)
     temporary.rename(folder)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
     return folder
 
 
@@ -155,11 +154,3 @@ def _verified(folder: Path) -> dict[str, bytes]:
             )
         contents[name] = data
     return contents
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

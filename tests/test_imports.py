@@ -30,6 +30,7 @@ def test_an_arrow_that_points_up_is_found(tmp_path):
         folder = tmp_path / "walkhome" / package
         folder.mkdir()
         (folder / "__init__.py").write_text("")
+    (tmp_path / "walkhome" / "durable_files.py").write_text("")
     (tmp_path / "walkhome" / "learning" / "bad.py").write_text("import walkhome.hardware\n")
     text = (REPOSITORY / "pyproject.toml").read_text()
     (tmp_path / "pyproject.toml").write_text(text)

@@ -194,10 +194,11 @@ def code_digest() -> str:
     """Of every source file of ours: nodes with another program are refused."""
     root = Path(__file__).resolve().parents[2]
     digest = hashlib.sha256()
-    for package in ("native", "hardware", "safety", "learning", "sim", "robot", "configs"):
-        for path in sorted((root / package).rglob("*")):
-            if path.suffix in (".py", ".yaml"):
-                digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    packages = ("native", "hardware", "safety", "learning", "sim", "robot", "configs")
+    modules = sorted((root / "walkhome").glob("*.py"))
+    for path in [*modules, *(p for name in packages for p in sorted((root / name).rglob("*")))]:
+        if path.suffix in (".py", ".yaml"):
+            digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
     return digest.hexdigest()
 
 

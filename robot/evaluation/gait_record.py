@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from walkhome.durable_files import write_atomically
 from walkhome.robot.evaluation.gait import on_ground, on_ground_by_torque
-from walkhome.robot.storage.atomic_files import write_bytes
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -94,7 +94,7 @@ def save_gait(path: Path, record: GaitRecord, facts: dict[str, str]) -> None:
         name: np.ascontiguousarray(getattr(record, name), dtype=np.float32) for name in _ARRAYS
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, save(tensors, metadata=facts))
+    write_atomically(path, save(tensors, metadata=facts))
 
 
 def load_gait(path: Path) -> tuple[GaitRecord, dict[str, str]]:

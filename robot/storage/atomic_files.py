@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Files that a crash can't spoil: replaced whole, or appended to line by line.
+"""JSON and text files that survive a crash: replaced whole, or appended to line by line.
 
 JSON never holds NaN: a number that is not finite is written as null.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from walkhome.durable_files import write_atomically
 
 
 class FileDamaged(ValueError):  # noqa: N818 - says what is wrong with it
@@ -82,23 +83,8 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """As `write_bytes`, UTF-8."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never half of one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()
-    sync_folder(path.parent)
+    """Create or replace a UTF-8 text file in one step; see `durable_files.write_atomically`."""
+    write_atomically(path, text.encode())
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -147,13 +133,3 @@ def _plain(value: Any) -> Any:
 def why(error: OSError) -> str:
     """What the system says, in the middle of a sentence."""
     return (error.strerror or str(error)).lower()
-
-
-def sync_folder(folder: Path) -> None:
-    """Put a folder's own entries (new names, renames) on the disk."""
-    # A rename is on the disk only once its folder is (fsync(2), NOTES).
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

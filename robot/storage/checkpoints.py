@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy.typing as npt
 
+from walkhome.durable_files import write_atomically
 from walkhome.learning.checkpoint import CheckpointInvalid, load, save
-from walkhome.robot.storage.atomic_files import write_bytes, write_text
+from walkhome.robot.storage.atomic_files import write_text
 from walkhome.robot.storage.run_folder import RunFolder
 
 KEEP = 3
@@ -158,5 +159,5 @@ def save_checkpoint(
 ) -> Path:
     """Write one with its policy, and the policy as the run's newest; see `Checkpoints.save`."""
     folder = Checkpoints(run).save(records, tensors, scalars, {"policy.safetensors": policy}, best)
-    write_bytes(run.path / "policy.safetensors", policy)
+    write_atomically(run.path / "policy.safetensors", policy)
     return folder

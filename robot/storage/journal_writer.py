@@ -21,8 +21,8 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from walkhome.durable_files import sync_folder
 from walkhome.hardware.realtime import SIDE_PRIORITY, beside
-from walkhome.robot.storage.atomic_files import sync_folder
 from walkhome.robot.storage.journal import (
     RECORD,
     RECORD_BYTES,

@@ -38,6 +38,7 @@ _SOURCES = (
     "safety",
     "sim",
     "walkhome",
+    "walkhome",
     "pyproject.toml",
 )
 

@@ -15,6 +15,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from walkhome.durable_files import sync_folder
+
 NAME = "estop.json"
 
 
@@ -71,7 +73,7 @@ def press(reason: str, folder: Path | None = None) -> Path:
         os.close(descriptor)
         with contextlib.suppress(FileNotFoundError):
             draft.unlink()
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return path
 
 
@@ -110,13 +112,5 @@ def clear(folder: Path | None = None) -> Latch | None:
     if latch is not None:
         path = latch_path(folder)
         path.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     return latch
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -134,7 +134,7 @@ def test_a_learner_on_another_device_gives_policies_of_its_newest_weights(monkey
     def there(*args):
         return on_device(*args, device=device)
 
-    monkeypatch.setattr("learning.learner.CudaSac", there)
+    monkeypatch.setattr("walkhome.learning.learner.CudaSac", there)
     sac = SacConfig(hidden_sizes=(16,), batch_size=8)
     prices = ConstraintConfig(kind="fixed", budgets=(1.0,), initial=(0.4,), fixed=(0.3,))
     learners = [
