@@ -14,14 +14,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from walkhome.robot.ablation.metric_names import CURVES, METRICS
+from walkhome.robot.config.messages import explain, nearest
 from walkhome.robot.config.resolve import (
     Config,
     ConfigError,
     leaves,
-    nearest,
     parse_override,
     resolve_config,
     with_terrain,
@@ -30,17 +30,10 @@ from walkhome.robot.config.schema import Name, Section
 from walkhome.robot.config.strict_yaml import YamlError, load_yaml
 
 Overrides = dict[str, Any]
-Names = Annotated[
-    tuple[str, ...],
-    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
-]
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
-Pairs = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_tuples)]
+# YAML has lists only; strict models take a tuple for a tuple.
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+Pair = Annotated[tuple[str, str], Field(strict=False)]
+Pairs = Annotated[tuple[Pair, ...], Field(strict=False)]
 
 
 class Evaluation(Section):
@@ -240,20 +233,7 @@ def _checked(value: Any, source: str) -> StudyFile:
     try:
         return StudyFile.model_validate(value)
     except ValidationError as error:
-        errors = error.errors(include_url=False)
-    # A mistyped key is also a missing one: the former says what to mend.
-    first = min(errors, key=lambda found: found["type"] != "extra_forbidden")
-    dotted = ".".join(str(part) for part in first["loc"] if part != "[key]")
-    if first["type"] == "extra_forbidden":
-        inside = dotted.startswith("evaluate.")
-        known = Evaluation.model_fields if inside else StudyFile.model_fields
-        near = nearest(dotted.rpartition(".")[2], known)
-        hint = f"; did you mean {near!r}?" if near else f"; it is one of {', '.join(known)}"
-        raise ConfigError(f"{source}: unknown key {dotted!r}{hint}")
-    if first["type"] == "missing":
-        raise ConfigError(f"{source}: {dotted!r} is missing")
-    message = first["msg"].removeprefix("Input ")
-    raise ConfigError(f"{source}: {dotted} = {first['input']!r:.60}: {message}")
+        raise ConfigError(f"{source}: {explain(error, StudyFile)}") from None
 
 
 def _check_names(file: StudyFile, source: str) -> None:

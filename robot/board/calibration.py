@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from walkhome.hardware.robot import RobotError
 from walkhome.hardware.serial.wiring import Wiring
+from walkhome.robot.config.messages import explain
 from walkhome.robot.config.schema import Section
 from walkhome.robot.config.strict_yaml import YamlError, load_yaml
 from walkhome.robot.storage.atomic_files import why, write_text
@@ -32,11 +33,7 @@ class CalibrationInvalid(RobotError):  # noqa: N818 - says what is wrong
     """A calibration file can't be used; the message says which and why."""
 
 
-def _as_tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-_Eight = Field(min_length=N_MOTORS, max_length=N_MOTORS)
+_Eight = Field(min_length=N_MOTORS, max_length=N_MOTORS, strict=False)
 
 
 class Calibration(Section):
@@ -59,13 +56,6 @@ class Calibration(Section):
     )
     sign: Annotated[tuple[Literal[1, -1], ...], _Eight] = (1, 1, 1, 1, 1, 1, 1, 1)
     zero_rad: Annotated[tuple[float, ...], _Eight] = (0.0,) * N_MOTORS
-
-    @model_validator(mode="before")
-    @classmethod
-    def _tuples(cls, value: object) -> object:
-        if isinstance(value, dict):
-            return {key: _as_tuple(item) for key, item in value.items()}
-        return value
 
     @model_validator(mode="after")
     def _is_a_wiring(self) -> Calibration:
@@ -138,12 +128,8 @@ def _parse(text: str, name: str, robot_id: str) -> Calibration:
     except YamlError as error:
         raise CalibrationInvalid(str(error)) from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        message = first["msg"].removeprefix("Value error, ")
-        raise CalibrationInvalid(
-            f"{name}: {where}: {message}; make it anew: robot calibrate"
-        ) from None
+        problem = explain(error, Calibration)
+        raise CalibrationInvalid(f"{name}: {problem}; make it anew: robot calibrate") from None
     if calibration.robot_id != robot_id:
         raise CalibrationInvalid(
             f"{name}: it is robot {calibration.robot_id!r}'s, not {robot_id!r}'s: robot calibrate"

@@ -11,12 +11,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from walkhome.hardware.pose.guard import PoseGuard, PoseSourceRefused, SocketPose
 from walkhome.hardware.pose.odometry import LegOdometry
 from walkhome.hardware.robot import PoseSource
 from walkhome.hardware.serial.board import SerialRobot
+from walkhome.robot.config.messages import explain
 from walkhome.robot.config.schema import Positive, Section
 from walkhome.robot.config.strict_yaml import YamlError, load_yaml
 from walkhome.robot.storage.atomic_files import why
@@ -29,20 +30,15 @@ class CameraConfig(Section):
     """A camera, its calibration, and its tags; see `hardware.pose.camera.TagSetup`."""
 
     device: Annotated[int, Field(ge=0, le=63)] = 0
-    focal_px: tuple[Positive, Positive]
-    centre_px: tuple[float, float]
-    distortion: Annotated[tuple[float, ...], Field(min_length=4, max_length=14)] = (0.0,) * 5
+    focal_px: Annotated[tuple[Positive, Positive], Field(strict=False)]
+    centre_px: Annotated[tuple[float, float], Field(strict=False)]
+    distortion: Annotated[tuple[float, ...], Field(min_length=4, max_length=14, strict=False)] = (
+        0.0,
+    ) * 5
     robot_tag: Annotated[int, Field(ge=0, le=586)] = 1
     floor_tag: Annotated[int, Field(ge=0, le=586)] = 0
     robot_tag_m: Annotated[float, Field(gt=0.0, le=2.0)] = 0.12
     floor_tag_m: Annotated[float, Field(gt=0.0, le=2.0)] = 0.2
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lists(cls, value: object) -> object:
-        if isinstance(value, dict):  # YAML has lists only
-            return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
-        return value
 
 
 def pose_socket(robot_id: str) -> Path:
@@ -96,9 +92,7 @@ def _camera(path: Path) -> PoseSource:
         cause = why(error) if isinstance(error, OSError) else str(error)
         raise PoseSourceRefused(f"{path}: {cause}") from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise PoseSourceRefused(f"{path}: {where}: {first['msg']}") from None
+        raise PoseSourceRefused(f"{path}: {explain(error, CameraConfig)}") from None
     (fx, fy), (cx, cy) = config.focal_px, config.centre_px
     setup = TagSetup(
         ((fx, 0.0, cx), (0.0, fy, cy), (0.0, 0.0, 1.0)),

@@ -9,9 +9,8 @@ what to do. Nothing heavy is imported: `robot --help` needs this module to be qu
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from walkhome.robot.config.messages import dotted_keys, explain, nearest, nearest_key, short
 from walkhome.robot.config.schema import (
     OPPOSITE,
     AblationConfig,
@@ -64,7 +64,6 @@ __all__ = [
     "config_to_yaml",
     "known",
     "leaves",
-    "nearest",
     "parse_override",
     "read_config",
     "resolve_config",
@@ -191,7 +190,7 @@ class _Layers:
     def __init__(self, base: Config | None = None) -> None:
         self._tree: dict[str, Any] = (base or Config()).model_dump()
         self._origin: dict[str, str] = {}
-        self._keys = [key for key, _ in leaves(Config().model_dump())]
+        self._keys = list(dotted_keys(Config))
 
     def merge_text(self, text: str | bytes, source: str, folder: Path | None) -> None:
         """Merge a YAML document; paths in it start at `folder`."""
@@ -199,7 +198,7 @@ class _Layers:
         if layer is None:
             return
         if not isinstance(layer, dict):
-            raise ConfigError(f"{source}: expected sections as `run:`, got {_short(layer)}")
+            raise ConfigError(f"{source}: expected sections as `run:`, got {short(layer)}")
         self.merge(layer, source, folder)
 
     def merge(self, layer: Mapping[str, Any], source: str, folder: Path | None) -> None:
@@ -215,7 +214,7 @@ class _Layers:
         try:
             config = Config.model_validate(self._tree)
         except ValidationError as error:
-            raise ConfigError(self._explain(error)) from None
+            raise ConfigError(explain(error, Config, self._sources)) from None
         return Resolved(config, dict(self._origin))
 
     def _merge_key(
@@ -235,7 +234,7 @@ class _Layers:
         elif value is not None:  # a section with every line commented out changes nothing
             keys = ", ".join(tree[key])
             raise ConfigError(
-                f"{dotted} is a section, not {_short(value)} ({source}); its keys are {keys}"
+                f"{dotted} is a section, not {short(value)} ({source}); its keys are {keys}"
             )
 
     def _merge_component(self, key: str, name: str, source: str, folder: Path | None) -> None:
@@ -258,45 +257,16 @@ class _Layers:
             )
         values = _yaml(text, label)
         if not isinstance(values, dict):
-            raise ConfigError(f"{label}: expected the keys of `{key}`, got {_short(values)}")
+            raise ConfigError(f"{label}: expected the keys of `{key}`, got {short(values)}")
         self._tree[key] = model().model_dump()
         for dotted in [k for k in self._origin if k.startswith(f"{key}.")]:
             del self._origin[dotted]
         self._merge_key(self._tree, key, {"name": Path(name).stem, **values}, "", label)
 
     def _unknown(self, dotted: str, source: str) -> str:
-        near = self._nearest_key(dotted)
+        near = nearest_key(dotted, self._keys)
         hint = f"; did you mean {near!r}?" if near else "; `robot config show` prints all keys"
         return f"unknown key {dotted!r} ({source}){hint}"
-
-    def _nearest_key(self, dotted: str) -> str | None:
-        last = dotted.rpartition(".")[2]
-        for key in self._keys:
-            if key.rpartition(".")[2] == last:
-                return key
-        near = nearest(dotted, [*self._keys, *self._tree])
-        if near is not None:
-            return near
-        by_last = {key.rpartition(".")[2]: key for key in reversed(self._keys)}
-        near = nearest(last, by_last)
-        return by_last[near] if near else None
-
-    def _explain(self, error: ValidationError) -> str:
-        first = error.errors(include_url=False)[0]
-        message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        if first["type"] == "value_error":
-            section = ".".join(str(part) for part in first["loc"])
-            text = f"{section}.{message}" if section else message
-            return text + self._sources(text)
-        dotted = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
-        value = first["input"]
-        if first["type"] in ("bool_type", "bool_parsing"):
-            message = "should be true or false"
-        hint = ""
-        if first["type"] == "literal_error" and isinstance(value, str):
-            near = nearest(value, re.findall(r"'([^']+)'", message))
-            hint = f"; did you mean {near!r}?" if near else ""
-        return f"{dotted} = {_short(value)}{self._sources(dotted)}: {message}{hint}"
 
     def _sources(self, text: str) -> str:
         """Where the keys that a message names came from, as far as somebody wrote them."""
@@ -320,12 +290,6 @@ def _nested(dotted: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def nearest(word: str, words: Iterable[str]) -> str | None:
-    """What somebody who wrote `word` probably meant."""
-    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
-    return close[0] if close else None
-
-
 def _yaml(text: str | bytes, source: str) -> Any:
     try:
         return load_yaml(text, source)
@@ -339,8 +303,3 @@ def _read(path: Path, where: str = "") -> bytes:
     except OSError as error:
         why = error.strerror or "can't be read"
         raise ConfigError(f"{path}: {why[0].lower()}{why[1:]}{where}") from None
-
-
-def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."

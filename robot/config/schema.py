@@ -9,9 +9,9 @@ range is what the rest of the code can honour; whatever spans two sections is ch
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     from walkhome.hardware.body import Body
@@ -25,18 +25,13 @@ OPPOSITE: dict[str, str] = {
 }
 
 
-def _as_tuple(value: Any) -> Any:
-    # YAML has lists only; a frozen model wants tuples; strict mode would refuse one for the other.
-    return tuple(value) if isinstance(value, list) else value
-
-
 # Also part of file names, and never mistaken for a number in YAML.
 Name = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$")]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Angle = Annotated[float, Field(gt=0.0, le=math.pi)]
-Size = Annotated[int, Field(ge=1, le=4096)]
+Size = Annotated[int, Field(strict=True, ge=1, le=4096)]
 
 
 class Section(BaseModel):
@@ -176,9 +171,10 @@ class LearningConfig(Section):
 
     updates_per_step: Annotated[int, Field(ge=1, le=64)] = 4
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 128
-    hidden_sizes: Annotated[
-        tuple[Size, ...], Field(min_length=1, max_length=8), BeforeValidator(_as_tuple)
-    ] = (256, 256)
+    hidden_sizes: Annotated[tuple[Size, ...], Field(min_length=1, max_length=8, strict=False)] = (
+        256,
+        256,
+    )
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-3
     temperature_learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 3e-4
     discount: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.97
@@ -277,7 +273,7 @@ class Config(Section):
     robot: RobotConfig = RobotConfig()
     sim: SimConfig = SimConfig()
     control: ControlConfig = ControlConfig()
-    tasks: Annotated[tuple[TaskName, ...], Field(min_length=1), BeforeValidator(_as_tuple)] = (
+    tasks: Annotated[tuple[TaskName, ...], Field(min_length=1, strict=False)] = (
         "forward",
         "backward",
     )

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from walkhome.robot.config.messages import explain
 from walkhome.robot.config.schema import Section
 from walkhome.robot.config.strict_yaml import YamlError, load_yaml
 from walkhome.robot.teleop.driver_input import TeleopError
@@ -43,12 +42,8 @@ Button = Literal[
 ]
 
 
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 Key = Annotated[str, Field(pattern=r"^(?:[!-~]|up|down|left|right|space)$")]
-Keys = Annotated[tuple[Key, ...], Field(min_length=1), BeforeValidator(_as_tuple)]
+Keys = Annotated[tuple[Key, ...], Field(min_length=1, strict=False)]
 Silence = Annotated[float, Field(ge=0.1, le=5.0)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -80,7 +75,7 @@ class GamepadConfig(Section):
     dead_man: Trigger = "righttrigger"
     held_above: Share = 0.4
     settle: Button = "b"
-    cut: Annotated[tuple[Button, Button], BeforeValidator(_as_tuple)] = (
+    cut: Annotated[tuple[Button, Button], Field(strict=False)] = (
         "leftshoulder",
         "rightshoulder",
     )
@@ -90,7 +85,7 @@ class GamepadConfig(Section):
     trust_wired: bool = True
 
     @model_validator(mode="after")
-    def _distinct(self) -> GamepadConfig:
+    def _check_buttons_differ(self) -> GamepadConfig:
         buttons = (self.settle, *self.cut, self.faster, self.slower)
         if len(set(buttons)) < len(buttons):
             raise ValueError("a button has two meanings: give each its own")
@@ -116,7 +111,7 @@ class KeyboardConfig(Section):
     first_repeat_s: Silence = 0.8
 
     @model_validator(mode="after")
-    def _distinct(self) -> KeyboardConfig:
+    def _check_keys_differ(self) -> KeyboardConfig:
         keys = [key for meaning in self.meanings() for key in getattr(self, meaning)]
         for key in keys:
             if keys.count(key) > 1:
@@ -161,7 +156,7 @@ def read_bindings(path: Path | None = None) -> TeleopConfig:
     try:
         return TeleopConfig.model_validate(tree)
     except ValidationError as error:
-        raise TeleopError(f"{source}: {_explain(error)}") from None
+        raise TeleopError(f"{source}: {explain(error, TeleopConfig)}") from None
 
 
 def _load(text: str | bytes, source: str) -> dict[str, Any]:
@@ -172,23 +167,3 @@ def _load(text: str | bytes, source: str) -> dict[str, Any]:
     if value is not None and not isinstance(value, dict):
         raise TeleopError(f"{source}: expected sections as `gamepad:`")
     return value or {}
-
-
-def _explain(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(where, list(_keys(TeleopConfig)), n=1)
-        return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if first["type"] == "value_error":
-        return f"{where}: {message}"
-    return f"{where} = {first['input']!r}: {message}"
-
-
-def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    fields: Mapping[str, Any] = model.model_fields
-    for name, field in fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _keys(field.annotation, f"{prefix}{name}.")
-        yield prefix + name

@@ -99,7 +99,7 @@ def _list() -> None:
 
 
 def _check_engine(engine: str, address: str | None, minutes: float | None) -> None:
-    from walkhome.robot.config.resolve import nearest
+    from walkhome.robot.config.messages import nearest
 
     if minutes is not None and not 0.0 < minutes <= 100_000.0:
         fail("--minutes: write a number above 0")

@@ -89,7 +89,7 @@ def test_a_component_file_is_looked_for_beside_the_study(tmp_path):
     [
         ("question:", "qestion:", "unknown key 'qestion'; did you mean 'question'?"),
         ("question: Does it matter?", "", "'question' is missing"),
-        ("compare:", "evaluate: {episode: 3}\ncompare:", "did you mean 'episodes'?"),
+        ("compare:", "evaluate: {episode: 3}\ncompare:", "did you mean 'evaluate.episodes'?"),
         ("tau: 0.01", "tua: 0.01", "'learning.tua'"),
         ("tau: 0.01", "tau: fast", "learning.tau = 'fast'"),
         ("batch_size", "bach_size", "did you mean 'learning.batch_size'?"),
@@ -100,7 +100,7 @@ def test_a_component_file_is_looked_for_beside_the_study(tmp_path):
         ("compare:", "maps: [otter]\ncompare:", "did you mean 'other'?"),
         ("compare:", "pairs: [[otter, as-it-is]]\ncompare:", "did you mean 'other'?"),
         ("compare:", "pairs: [[other, other]]\ncompare:", "compare two variants, and once"),
-        ("compare:", "pairs: [[other]]\ncompare:", "pairs.0"),
+        ("compare:", "pairs: [[other]]\ncompare:", "pairs[0]"),
         ("compare:", "first_seed: -1\ncompare:", "first_seed = -1"),
         ("{learning: {tau: 0.01}}", "{}", "'as-it-is' and 'other' are the same"),
         ("{learning: {tau: 0.01}}", "{constraint.lambda_fixed: 2.0}", "no run uses it"),

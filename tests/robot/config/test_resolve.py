@@ -154,7 +154,7 @@ def test_the_body_is_what_is_configured():
         ("constraint.lambda_fixed=200", ["lambda_fixed", "lambda_max"]),
         ("constraint.lambda_min=200", ["lambda_min", "lambda_max"]),
         ("constraint.after_fall=never", ["constraint.after_fall", "counted"]),
-        ("control.rate_hz=30", ["walkhome.sim.physics_rate_hz", "multiple"]),
+        ("control.rate_hz=30", ["sim.physics_rate_hz", "multiple"]),
         ("control.rate_hz=10", ["control.rate_hz = 10", "20"]),
         ("control.action_filter.cutoff_hz=30", ["half of control.rate_hz"]),
         ("workspace.half_width_m=0.1", ["workspace.half_width_m", "smaller than the robot"]),

@@ -31,7 +31,7 @@ def test_a_file_comes_on_top(tmp_path):
         ("gamepad: {dead_man: a}", "gamepad.dead_man = 'a'"),
         ("gamepad: {turn_axis: lefty}", "are the same"),
         ("keyboard: {stand: [w]}", "the key 'w' has two meanings"),
-        ("keyboard: {stand: [enter]}", "keyboard.stand = 'enter'"),
+        ("keyboard: {stand: [enter]}", "keyboard.stand[0] = 'enter'"),
         ("keyboard: {cut: []}", "keyboard.cut"),
         ("scale: {least: 0.9, most: 0.8}", "least is above most"),
         ("- a", "expected sections"),
