@@ -28,7 +28,8 @@ from walkhome.learning.policy import NumpyPolicy
 from walkhome.learning.transition import Transition
 from walkhome.robot import gym_env
 from walkhome.robot.ablation import job
-from walkhome.robot.config.resolve import Config, leaves
+from walkhome.robot.config.resolve import leaves
+from walkhome.robot.config.schema import Config
 from walkhome.robot.mdp.costs import n_constraints
 
 BUFFER = 200_000  # more than a run has steps; the default of a million would only take memory

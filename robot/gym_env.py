@@ -26,8 +26,9 @@ from gymnasium import spaces
 
 from walkhome.hardware.robot import RobotState
 from walkhome.robot.config.messages import nearest
-from walkhome.robot.config.resolve import Config, ConfigError, resolve_config
-from walkhome.robot.config.schema import OPPOSITE
+from walkhome.robot.config.resolve import ConfigError, resolve_config
+from walkhome.robot.config.schema import Config
+from walkhome.robot.config.sections import OPPOSITE
 from walkhome.robot.control.episode import Episodes, Progress
 from walkhome.robot.control.plant import Actuator, Rig, make_twin
 from walkhome.robot.control.reset import Resetter

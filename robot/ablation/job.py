@@ -27,7 +27,8 @@ from walkhome.hardware.robot import RobotError
 from walkhome.learning.checkpoint import CheckpointInvalid
 from walkhome.learning.policy import PolicyInvalid
 from walkhome.robot.ablation.study import Job
-from walkhome.robot.config.resolve import Config, ConfigError
+from walkhome.robot.config.resolve import ConfigError
+from walkhome.robot.config.schema import Config
 from walkhome.robot.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
 from walkhome.robot.monitor.status import Snapshot
 from walkhome.robot.storage.atomic_files import write_json

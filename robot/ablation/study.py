@@ -19,14 +19,14 @@ from pydantic import Field, ValidationError
 from walkhome.robot.ablation.metric_names import CURVES, METRICS
 from walkhome.robot.config.messages import explain, nearest
 from walkhome.robot.config.resolve import (
-    Config,
     ConfigError,
     leaves,
     parse_override,
     resolve_config,
     with_terrain,
 )
-from walkhome.robot.config.schema import Name, Section
+from walkhome.robot.config.schema import Config
+from walkhome.robot.config.sections import Name, Section
 from walkhome.robot.config.strict_yaml import YamlError, load_yaml
 
 Overrides = dict[str, Any]

@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError, model_validator
 from walkhome.hardware.robot import RobotError
 from walkhome.hardware.serial.wiring import Wiring
 from walkhome.robot.config.messages import explain
-from walkhome.robot.config.schema import Section
+from walkhome.robot.config.sections import Section
 from walkhome.robot.config.strict_yaml import YamlError, load_yaml
 from walkhome.robot.storage.atomic_files import why, write_text
 

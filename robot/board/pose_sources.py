@@ -18,7 +18,7 @@ from walkhome.hardware.pose.odometry import LegOdometry
 from walkhome.hardware.robot import PoseSource
 from walkhome.hardware.serial.board import SerialRobot
 from walkhome.robot.config.messages import explain
-from walkhome.robot.config.schema import Positive, Section
+from walkhome.robot.config.sections import Positive, Section
 from walkhome.robot.config.strict_yaml import YamlError, load_yaml
 from walkhome.robot.storage.atomic_files import why
 from walkhome.safety.lease import runtime_folder

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""From files and flags to one checked `Config`, with the place that every value came from.
+"""Resolves files and flags into one checked `Config`, and records the origin of every value.
 
-defaults <- configs/learn.yaml <- --config file <- flags <- --set key=value, through one merge
-(`_Layers.merge`) and one validation. `terrain` and `robot` may be names of shipped files or paths;
-such a file replaces the whole section. Every error is a `ConfigError` of one line: what, where, and
-what to do. Nothing heavy is imported: `robot --help` needs this module to be quick.
+    defaults <- configs/learn.yaml <- --config FILE <- flags <- --set KEY=VALUE
+
+All layers pass through one merge (`_Layers.merge`) and one validation. `terrain` and `robot` may
+name a shipped file or a path; such a file replaces the whole section. Every error is a
+`ConfigError` of one line that says what is wrong, where, and what to do. No heavy module is
+imported, because `robot --help` must be quick.
 """
 
 from __future__ import annotations
@@ -20,85 +22,52 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from walkhome.robot.config.messages import dotted_keys, explain, nearest, nearest_key, short
-from walkhome.robot.config.schema import (
-    OPPOSITE,
-    AblationConfig,
-    ActionFilterConfig,
-    BoardConfig,
-    Config,
-    ConstraintConfig,
-    ControlConfig,
-    EpisodeConfig,
-    LearningConfig,
-    RewardConfig,
+from walkhome.robot.config.schema import Config
+from walkhome.robot.config.sections import (
     RobotConfig,
-    RunConfig,
-    SimConfig,
-    StandUpConfig,
-    TaskName,
     TerrainConfig,
-    WorkspaceConfig,
 )
 from walkhome.robot.config.strict_yaml import YamlError, load_yaml
 
-__all__ = [
-    "OPPOSITE",
-    "AblationConfig",
-    "ActionFilterConfig",
-    "BoardConfig",
-    "Config",
-    "ConfigError",
-    "ConstraintConfig",
-    "ControlConfig",
-    "EpisodeConfig",
-    "LearningConfig",
-    "Resolved",
-    "RewardConfig",
-    "RobotConfig",
-    "RunConfig",
-    "SimConfig",
-    "StandUpConfig",
-    "TaskName",
-    "TerrainConfig",
-    "WorkspaceConfig",
-    "config_to_yaml",
-    "known",
-    "leaves",
-    "parse_override",
-    "read_config",
-    "resolve_config",
-    "with_terrain",
-]
-
-# Sections that a string may name: the folder in configs/ and the model behind it.
+# Sections that may be given by name: their folder in configs/ and their model.
 _COMPONENTS: dict[str, tuple[str, type[BaseModel]]] = {
     "terrain": ("terrains", TerrainConfig),
     "robot": ("robots", RobotConfig),
 }
 _DEFAULT = "default"
 
+DEFAULTS_OF_OLD_RUNS: dict[str, Any] = {
+    "constraint.lambda_min": 0.0,
+}
+"""Values of keys that are missing in the config.yaml of an old run folder.
+
+A run folder keeps its complete configuration, so a missing key shows that the run is older than the
+key. A key belongs here if its default would change what such a run does. All other missing keys
+have defaults that leave an old run as it was.
+"""
+
 
 class ConfigError(ValueError):
-    """A configuration that can't be used; the message is one line: what, where, what to do."""
+    """A configuration can't be used; the message is one line: what, where, what to do."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))  # what the user wrote may have several lines
+        super().__init__(" ".join(message.split()))  # a quoted value may have several lines
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A configuration and where each value came from.
+    """A configuration and the origin of its values.
 
     Attributes:
-        config: the checked values.
-        origin: dotted key -> "default", a file's name or a flag.
+        config: the checked configuration.
+        origin: file name or flag that set a value, by dotted key; defaults are not in it.
     """
 
     config: Config
     origin: dict[str, str]
 
     def rows(self) -> Iterator[tuple[str, Any, str]]:
-        """(dotted key, value, origin) of every value, in the order of the models."""
+        """(dotted key, value, origin) of every value, in the schema's order."""
         for key, value in leaves(self.config.model_dump(mode="json")):
             yield key, value, self.origin.get(key, _DEFAULT)
 
@@ -110,17 +79,17 @@ def resolve_config(
     flags: Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
 ) -> Resolved:
-    """The configuration of a new run.
+    """Resolve the configuration of a new run. Later arguments override earlier ones.
 
     Args:
-        config_file: a YAML file on top of the shipped configs/learn.yaml.
-        layers: more of them, already read: dotted key -> value, what to call it in messages, and
-            the folder that paths in it start at.
-        flags: dotted key -> value of the command's own flags; None values are left out.
-        overrides: "dotted.key=value", the value in YAML; these come last.
+        config_file: a YAML file whose values override the shipped configs/learn.yaml.
+        layers: further layers, already parsed: values by dotted key, a name for messages, and the
+            folder that relative paths in it start from.
+        flags: values of the command's own flags, by dotted key; None means not given.
+        overrides: "dotted.key=value" texts of --set, with the value in YAML.
 
     Raises:
-        ConfigError: anything in it can't be used.
+        ConfigError: a file can't be read, a key is unknown, or a value is invalid.
     """
     merged = _Layers()
     shipped = files("walkhome.configs").joinpath("learn.yaml").read_text(encoding="utf-8")
@@ -140,30 +109,34 @@ def resolve_config(
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """Dotted key and value of a "key=value".
+    """Dotted key and parsed value of a "key=value" text.
 
     Raises:
-        ConfigError: it is not written like that, or the value is not YAML.
+        ConfigError: the text has no key or no "=", or the value is not valid YAML.
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set {text}: write it as key=value, as run.minutes=10")
+        raise ConfigError(f"--set {text}: write it as key=value, e.g. run.minutes=10")
     return key.strip(), _yaml(value, f"--set {text}")
 
 
 def read_config(path: Path) -> Config:
-    """The configuration that a run folder keeps; what the file lacks has the models' defaults.
+    """Read the config.yaml of a run folder.
+
+    Keys that the file lacks get `DEFAULTS_OF_OLD_RUNS`, else the schema's defaults.
 
     Raises:
-        ConfigError: the file can't be read or used.
+        ConfigError: the file can't be read, a key is unknown, or a value is invalid.
     """
     layers = _Layers()
+    for key, value in DEFAULTS_OF_OLD_RUNS.items():
+        layers.merge(_nested(key, value), "default when the run was made", None)
     layers.merge_text(_read(path), str(path), path.parent)
     return layers.validate().config
 
 
 def with_terrain(config: Config, terrain: str) -> Config:
-    """The same configuration on another terrain, given by name or path.
+    """Return `config` with another terrain, given by name or path.
 
     Raises:
         ConfigError: there is no such terrain, or the workspace does not fit on it.
@@ -174,18 +147,18 @@ def with_terrain(config: Config, terrain: str) -> Config:
 
 
 def config_to_yaml(config: Config) -> str:
-    """The whole configuration as YAML; `read_config` gives the same `Config` back."""
+    """The whole configuration as YAML; `read_config` reads it back unchanged."""
     return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
 def known(section: str) -> list[str]:
-    """The names of the shipped files for a section: "terrain" or "robot"."""
+    """Names of the shipped files for a section, "terrain" or "robot"."""
     folder = files("walkhome.configs").joinpath(_COMPONENTS[section][0])
     return sorted(f.name[: -len(".yaml")] for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
 class _Layers:
-    """A tree of values that layers are merged into, each value with its origin."""
+    """The tree of values that layers are merged into, with the origin of each value."""
 
     def __init__(self, base: Config | None = None) -> None:
         self._tree: dict[str, Any] = (base or Config()).model_dump()
@@ -193,16 +166,16 @@ class _Layers:
         self._keys = list(dotted_keys(Config))
 
     def merge_text(self, text: str | bytes, source: str, folder: Path | None) -> None:
-        """Merge a YAML document; paths in it start at `folder`."""
+        """Merge a YAML document; relative paths in it start from `folder`."""
         layer = _yaml(text, source)
         if layer is None:
             return
         if not isinstance(layer, dict):
-            raise ConfigError(f"{source}: expected sections as `run:`, got {short(layer)}")
+            raise ConfigError(f"{source}: expected sections such as `run:`, got {short(layer)}")
         self.merge(layer, source, folder)
 
     def merge(self, layer: Mapping[str, Any], source: str, folder: Path | None) -> None:
-        """Merge one layer over what is there; the only place where values meet."""
+        """Merge one layer; its values override those merged before."""
         for key, value in layer.items():
             if key in _COMPONENTS and isinstance(value, str):
                 self._merge_component(key, value, source, folder)
@@ -210,7 +183,11 @@ class _Layers:
                 self._merge_key(self._tree, key, value, "", source)
 
     def validate(self) -> Resolved:
-        """Check everything at once."""
+        """Check the merged values.
+
+        Raises:
+            ConfigError: a value, or a combination of values, is invalid.
+        """
         try:
             config = Config.model_validate(self._tree)
         except ValidationError as error:
@@ -231,7 +208,7 @@ class _Layers:
         elif isinstance(value, Mapping):
             for inner, inner_value in value.items():
                 self._merge_key(tree[key], inner, inner_value, f"{dotted}.", source)
-        elif value is not None:  # a section with every line commented out changes nothing
+        elif value is not None:  # an empty section, e.g. with all lines commented out
             keys = ", ".join(tree[key])
             raise ConfigError(
                 f"{dotted} is a section, not {short(value)} ({source}); its keys are {keys}"
@@ -269,14 +246,14 @@ class _Layers:
         return f"unknown key {dotted!r} ({source}){hint}"
 
     def _sources(self, text: str) -> str:
-        """Where the keys that a message names came from, as far as somebody wrote them."""
+        """Origins of the keys named in a message, in parentheses; empty if all are defaults."""
         named = (key.rstrip(".") for key in re.findall(r"[a-z_.]+", text))
         sources = dict.fromkeys(self._origin[key] for key in named if key in self._origin)
         return f" ({', '.join(sources)})" if sources else ""
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted key and value of everything in a tree of sections."""
+    """(dotted key, value) of every value in a tree of sections."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
             yield from leaves(value, f"{prefix}{key}.")

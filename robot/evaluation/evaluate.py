@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from walkhome.learning.policy import NumpyPolicy
-from walkhome.robot.config.resolve import Config, ConfigError, with_terrain
+from walkhome.robot.config.resolve import ConfigError, with_terrain
+from walkhome.robot.config.schema import Config
 from walkhome.robot.control.episode import Step
 from walkhome.robot.control.plant import Rig
 from walkhome.robot.evaluation.gait_record import save_gait

@@ -17,7 +17,7 @@ import numpy as np
 from walkhome.hardware.robot import RobotError
 from walkhome.hardware.rotation import quaternion, wrap_to_pi
 from walkhome.learning.policy import NumpyPolicy
-from walkhome.robot.config.resolve import Config
+from walkhome.robot.config.schema import Config
 from walkhome.robot.control.episode import EpisodeResult, Episodes, Step
 from walkhome.robot.control.plant import Actuator, Rig, make_twin
 from walkhome.robot.control.reset import Resetter

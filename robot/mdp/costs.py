@@ -15,7 +15,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from walkhome.robot.config.schema import ConstraintConfig
+from walkhome.robot.config.sections import ConstraintConfig
 
 FloatArray = npt.NDArray[np.float64]
 

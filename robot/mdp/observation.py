@@ -20,7 +20,7 @@ import numpy.typing as npt
 from walkhome.hardware.body import Body
 from walkhome.hardware.robot import RobotState
 from walkhome.hardware.rotation import roll_pitch_yaw
-from walkhome.robot.config.schema import ControlConfig
+from walkhome.robot.config.sections import ControlConfig
 
 FloatArray = npt.NDArray[np.float64]
 

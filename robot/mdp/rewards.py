@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from walkhome.hardware.rotation import wrap_to_pi
-from walkhome.robot.config.schema import RewardConfig
+from walkhome.robot.config.sections import OPPOSITE, RewardConfig
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -75,14 +75,14 @@ class Task:
         return math.atan2(self.direction[1], self.direction[0])
 
 
+_DIRECTIONS = {
+    "forward": (1.0, 0.0, 0.0),
+    "backward": (-1.0, 0.0, 0.0),
+    "left": (0.0, 0.0, 1.0),
+    "right": (0.0, 0.0, -1.0),
+}
 TASKS: dict[str, Task] = {
-    task.name: task
-    for task in (
-        Task("forward", (1.0, 0.0, 0.0), "backward"),
-        Task("backward", (-1.0, 0.0, 0.0), "forward"),
-        Task("left", (0.0, 0.0, 1.0), "right"),
-        Task("right", (0.0, 0.0, -1.0), "left"),
-    )
+    name: Task(name, direction, OPPOSITE[name]) for name, direction in _DIRECTIONS.items()
 }
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from walkhome.hardware.robot import Pose2D
 from walkhome.hardware.rotation import wrap_to_pi
-from walkhome.robot.config.schema import WorkspaceConfig
+from walkhome.robot.config.sections import WorkspaceConfig
 
 STRAY_M = 0.3
 """How much further out a roll-out that starts outside may get: half the robot's length."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from walkhome.robot.config.resolve import Config
+from walkhome.robot.config.schema import Config
 from walkhome.robot.evaluation.gait_from_torque import board_gaits, first_board_episode
 from walkhome.robot.evaluation.gait_record import GaitRecord, GaitRecordInvalid, load_gait
 from walkhome.robot.storage.journal import (

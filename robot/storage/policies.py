@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from walkhome.learning.policy import NumpyPolicy, PolicyInvalid, load_policies
-from walkhome.robot.config.resolve import Config
+from walkhome.robot.config.schema import Config
 from walkhome.robot.mdp.observation import observation_layout
 
 

@@ -26,7 +26,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from walkhome.robot.config.resolve import Config, ConfigError, config_to_yaml, read_config
+from walkhome.robot.config.resolve import ConfigError, config_to_yaml, read_config
+from walkhome.robot.config.schema import Config
 from walkhome.robot.storage.atomic_files import (
     FileDamaged,
     JsonLines,

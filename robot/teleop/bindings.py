@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from walkhome.robot.config.messages import explain
-from walkhome.robot.config.schema import Section
+from walkhome.robot.config.sections import Section
 from walkhome.robot.config.strict_yaml import YamlError, load_yaml
 from walkhome.robot.teleop.driver_input import TeleopError
 

@@ -29,7 +29,8 @@ import numpy.typing as npt
 from walkhome.hardware.robot import LinkLost, RobotError, RobotState, Stop
 from walkhome.hardware.rotation import roll_pitch_yaw
 from walkhome.learning.policy import NumpyPolicy, PolicyInvalid
-from walkhome.robot.config.resolve import OPPOSITE, Config
+from walkhome.robot.config.schema import Config
+from walkhome.robot.config.sections import OPPOSITE
 from walkhome.robot.control.plant import ROBOT_FAULTS, Actuator, Rig
 from walkhome.robot.control.reset import Resetter
 from walkhome.robot.mdp.observation import Observer, observation_layout

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from walkhome.robot.board.session import board_in_use, config_on_port
-from walkhome.robot.config.resolve import Config, with_terrain
+from walkhome.robot.config.resolve import with_terrain
+from walkhome.robot.config.schema import Config
 from walkhome.robot.control.plant import Rig
 from walkhome.robot.storage.policies import checked_policies
 from walkhome.robot.storage.run_folder import RunFolder

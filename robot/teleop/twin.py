@@ -12,7 +12,7 @@ import pybullet
 
 from walkhome.hardware.robot import RobotError
 from walkhome.hardware.rotation import roll_pitch_yaw
-from walkhome.robot.config.resolve import Config
+from walkhome.robot.config.schema import Config
 from walkhome.robot.control.clock import PacedClock
 from walkhome.robot.control.plant import Rig, make_twin
 from walkhome.robot.teleop.telemetry import Moment, Phase

@@ -16,7 +16,7 @@ import pybullet
 
 from walkhome.hardware.robot import RobotError
 from walkhome.hardware.rotation import quaternion
-from walkhome.robot.config.resolve import Config
+from walkhome.robot.config.schema import Config
 from walkhome.robot.storage.journal import PHASE_EPISODE, PHASE_STAND_UP
 from walkhome.robot.storage.recorded_episodes import Episode, Frame
 from walkhome.robot.video.mp4 import Mp4

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from walkhome.robot.config.resolve import Config, resolve_config
+from walkhome.robot.config.resolve import resolve_config
+from walkhome.robot.config.schema import Config
 from walkhome.robot.storage.journal import FLAG_FIRST, FLAG_LAST
 from walkhome.robot.storage.journal_writer import JournalWriter
 from walkhome.robot.storage.run_folder import RunFolder

@@ -10,7 +10,8 @@ from walkhome.robot.ablation.study import StudyFile
 from walkhome.robot.board.calibration import Calibration
 from walkhome.robot.board.pose_sources import CameraConfig
 from walkhome.robot.config.messages import dotted_keys, explain, nearest_key, short
-from walkhome.robot.config.schema import Config, Section
+from walkhome.robot.config.schema import Config
+from walkhome.robot.config.sections import Section
 from walkhome.robot.teleop.bindings import TeleopConfig
 
 

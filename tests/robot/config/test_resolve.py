@@ -11,8 +11,6 @@ from pydantic import ValidationError
 
 from walkhome.hardware.body import MINITAUR
 from walkhome.robot.config.resolve import (
-    OPPOSITE,
-    Config,
     ConfigError,
     config_to_yaml,
     known,
@@ -20,6 +18,8 @@ from walkhome.robot.config.resolve import (
     resolve_config,
     with_terrain,
 )
+from walkhome.robot.config.schema import Config
+from walkhome.robot.config.sections import OPPOSITE
 
 KEYS = [key for key, _, _ in resolve_config().rows()]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from walkhome.robot.config.schema import ConstraintConfig
+from walkhome.robot.config.sections import ConstraintConfig
 from walkhome.robot.mdp.costs import (
     NAMES,
     attitude_costs,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from walkhome.robot.config.schema import RewardConfig
+from walkhome.robot.config.sections import RewardConfig
 from walkhome.robot.mdp.rewards import TASKS, motion, reward_features, reward_weights
 
 FOUR = ("forward", "backward", "left", "right")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from walkhome.robot.config.resolve import OPPOSITE
+from walkhome.robot.config.sections import OPPOSITE
 from walkhome.robot.teleop.blend import Blend, mean_action
 
 NAMES = ("stand", "forward", "backward", "left", "right")
