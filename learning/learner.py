@@ -115,12 +115,13 @@ class Learner:
         seeds = np.random.SeedSequence(seed).spawn(len(tasks) + 1)
         self._rng = np.random.default_rng(seeds[0])
         make_sac, self.slow_because = _choose_sac(config)
-        # What each task's network is told besides the observation, (0,) or (n_tasks,).
-        self._told = np.eye(len(tasks), dtype=np.float32)[:, : len(tasks) * config.shared_network]
+        # What each task's network reads besides the observation: (0,), or (n_tasks,) one-hot.
+        code_size = len(tasks) if config.shared_network else 0
+        self._task_codes = np.eye(len(tasks), dtype=np.float32)[:, :code_size]
         self._sacs = [
             make_sac(
                 config.sac,
-                observation_size + self._told.shape[1],
+                observation_size + self._task_codes.shape[1],
                 action_size,
                 n_constraints,
                 int(s.generate_state(1, np.uint64)[0] >> 1),
@@ -130,26 +131,26 @@ class Learner:
         self._multipliers = [make_multipliers(config.constraint, n_constraints) for _ in tasks]
         self._turn = 0
         self.gradient_steps = 0
-        self._mine = tuple(range(len(tasks)))
+        self._learned = tuple(range(len(tasks)))
 
-    def share(self, mine: Sequence[str]) -> None:
-        """Learn these tasks only, and leave the others to other learners.
+    def learn_only(self, tasks: Sequence[str]) -> None:
+        """Do the gradient steps of these tasks only; other learners do those of the others.
 
-        Several learners of the same configuration that are told the same, and share the tasks
-        between them, are together what one learner is, bit for bit: each draws all random numbers
-        that are not a task's own, and does the arithmetic of its tasks.
+        Learners of the same configuration and the same calls, between which the tasks are divided,
+        give together the same bytes as one learner: each draws all the random numbers that the
+        tasks share, and does the arithmetic of its own tasks.
 
         Raises:
-            ValueError: One network serves all tasks, so they can't be shared out.
+            ValueError: A task is unknown, or one network serves all tasks and can't be divided.
         """
-        if self.config.shared_network and set(mine) != set(self.tasks):
-            raise ValueError("tasks of one shared network can't be shared between learners")
-        self._mine = tuple(self._index(task) for task in mine)
+        if self.config.shared_network and set(tasks) != set(self.tasks):
+            raise ValueError("tasks of one shared network can't be divided between learners")
+        self._learned = tuple(self._index(task) for task in tasks)
 
     @property
-    def mine(self) -> tuple[str, ...]:
-        """The tasks that are learned here."""
-        return tuple(self.tasks[index] for index in self._mine)
+    def learned_tasks(self) -> tuple[str, ...]:
+        """The tasks whose gradient steps are done here."""
+        return tuple(self.tasks[index] for index in self._learned)
 
     def add(self, transition: Transition) -> None:
         """Store one transition.
@@ -171,12 +172,12 @@ class Learner:
             if task is None:
                 return i
             self.gradient_steps += 1
-            if task not in self._mine:
+            if task not in self._learned:
                 self.replay.draw(self._rng, size, task, only_own=not self.config.relabel)
                 continue
             batch = self.replay.sample(self._rng, size, task, only_own=not self.config.relabel)
             if self.config.shared_network:
-                batch = _with_task(batch, self._told[task])
+                batch = _with_task(batch, self._task_codes[task])
             self._sac(task).update(batch, self._multipliers[task].values)
         return n_updates
 
@@ -224,7 +225,7 @@ class Learner:
             (weight.detach().numpy(), bias.detach().numpy())
             for weight, bias in zip(actor.weights, actor.biases, strict=True)
         ]
-        return NumpyPolicy(layers, actor.log_std_range, self._told[index])
+        return NumpyPolicy(layers, actor.log_std_range, self._task_codes[index])
 
     def metrics(self) -> dict[str, dict[str, float | list[float]]]:
         """Per task: alpha, lambda, q_mean, critic_loss, entropy, updates, rejected costs."""
@@ -344,9 +345,9 @@ def _choose_sac(config: LearnerConfig) -> tuple[Callable[..., Sac], str]:
     return partial(FastSac, half=half), ""
 
 
-def _with_task(batch: Batch, told: Floats) -> Batch:
+def _with_task(batch: Batch, task_code: Floats) -> Batch:
     """The batch with the task's one-hot code, (n_tasks,), after every observation."""
-    code = np.broadcast_to(told, (len(batch.reward), len(told)))
+    code = np.broadcast_to(task_code, (len(batch.reward), len(task_code)))
     observation = np.concatenate((batch.observation, code), 1)
     return replace(
         batch,

@@ -40,14 +40,14 @@ class NumpyPolicy:
         layers: (weight (out, in), bias (out,)) float32, input side first.
         observation_size: O.
         action_size: A.
-        told: Constants that the first layer gets after the observation.
+        task_code: Constants appended to every observation (a one-hot task for a shared network).
     """
 
     def __init__(
         self,
         layers: Sequence[Layer],
         log_std_range: tuple[float, float] = (-10.0, 2.0),
-        told: ArrayLike = (),
+        task_code: ArrayLike = (),
     ) -> None:
         """Take the arrays as they are, without a copy.
 
@@ -57,10 +57,10 @@ class NumpyPolicy:
         _check_layers("policy", layers)
         self.layers = list(layers)
         self.log_std_range = log_std_range
-        self.told = np.array(told, np.float32)
-        self.observation_size = int(layers[0][0].shape[1]) - len(self.told)
+        self.task_code = np.array(task_code, np.float32)
+        self.observation_size = int(layers[0][0].shape[1]) - len(self.task_code)
         self.action_size = int(layers[-1][1].shape[0]) // 2
-        self._input = np.concatenate((np.zeros(self.observation_size, np.float32), self.told))
+        self._input = np.concatenate((np.zeros(self.observation_size, np.float32), self.task_code))
         self._outputs = [np.zeros(bias.shape, np.float32) for _, bias in layers]
 
     def act(
@@ -149,9 +149,9 @@ def policies_bytes(policies: Mapping[str, NumpyPolicy], metadata: Mapping[str, A
     for task, policy in policies.items():
         _check_layers(f"policy of task {task!r}", policy.layers)
         for i, (weight, bias) in enumerate(policy.layers):
-            if i == 0 and len(policy.told):
+            if i == 0 and len(policy.task_code):
                 n = policy.observation_size
-                weight, bias = weight[:, :n], bias + weight[:, n:] @ policy.told
+                weight, bias = weight[:, :n], bias + weight[:, n:] @ policy.task_code
             tensors[f"{task}.layer{i}.weight"] = np.ascontiguousarray(weight)
             tensors[f"{task}.layer{i}.bias"] = np.ascontiguousarray(bias)
     # One key only: with two, the order in which safetensors writes them differs from run to run.

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""A learner in another process: transitions out, weights back."""
+"""A learner in another process: transitions go out, policy weights come back."""

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""A learner in a process of its own that nobody waits for: for a robot in real time.
+"""Asynchronous learner in its own process, for a robot in real time.
 
-The control loop writes experience and looks for newer weights; both cost microseconds and neither
-waits. The learner does the gradient steps that it owes as fast as it can, and catches up while
-the robot stands up. If its process dies, hangs or diverges, it is started again from the run's
-newest checkpoint, the journal and what is still in the ring; until then the robot goes on with the
-last good policy. That has its limits: so many restarts in so much time, and so long without newer
-weights; beyond them it is an error, and the robot settles.
+    control process --transitions--> ring --> learner process --> snapshots --> policies
+
+Neither side waits for the other. The control loop writes transitions and looks for newer weights;
+both take microseconds. The learner does the gradient steps that it was asked for as fast as it can,
+and catches up while the robot stands up. If its process dies, hangs or diverges, it is started
+again from the run's newest checkpoint, the journal and what is still in the ring; meanwhile the
+robot acts on the last good policy. More than `MAX_RESTARTS` restarts in `RESTART_WINDOW_S`, or no
+newer weights for `MAX_STALE_S`, raise `LearnerLost` (docs/processes.md).
 """
 
 from __future__ import annotations
@@ -26,23 +28,24 @@ from walkhome.learning.remote.process import LearnerLost, LearnerProcess, Proces
 SLOTS = 3
 MAX_RESTARTS, RESTART_WINDOW_S = 3, 600.0  # docs/processes.md
 MAX_STALE_S = 120.0
-"""Longer without newer weights, while there is something to learn, the robot stops."""
+"""Longest time without newer weights, while there is something to learn."""
 
 
-class FreeLearner(RemoteLearner):
-    """`learning.client.LearnerClient` that never makes its caller wait while the robot moves.
+class AsynchronousLearner(RemoteLearner):
+    """A `learning.client.LearnerClient` that never blocks the control loop.
 
-    `save`, `state_dict` and `finite` may be called from one other thread; they do wait.
+    `save`, `state_dict` and `finite` do wait for the learner; one other thread may call them.
 
     Args:
-        settings: how the process is run.
-        tasks: their names.
-        restore: what a process that is started again is told besides `settings.setup`.
-        clock: monotonic seconds.
+        settings: How the process is run; `slots` and `publish_every` are replaced.
+        tasks: Names of the tasks.
+        restore: Added to `settings.setup` when the process is started again; None allows no
+            restart.
+        clock: Monotonic time, s.
 
     Raises:
-        LearnerLost: it could not be started.
-        OSError: the system does not give what it needs.
+        LearnerLost: The process could not be started.
+        OSError: The system lacks shared memory or descriptors.
     """
 
     def __init__(
@@ -54,50 +57,50 @@ class FreeLearner(RemoteLearner):
     ) -> None:
         self._settings = replace(settings, slots=SLOTS, publish_every=0)
         self._restore, self._clock = restore, clock
-        self._asking = threading.Lock()
-        self._restarts: deque[float] = deque()
+        self._request_lock = threading.Lock()
+        self._restart_times_s: deque[float] = deque()
         self._restart_count = 0
-        self._saved_at = 0  # messages when a state was asked for last
+        self._saved_at = 0  # messages written when a state was requested last
         self._notices: list[str] = []
         self._ended: list[LearnerProcess] = []
         self._progress, self._progress_s = 0, clock()
         self._started_s = self._fresh_s = clock()
-        self._loading = self._starting = False
+        self._refilling = self._starting = False
         super().__init__([LearnerProcess(self._settings)], tasks)
-        self._part = self._parts[0]
+        self._replica = self._replicas[0]
 
     def forget(self) -> None:
-        """Forget all transitions; those that follow until `refresh` are waited for, not dropped."""
+        """Empty the replay. Until the next `refresh`, `add` waits for room and drops nothing."""
         super().forget()
-        self._loading = True
+        self._refilling = True
 
     def refresh(self) -> None:
-        """Use newer weights if there are any, and look after the process; does not wait.
+        """Switch to newer weights if there are any, and supervise the process; does not wait.
 
         Raises:
-            LearnerLost: it was lost too often, or there were no newer weights for too long.
+            LearnerLost: Too many restarts, or no newer weights for too long.
         """
-        self._loading = False
-        if self._asking.locked():
-            return  # whoever asks would notice
+        self._refilling = False
+        if self._request_lock.locked():
+            return  # the thread that waits for a reply notices a lost process
         try:
-            if self._alive():
-                latest = self._part.process.snapshots.latest
-                if latest > self._part.number and self._part.take(latest):
+            if self._check_process():
+                latest = self._replica.process.snapshots.latest
+                if latest > self._replica.number and self._replica.take(latest):
                     self._fresh_s = self._clock()
         except (LearnerLost, FloatingPointError) as error:
             self._start_again(error)
         now_s = self._clock()
-        if self.gradient_steps >= self._asked:
+        if self.gradient_steps >= self._requested_steps:
             self._fresh_s = now_s
         if now_s - self._fresh_s > MAX_STALE_S:
             raise LearnerLost(f"the learner had no newer weights for {MAX_STALE_S:g} s")
 
     def status(self) -> LearnerStatus:
-        """How it keeps up."""
-        notes = self._part.notes
+        """How far the learner is behind, as of the weights in use."""
+        notes = self._replica.notes
         return LearnerStatus(
-            wanted_steps=self._asked,
+            wanted_steps=self._requested_steps,
             gradient_steps=self.gradient_steps,
             behind_steps=max(0, self._added - int(notes["added"])),
             behind_s=max(0.0, self._clock() - float(notes["time_s"])),
@@ -106,42 +109,42 @@ class FreeLearner(RemoteLearner):
         )
 
     def notices(self) -> list[str]:
-        """What happened to it since the last call, for people."""
-        told, self._notices = self._notices, []
-        return told
+        """Messages for the operator since the last call: the process was lost, or is back."""
+        new, self._notices = self._notices, []
+        return new
 
     def drain(self) -> None:
-        """Wait until it has heard everything (not: learned from it); use its weights.
+        """Wait until the learner has read all messages, and switch to its weights.
 
-        One that is lost now is not started again: the run is ending.
+        It need not have done all gradient steps. A process that is lost now is not started again.
         """
         with contextlib.suppress(LearnerLost, FloatingPointError):
-            ((answer, _),) = self._ask("sync")
-            self._part.take(int(answer["number"]))
+            ((reply, _),) = self._request("sync")
+            self._replica.take(int(reply["number"]))
 
-    def save(self, **wish: Any) -> dict[str, Any]:
-        """Have the learner's process write a checkpoint of itself; waits until it is written.
+    def save(self, **fields: Any) -> dict[str, Any]:
+        """Have the learner process write a checkpoint; waits until it is on the disk.
 
-        Nothing large comes here: another thread that copies megabytes holds the interpreter, and
-        makes the control thread late.
+        The state itself stays in that process: copying megabytes in a thread of this one holds the
+        interpreter lock and makes the control loop late.
 
         Args:
-            **wish: JSON-able, for whoever made the process (`learning.remote.worker.Start.save`).
+            **fields: JSON-able; passed to `learning.remote.worker.WorkerStart.save`.
 
         Returns:
-            What that answers.
+            What that function returns.
 
         Raises:
-            LearnerLost: it is gone.
-            FloatingPointError: it has diverged; nothing was saved.
+            LearnerLost: The process is lost.
+            FloatingPointError: The learner diverged; nothing was saved.
         """
-        ((answer, _),) = self._ask("save", **wish)
-        return answer
+        ((reply, _),) = self._request("save", **fields)
+        return reply
 
     def load_state_dict(self, state: Any) -> None:
-        """Go on from `state_dict`; see `RemoteLearner.load_state_dict`."""
+        """Continue from `state_dict`; see `RemoteLearner.load_state_dict`."""
         super().load_state_dict(state)
-        self._asked = int(state["scalars"]["gradient_steps"])
+        self._requested_steps = int(state["scalars"]["gradient_steps"])
         self.refresh()
 
     def close(self) -> None:
@@ -152,14 +155,18 @@ class FreeLearner(RemoteLearner):
         self._ended.clear()
 
     def _make_room(self, process: LearnerProcess) -> None:
-        if self._loading:
+        if self._refilling:
             process.wait_for_room(1)
 
-    # -- looking after it --------------------------------------------------------------------------
+    # -- supervision of the process ----------------------------------------------------------------
 
-    def _alive(self) -> bool:
-        """Whether it runs and is ready."""
-        process, now_s = self._part.process, self._clock()
+    def _check_process(self) -> bool:
+        """True if the process is ready.
+
+        Raises:
+            LearnerLost: It died, hangs, or is not ready in time.
+        """
+        process, now_s = self._replica.process, self._clock()
         if self._starting:
             if not process.poll_ready():
                 if now_s - self._started_s > self._settings.start_s:
@@ -173,7 +180,8 @@ class FreeLearner(RemoteLearner):
             self._starting, self._progress_s = False, now_s
         process.check()
         ring = process.ring
-        idle = ring.consumed == ring.written and self.gradient_steps >= self._asked
+        read_all = ring.consumed == ring.written
+        idle = read_all and self.gradient_steps >= self._requested_steps
         if idle or ring.progress != self._progress:
             self._progress, self._progress_s = ring.progress, now_s
         elif now_s - self._progress_s > self._settings.hang_s:
@@ -182,30 +190,30 @@ class FreeLearner(RemoteLearner):
 
     def _start_again(self, error: BaseException) -> None:
         now_s = self._clock()
-        while self._restarts and now_s - self._restarts[0] > RESTART_WINDOW_S:
-            self._restarts.popleft()
-        lost = self._part.process
+        while self._restart_times_s and now_s - self._restart_times_s[0] > RESTART_WINDOW_S:
+            self._restart_times_s.popleft()
+        lost = self._replica.process
         lost.abandon()
         self._ended.append(lost)
-        if self._restore is None or len(self._restarts) >= MAX_RESTARTS:
-            raise LearnerLost(f"{error}; after {len(self._restarts)} restarts") from error
+        if self._restore is None or len(self._restart_times_s) >= MAX_RESTARTS:
+            raise LearnerLost(f"{error}; after {len(self._restart_times_s)} restarts") from error
         self._notices.append(
-            f"ALARM: {error}; the robot goes on with the last good policy while it starts again"
+            f"ALARM: {error}; the robot continues with the last good policy during the restart"
         )
-        self._restarts.append(now_s)
+        self._restart_times_s.append(now_s)
         self._restart_count += 1
         self._starting, self._started_s = True, now_s
-        self._part.number = 0
-        more = {**self._restore, "episodes_from": self._saved_at}
-        settings = replace(self._settings, setup={**self._settings.setup, "restore": more})
-        self._part.process = LearnerProcess(settings, lost.ring_memory)
+        self._replica.number = 0
+        restore = {**self._restore, "episodes_from": self._saved_at}
+        settings = replace(self._settings, setup={**self._settings.setup, "restore": restore})
+        self._replica.process = LearnerProcess(settings, lost.ring_memory)
 
-    def _ask(
-        self, question: str, blob: bytes = b"", **more: Any
+    def _request(
+        self, name: str, blob: bytes = b"", **more: Any
     ) -> list[tuple[dict[str, Any], bytes]]:
-        with self._asking:
-            process = self._part.process
+        with self._request_lock:
+            process = self._replica.process
             process.wait_ready()
-            if question in ("state", "save"):
+            if name in ("state", "save"):
                 self._saved_at = process.ring.written
-            return [process.ask(question, blob, **more)]
+            return [process.request(name, blob, **more)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the control process and its learner process share, as one line of numbers."""
+"""What the control process and its learner process share, as integers for a command line."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
-class Wiring:
-    """What the two processes share, as numbers that fit on a command line.
+class SharedHandles:
+    """File descriptors and sizes of everything that the two processes share.
 
     Attributes:
-        socket: descriptor of the channel's end.
-        ring: descriptor of the ring's memory.
-        snapshots: descriptor of the snapshots' memory, still empty.
-        told: descriptor of the event that says: there is something to do.
-        done: descriptor of the event that says: there is a new snapshot.
-        rows: messages in the ring.
-        slots: snapshots.
-        publish_every: update messages between two snapshots; 0 is a free learner.
-        parent: process id of the control process.
+        socket: Descriptor of the learner's end of the channel.
+        ring: Descriptor of the transition ring's memory.
+        snapshots: Descriptor of the weight snapshots' memory, empty until the learner sizes it.
+        wake: Descriptor of the event that wakes the learner up: there are new messages.
+        published: Descriptor of the event that announces a new snapshot.
+        rows: Messages that the ring holds.
+        slots: Snapshots that the snapshots' memory holds.
+        publish_every: Update messages between two snapshots; 0 for an asynchronous learner.
+        parent: Process id of the control process.
     """
 
     socket: int
     ring: int
     snapshots: int
-    told: int
-    done: int
+    wake: int
+    published: int
     rows: int
     slots: int
     publish_every: int
     parent: int
 
     def arguments(self) -> list[str]:
-        """For a command line."""
+        """Command-line arguments that `parse` reads back."""
         return [str(value) for value in asdict(self).values()]
 
     @classmethod
-    def parse(cls, arguments: Sequence[str]) -> Wiring:
-        """From `arguments`."""
+    def parse(cls, arguments: Sequence[str]) -> SharedHandles:
+        """The handles from the command-line arguments that `arguments` made."""
         return cls(*(int(text) for text in arguments))
 
     def descriptors(self) -> tuple[int, ...]:
-        """Those that the other process must inherit."""
-        return (self.socket, self.ring, self.snapshots, self.told, self.done)
+        """The file descriptors that the learner process must inherit."""
+        return (self.socket, self.ring, self.snapshots, self.wake, self.published)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Memory that two processes share and that has no name: it is gone when both are, however they end.
+"""Anonymous memory that two processes share.
 
-A name under /dev/shm would outlive a killed process; a descriptor that is passed on does not.
+A named block under /dev/shm would outlive a killed process. This memory has only file descriptors
+(memfd_create(2)): the kernel frees it when both processes are gone, however they end.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ Bytes = NDArray[np.uint8]
 
 
 class SharedMemory:
-    """A block of anonymous memory, zeroed at first.
+    """A block of anonymous memory, zeroed when it is created.
 
     Args:
-        descriptor: of a block that another process made; a new one when None.
-        size_bytes: of a new one; what an empty one is made to have.
+        descriptor: Descriptor of a block that another process made; None creates a new block.
+        size_bytes: Size of a new or still empty block; 0 keeps the size of an existing one.
 
     Attributes:
-        descriptor: to pass on to the other process.
-        data: (size,) uint8, the memory itself.
+        descriptor: To pass on to the other process; owned by this object.
+        data: (size_bytes,) uint8, the memory itself.
 
     Raises:
-        OSError: there is no such memory here (Linux has it), or not so much of it.
+        OSError: This system has no anonymous shared memory (Linux has it), or not enough of it.
     """
 
     def __init__(self, descriptor: int | None = None, size_bytes: int = 0) -> None:
@@ -39,17 +40,20 @@ class SharedMemory:
         self.data: Bytes = np.frombuffer(self._map, np.uint8)
 
     def close(self) -> None:
-        """Give the descriptor back; arrays on the memory stay valid while somebody holds them."""
+        """Close the descriptor; the mapping stays until no array refers to it."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
 
 
 def make_descriptor() -> int:
-    """An empty block, for `SharedMemory` to give a size to.
+    """Create an empty block of memory, which `SharedMemory` then gives a size.
+
+    Returns:
+        Its file descriptor.
 
     Raises:
-        OSError: this system has no anonymous shared memory.
+        OSError: This system has no anonymous shared memory.
     """
     if not hasattr(os, "memfd_create"):
         raise OSError("this system has no memfd_create: set learning.process=inline")

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Experience on its way to the learner: fixed-size messages in a ring of shared memory.
+"""Transitions on their way to the learner: a ring of fixed-size messages in shared memory.
 
-One process writes, one reads, nobody locks. The writer never waits: it overwrites the oldest row. A
-reader that was overtaken sees it by the row's number and CRC-32, and counts what it lost. Whoever
-must lose nothing asks for `room` first.
+    written | consumed | progress | row | row | ...      row = crc | number | kind | ... | values
 
-    head | consumed | progress | row | row | ...      row = crc | number | kind | ... | values
+One process writes and one reads, without locks. The writer never waits: it overwrites the oldest
+row. The reader detects an overwritten or torn row by its number and CRC-32, and counts it in
+`lost`. A writer that must lose nothing checks `room` first.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from walkhome.learning.remote.shared_memory import Bytes
 from walkhome.learning.transition import Transition
 
 HEADER_BYTES = 64
-_HEAD, _CONSUMED, _PROGRESS = range(3)
+_WRITTEN, _CONSUMED, _PROGRESS = range(3)
 
 
-class Kind(IntEnum):
-    """What a message says."""
+class MessageKind(IntEnum):
+    """What a message asks the learner to do; the values are those in the row's `kind`."""
 
     ADD = 1
     UPDATE = 2
@@ -34,14 +34,14 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """What a transition consists of.
+class TransitionSizes:
+    """TransitionSizes of the arrays of a transition.
 
     Attributes:
-        observation: numbers.
-        action: numbers.
-        tasks: rewards.
-        constraints: costs.
+        observation: O.
+        action: A.
+        tasks: Rewards, one per task.
+        constraints: K costs, one per constraint.
     """
 
     observation: int
@@ -51,24 +51,24 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Message:
-    """One message; its arrays are the reader's own, good until it reads the next.
+class RingMessage:
+    """One message. Its arrays belong to the reader, and are valid until its next `read`.
 
     Attributes:
-        number: messages before it.
-        kind: what it says.
-        task: index of the task that acted.
-        count: transitions so far (ADD), gradient steps asked for so far (UPDATE).
-        done: a fall.
+        number: Number of messages written before it.
+        kind: What to do.
+        task: Index of the task that acted (ADD) or whose episode ended (END_EPISODE).
+        count: Transitions so far (ADD), gradient steps asked for so far (UPDATE).
+        done: See `Transition`, likewise the arrays of ADD.
         observation: (O,) float32.
         action: (A,) float32.
         rewards: (n_tasks,) float32.
         next_observation: (O,) float32.
-        costs: (K,) float64.
+        costs: (K,) float64; mean costs per step for END_EPISODE.
     """
 
     number: int
-    kind: Kind
+    kind: MessageKind
     task: int
     count: int
     done: bool
@@ -95,24 +95,24 @@ class Message:
         )
 
 
-def ring_bytes(sizes: Sizes, rows: int) -> int:
-    """How much memory a ring needs."""
+def ring_bytes(sizes: TransitionSizes, rows: int) -> int:
+    """Size in bytes of the memory for a ring of `rows` messages."""
     return HEADER_BYTES + rows * _row_type(sizes).itemsize
 
 
-class Ring:
-    """One side of the ring; use `write` in one process and `read` in one other.
+class TransitionRing:
+    """One side of the ring: write in one process, read in one other.
 
     Args:
-        memory: (`ring_bytes`,), zeroed before its first use.
-        sizes: of a transition.
-        rows: messages that it holds.
+        memory: (`ring_bytes`,) uint8, zeroed before its first use.
+        sizes: TransitionSizes of a transition, the same on both sides.
+        rows: Messages that it holds, the same on both sides.
 
     Attributes:
-        lost: messages that were overwritten before this reader came to them.
+        lost: Messages that were overwritten or damaged before this reader read them.
     """
 
-    def __init__(self, memory: Bytes, sizes: Sizes, rows: int) -> None:
+    def __init__(self, memory: Bytes, sizes: TransitionSizes, rows: int) -> None:
         row_type = _row_type(sizes)
         self.capacity = rows
         self.lost = 0
@@ -129,36 +129,36 @@ class Ring:
 
     @property
     def written(self) -> int:
-        """Messages so far."""
-        return int(self._header[_HEAD])
+        """Messages written so far."""
+        return int(self._header[_WRITTEN])
 
     @property
     def consumed(self) -> int:
-        """Messages that the reader has dealt with."""
+        """Messages that the reader has handled."""
         return int(self._header[_CONSUMED])
 
     @property
     def room(self) -> int:
-        """Messages that can be written before one is lost."""
+        """Messages that can be written before an unread one is overwritten."""
         return self.capacity - (self.written - self.consumed)
 
     @property
     def progress(self) -> int:
-        """Counts whatever the reader gets done; one that stands still hangs."""
+        """Counter of the reader's work; if it stands still, the reader hangs."""
         return int(self._header[_PROGRESS])
 
     def made_progress(self) -> None:
-        """Reader: say that something got done."""
+        """Reader: count one more piece of work in `progress`."""
         self._header[_PROGRESS] += np.uint64(1)
 
     def start_reading(self, at: int) -> None:
-        """Reader: go on from message number `at`."""
+        """Reader: continue with message number `at`."""
         self._next = at
         self._header[_CONSUMED] = at
 
     def write(
         self,
-        kind: Kind,
+        kind: MessageKind,
         task: int = 0,
         count: int = 0,
         costs: ArrayLike = 0.0,
@@ -189,9 +189,9 @@ class Ring:
         """
         slot = self.written % self.capacity
         self._put(self._columns["values"][slot], self._columns["costs"][slot], transition)
-        self._finish_row(slot, Kind.ADD, task, count, transition.done)
+        self._finish_row(slot, MessageKind.ADD, task, count, transition.done)
 
-    def _finish_row(self, slot: int, kind: Kind, task: int, count: int, done: bool) -> None:
+    def _finish_row(self, slot: int, kind: MessageKind, task: int, count: int, done: bool) -> None:
         """Fill in the rest of a row whose values are there, and publish it."""
         number, columns = self.written, self._columns
         columns["number"][slot] = number
@@ -200,8 +200,8 @@ class Ring:
         columns["count"][slot] = count
         columns["done"][slot] = done
         columns["crc"][slot] = zlib.crc32(self._bytes[slot, 8:].data)
-        # The row is whole before it counts: x86 keeps the order of stores, the CRC guards the rest.
-        self._header[_HEAD] = number + 1
+        # Publish the row last. x86 keeps the order of stores; elsewhere the CRC detects a torn row.
+        self._header[_WRITTEN] = number + 1
 
     def _put(
         self,
@@ -220,10 +220,10 @@ class Ring:
         if not (np.isfinite(values).all() and np.isfinite(cost_values).all()):
             raise ValueError(f"a transition holds a number that is not finite: {transition}")
 
-    def read(self) -> Message | None:
-        """Reader: the next message; None when there is none.
+    def read(self) -> RingMessage | None:
+        """Reader: the next message, or None if there is none yet.
 
-        Messages that were overwritten are counted in `lost` and passed over.
+        Overwritten and damaged messages are skipped and counted in `lost`.
         """
         while True:
             written = self.written
@@ -244,15 +244,15 @@ class Ring:
             self.lost += 1
 
     def done_reading(self) -> None:
-        """Reader: everything that was read has been dealt with."""
+        """Reader: mark all messages read so far as handled, which makes room for new ones."""
         self._header[_CONSUMED] = self._next
 
-    def _message(self, row: np.void) -> Message:
+    def _message(self, row: np.void) -> RingMessage:
         o, a, n, r = self._parts
         values = row["values"]
-        return Message(
+        return RingMessage(
             int(row["number"]),
-            Kind(int(row["kind"])),
+            MessageKind(int(row["kind"])),
             int(row["task"]),
             int(row["count"]),
             bool(row["done"]),
@@ -264,7 +264,7 @@ class Ring:
         )
 
 
-def _row_type(sizes: Sizes) -> np.dtype[np.void]:
+def _row_type(sizes: TransitionSizes) -> np.dtype[np.void]:
     width = 2 * sizes.observation + sizes.action + sizes.tasks
     fields = [
         ("crc", "<u4"),

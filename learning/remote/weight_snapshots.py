@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Weights on their way back: whole, checked snapshots in shared memory.
+"""Policy weights on their way back to the control process: numbered snapshots in shared memory.
 
     latest | slot | slot | ...        slot = number | crc | length of notes | notes | weights
 
-One process publishes, one takes. Snapshots are numbered from 1 and go round the slots. The taker
-copies first and believes after: the number must not have changed and the CRC-32 over notes and
-weights must fit, so a torn one is never used, and neither is one with a number that is not finite.
+One process publishes and one takes, without locks. Snapshots are numbered from 1 and reuse the
+slots in turn. The taker copies a snapshot before it checks it: the number must not have changed,
+the CRC-32 over notes and weights must match, and every weight must be finite. So a torn snapshot
+is never used.
 """
 
 from __future__ import annotations
@@ -30,20 +31,20 @@ _NUMBER, _CRC, _LENGTH = range(3)
 
 
 def snapshot_bytes(weights: int, slots: int) -> int:
-    """How much memory so many slots for so many weights need."""
+    """Size in bytes of the memory for `slots` snapshots of `weights` float32 numbers."""
     return _HEADER_BYTES + slots * _slot_bytes(weights)
 
 
-class Snapshots:
-    """Both sides of it.
+class WeightSnapshots:
+    """One side of the snapshots: publish in one process, take in one other.
 
     Args:
-        memory: (`snapshot_bytes`,), zeroed before its first use.
-        weights: float32 numbers in a snapshot.
-        slots: snapshots that are there at a time.
+        memory: (`snapshot_bytes`,) uint8, zeroed before its first use.
+        weights: Float32 numbers in a snapshot, the same on both sides.
+        slots: Snapshots that the memory holds, the same on both sides.
 
     Attributes:
-        torn: snapshots that were taken and thrown away.
+        torn: Snapshots that `take` rejected because they were damaged.
     """
 
     def __init__(self, memory: Bytes, weights: int, slots: int) -> None:
@@ -59,21 +60,21 @@ class Snapshots:
 
     @property
     def latest(self) -> int:
-        """Number of the newest one; 0 for none."""
+        """Number of the newest snapshot; 0 if there is none yet."""
         return int(self._latest[0])
 
     def publish(self, weights: Sequence[Floats], notes: Mapping[str, Any]) -> int:
         """Publish the next snapshot.
 
         Args:
-            weights: arrays of any shape, one after the other.
-            notes: JSON-able, small.
+            weights: Arrays of any shapes, `weights` numbers in total; copied one after another.
+            notes: JSON-able, at most `NOTES_BYTES` as JSON.
 
         Returns:
-            Its number.
+            The snapshot's number.
 
         Raises:
-            ValueError: the notes are too long.
+            ValueError: The notes are too long.
         """
         text = json.dumps(notes).encode()
         if len(text) > NOTES_BYTES:
@@ -81,7 +82,7 @@ class Snapshots:
         number = self.latest + 1
         slot = number % self.slots
         header, target = self._headers[slot], self._weights[slot]
-        header[_NUMBER] = 0  # nobody takes it while it changes
+        header[_NUMBER] = 0  # so that it cannot be taken while it changes
         self._notes[slot][: len(text)] = np.frombuffer(text, np.uint8)
         start = 0
         for array in weights:
@@ -94,17 +95,17 @@ class Snapshots:
         return number
 
     def take(self, number: int, weights: Floats) -> dict[str, Any] | None:
-        """Copy a snapshot if it is whole.
+        """Copy a snapshot if it is still there and undamaged.
 
         Args:
-            number: which.
-            weights: (weights,) where to; unchanged if it can't be used.
+            number: Number of the snapshot.
+            weights: (n,) float32 destination; unchanged if the snapshot can't be used.
 
         Returns:
-            Its notes; None if it is not there any more, or torn.
+            Its notes; None if it has been overwritten or is damaged.
 
         Raises:
-            FloatingPointError: a weight is not finite.
+            FloatingPointError: A weight is not finite.
         """
         slot = number % self.slots
         header = self._headers[slot]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from walkhome.learning.client import LearnerClient
 from walkhome.learning.policy import policies_bytes
 from walkhome.learning.remote.process import ProcessSettings
-from walkhome.learning.remote.transition_ring import Sizes
+from walkhome.learning.remote.transition_ring import TransitionSizes
 from walkhome.robot.config.schema import Config
 from walkhome.robot.mdp.costs import n_constraints
 from walkhome.robot.mdp.observation import N_ACTIONS, observation_layout
@@ -27,7 +27,7 @@ from walkhome.robot.training.learner_factory import make_learner
 
 if TYPE_CHECKING:
     from walkhome.learning.learner import Learner
-    from walkhome.learning.remote.worker import Start
+    from walkhome.learning.remote.worker import WorkerStart
 
 COMMAND = (sys.executable, "-m", "walkhome.robot.training.learner_process")
 
@@ -47,9 +47,9 @@ def start_learner(config: Config, run: Path) -> LearnerClient:
         return make_learner(config)
     settings = process_settings(config)
     if config.learning.process == "free":
-        from walkhome.learning.remote.asynchronous import FreeLearner
+        from walkhome.learning.remote.asynchronous import AsynchronousLearner
 
-        return FreeLearner(settings, config.tasks, {"run": str(run.resolve())})
+        return AsynchronousLearner(settings, config.tasks, {"run": str(run.resolve())})
     from walkhome.learning.remote.pipelined import PipelinedLearner
 
     return PipelinedLearner(
@@ -77,7 +77,7 @@ def share_out(
 def process_settings(config: Config) -> ProcessSettings:
     """How this run's learner process is run, with all tasks in one."""
     size = observation_layout(config.control).size
-    sizes = Sizes(size, N_ACTIONS, len(config.tasks), n_constraints(config.constraint))
+    sizes = TransitionSizes(size, N_ACTIONS, len(config.tasks), n_constraints(config.constraint))
     return ProcessSettings(
         command=COMMAND,
         setup={"config": config.model_dump(mode="json")},
@@ -89,17 +89,17 @@ def process_settings(config: Config) -> ProcessSettings:
 # -- in the learner process ------------------------------------------------------------------------
 
 
-def make(setup: dict[str, Any]) -> Start:
+def make(setup: dict[str, Any]) -> WorkerStart:
     """What a learner process begins with, from what it was sent."""
-    from walkhome.learning.remote.worker import Start
+    from walkhome.learning.remote.worker import WorkerStart
 
     config = Config.model_validate(setup["config"])
     learner = make_learner(config)
-    learner.share(setup.get("mine", config.tasks))
+    learner.learn_only(setup.get("mine", config.tasks))
     if "restore" not in setup:
-        return Start(learner, save=partial(save, config))
+        return WorkerStart(learner, save=partial(save, config))
     transitions = restore(learner, config, Path(setup["restore"]["run"]))
-    return Start(
+    return WorkerStart(
         learner, transitions, int(setup["restore"]["episodes_from"]), partial(save, config)
     )
 

@@ -338,8 +338,8 @@ def test_a_weight_that_breaks_is_noticed():
 def test_learners_that_share_the_tasks_are_together_the_whole_one(relabel):
     whole, *parts = (make(3, relabel=relabel) for _ in range(3))
     for part, task in zip(parts, TASKS, strict=True):
-        part.share([task])
-        assert part.mine == (task,)
+        part.learn_only([task])
+        assert part.learned_tasks == (task,)
     for learner in (whole, *parts):
         feed(learner, 100)
         learner.update(7)
@@ -351,4 +351,4 @@ def test_learners_that_share_the_tasks_are_together_the_whole_one(relabel):
         own = {k for k in expected if k.startswith(f"{task}.")} | {"scalars"}
         assert {k: found[k] for k in own} == {k: expected[k] for k in own}
     with pytest.raises(ValueError, match="shared network"):
-        make(shared=True).share(["forward"])
+        make(shared=True).learn_only(["forward"])

@@ -12,16 +12,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from walkhome.learning.remote.shared_memory import SharedMemory
-from walkhome.learning.remote.transition_ring import Kind, Ring, Sizes, ring_bytes
+from walkhome.learning.remote.transition_ring import (
+    MessageKind,
+    TransitionRing,
+    TransitionSizes,
+    ring_bytes,
+)
 from walkhome.learning.transition import Transition
 
-SIZES = Sizes(observation=3, action=2, tasks=2, constraints=1)
+SIZES = TransitionSizes(observation=3, action=2, tasks=2, constraints=1)
 ROOT = str(Path(__file__).parents[3])
 
 
 def both_sides(rows):
     memory = SharedMemory(size_bytes=ring_bytes(SIZES, rows))
-    return memory, Ring(memory.data, SIZES, rows), Ring(memory.data, SIZES, rows)
+    return (
+        memory,
+        TransitionRing(memory.data, SIZES, rows),
+        TransitionRing(memory.data, SIZES, rows),
+    )
 
 
 def add(ring, i, done=False):
@@ -34,19 +43,24 @@ def test_what_was_written_is_read():
     _, writer, reader = both_sides(4)
     assert reader.read() is None
     add(writer, 5, done=True)
-    writer.write(Kind.UPDATE, count=7)
-    writer.write(Kind.END_EPISODE, task=1, costs=[1 / 7])
+    writer.write(MessageKind.UPDATE, count=7)
+    writer.write(MessageKind.END_EPISODE, task=1, costs=[1 / 7])
     message = reader.read()
-    assert (message.kind, message.task, message.count, message.done) == (Kind.ADD, 1, 5, True)
+    assert (message.kind, message.task, message.count, message.done) == (
+        MessageKind.ADD,
+        1,
+        5,
+        True,
+    )
     np.testing.assert_array_equal(message.observation, [5, 6, 7])
     np.testing.assert_array_equal(message.next_observation, [6, 7, 8])
     np.testing.assert_array_equal(message.action, [5, -5])
     np.testing.assert_array_equal(message.rewards, [5, 10])
     assert message.costs[0] == 5 / 3  # float64, to the bit
     message = reader.read()
-    assert (message.kind, message.count) == (Kind.UPDATE, 7)
+    assert (message.kind, message.count) == (MessageKind.UPDATE, 7)
     message = reader.read()
-    assert (message.kind, message.task, message.costs[0]) == (Kind.END_EPISODE, 1, 1 / 7)
+    assert (message.kind, message.task, message.costs[0]) == (MessageKind.END_EPISODE, 1, 1 / 7)
     assert reader.read() is None
     assert reader.lost == 0
 
@@ -110,9 +124,9 @@ def test_nothing_that_is_not_finite_gets_in(bad):
 WRITER = """
 import sys
 from test_transition_ring import SIZES, add
-from walkhome.learning.remote.transition_ring import Ring
+from walkhome.learning.remote.transition_ring import TransitionRing
 from walkhome.learning.remote.shared_memory import SharedMemory
-ring = Ring(SharedMemory(int(sys.argv[1])).data, SIZES, 16)
+ring = TransitionRing(SharedMemory(int(sys.argv[1])).data, SIZES, 16)
 for i in range(20_000):
     add(ring, i)
 """

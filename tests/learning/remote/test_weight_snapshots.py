@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from walkhome.learning.remote.shared_memory import SharedMemory
-from walkhome.learning.remote.weight_snapshots import NOTES_BYTES, Snapshots, snapshot_bytes
+from walkhome.learning.remote.weight_snapshots import NOTES_BYTES, WeightSnapshots, snapshot_bytes
 
 ROOT = str(Path(__file__).parents[3])
 N = 20_000
@@ -19,7 +19,7 @@ N = 20_000
 
 def both_sides(weights=6, slots=2):
     memory = SharedMemory(size_bytes=snapshot_bytes(weights, slots))
-    return memory, *(Snapshots(memory.data, weights, slots) for _ in "12")
+    return memory, *(WeightSnapshots(memory.data, weights, slots) for _ in "12")
 
 
 def test_what_was_published_is_taken():
@@ -77,9 +77,9 @@ PUBLISHER = """
 import sys
 import numpy as np
 from walkhome.learning.remote.shared_memory import SharedMemory
-from walkhome.learning.remote.weight_snapshots import Snapshots
+from walkhome.learning.remote.weight_snapshots import WeightSnapshots
 n = int(sys.argv[2])
-snapshots = Snapshots(SharedMemory(int(sys.argv[1])).data, n, 2)
+snapshots = WeightSnapshots(SharedMemory(int(sys.argv[1])).data, n, 2)
 i = 0
 while True:
     i += 1

@@ -12,7 +12,7 @@ from learners import alive, episode, wait_until
 from small_runs import SMALL, Silent, config_of
 
 from walkhome.learning.checkpoint import load
-from walkhome.learning.remote.asynchronous import MAX_RESTARTS, MAX_STALE_S, FreeLearner
+from walkhome.learning.remote.asynchronous import MAX_RESTARTS, MAX_STALE_S, AsynchronousLearner
 from walkhome.learning.remote.process import LearnerLost
 from walkhome.robot.config.resolve import resolve_config
 from walkhome.robot.control.plant import Rig, make_twin
@@ -40,7 +40,7 @@ def start(folder, clock):
     with RunFolder.create(folder / "run", config):
         pass
     restore = {"run": str(folder / "run")}
-    return FreeLearner(process_settings(config), config.tasks, restore, clock)
+    return AsynchronousLearner(process_settings(config), config.tasks, restore, clock)
 
 
 @pytest.fixture
@@ -104,9 +104,11 @@ def test_one_that_dies_or_hangs_is_started_again_but_not_for_ever(learner, clock
     episode([learner], np.random.default_rng(2), 30)
     settle(learner, lambda: learner.gradient_steps == 60)
     for restarts, how in ((1, signal.SIGKILL), (2, signal.SIGSTOP)):
-        weights = learner._part.weights.copy()
+        weights = learner._replica.weights.copy()
         pid = lose(learner, clock, how)
-        np.testing.assert_array_equal(learner._part.weights, weights)  # the last good policy acts
+        np.testing.assert_array_equal(
+            learner._replica.weights, weights
+        )  # the last good policy acts
         (alarm,) = learner.notices()
         assert "ALARM" in alarm
         assert ("SIGKILL" if how is signal.SIGKILL else "did nothing") in alarm
@@ -165,7 +167,7 @@ class KillOnce:
             self.killed = learner.pids[0]
             os.kill(learner.pids[0], signal.SIGKILL)
             self.walked = steps
-        if not self.killed or learner.pids[0] == self.killed or not learner._part.number:
+        if not self.killed or learner.pids[0] == self.killed or not learner._replica.number:
             return False
         self.back = self.back or steps
         self.walked_on = self.back - self.walked
@@ -182,14 +184,14 @@ def test_the_robot_walks_on_while_the_learner_is_started_again(tmp_path):
     with RunFolder.create(tmp_path / "run", config) as folder:
         rig = Rig(twin.robot, twin.pose, RealTime(twin.clock))
         stop.loop = LearningLoop(config, folder, view, stop, rig)
-        assert isinstance(stop.loop._learner, FreeLearner)
+        assert isinstance(stop.loop._learner, AsynchronousLearner)
         summary = stop.loop.run()
     assert summary["status"] == "interrupted"
     assert stop.walked_on > 20
     assert summary["learner"]["restarts"] == 1
     assert summary["learner"]["dropped"] == 0
     learner = stop.loop._learner  # its replay: from the journal and the ring, none twice
-    assert learner._part.notes["stored"] == learner._part.notes["added"] == learner._added
+    assert learner._replica.notes["stored"] == learner._replica.notes["added"] == learner._added
     assert any("ALARM" in text and "SIGKILL" in text for text in view.messages)
     assert any("is back" in text for text in view.messages)
     folder = tmp_path / "run"
