@@ -1,4 +1,4 @@
-# Everything from a clean clone: needs Python 3.10 or 3.11, make and a C compiler.
+# Works from a clean clone. Needs Python 3.10 or 3.11, make and a C compiler; `make help` lists the targets.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.10 || command -v python3)
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -9,11 +9,13 @@ FUZZ_S ?= 60
 .PHONY: help learn test lint types check canary kill-test fuzz clean
 
 help:
-	@echo "make learn   set up, then learn to walk forward and backward in the twin, then report"
-	@echo "make test    set up, then run the tests"
-	@echo "make check   lint, types and import arrows"
-	@echo "make kill-test   kill a run 200 times and resume it (about 15 minutes)"
-	@echo "make fuzz    coverage-guided fuzzing of the wire, FUZZ_S seconds (60)"
+	@echo "make learn      set up, learn to walk forward and backward in the twin, evaluate, report"
+	@echo "make test       set up, run the tests"
+	@echo "make check      lint (ruff, import-linter) and types (mypy)"
+	@echo "make canary     30 robot seconds of learning, and a check of what it left"
+	@echo "make kill-test  kill a run 200 times and resume it, about 15 minutes"
+	@echo "make fuzz       coverage-guided fuzzing of the wire protocol for FUZZ_S seconds (60)"
+	@echo "make clean      remove the environment and what was built"
 
 $(VENV)/.learn: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' || \

@@ -108,6 +108,17 @@ def test_every_path_that_is_named_exists(page):
     assert missing_paths(page.read_text()) == []
 
 
+def test_every_benchmark_that_is_shown_has_the_options_that_are_shown():
+    seen = 0
+    for page in PAGES:
+        for name, rest in re.findall(r"python (benchmarks/\w+\.py)([^`\n]*)", page.read_text()):
+            script = (REPOSITORY / name).read_text()
+            for option in re.findall(r"(?<!\w)--?[a-z_]+(?:-\w+)*", rest.partition("#")[0]):
+                assert f'"{option}"' in script, f"{page.name}: {name} {option}"
+                seen += 1
+    assert seen > 5
+
+
 def test_every_page_that_the_code_names_exists():
     named = set()
     for folder in FOLDERS[:8]:
