@@ -32,14 +32,14 @@ import numpy as np
 from walkhome.learning.checkpoint import load
 from walkhome.robot.cli.app import app
 from walkhome.robot.config.resolve import resolve_config
-from walkhome.robot.control.plant import make_twin
+from walkhome.robot.control.twin_plant import make_twin
 from walkhome.robot.monitor.view import PlainView
 from walkhome.robot.storage.journal import JournalError, read_journal
 from walkhome.robot.storage.journal_writer import JournalWriter
 from walkhome.robot.storage.run_folder import RunFolder
 from walkhome.robot.training.learner_factory import make_learner
 from walkhome.robot.training.recorder import Recorder
-from walkhome.robot.training.trainer import LearningLoop
+from walkhome.robot.training.trainer import Trainer
 
 SMALL = (
     "learning.batch_size=16",
@@ -188,12 +188,12 @@ def costs(out: Path) -> dict[str, float]:
     saves: list[float] = []
     with (
         RunFolder.create(out / "costs", config) as run,
-        timed(Recorder, "step", steps),
-        timed(LearningLoop, "_checkpoint", saves),
+        timed(Recorder, "record", steps),
+        timed(Trainer, "_save", saves),
     ):
         with open(os.devnull, "w") as sink:
             view, stop = PlainView(sink), argparse.Namespace(requested=False)
-            LearningLoop(config, run, view, stop, make_twin(config, 0)).run()
+            Trainer(config, run, view, stop, make_twin(config, 0)).run()
         size = sum(path.stat().st_size for path in next(run.checkpoints.iterdir()).iterdir())
     return {
         "journal_step_us": 1e6 * float(np.median(steps)),

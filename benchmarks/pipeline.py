@@ -25,10 +25,10 @@ from types import SimpleNamespace
 
 from walkhome.robot.config.resolve import resolve_config
 from walkhome.robot.config.schema import Config
-from walkhome.robot.control.plant import make_twin
+from walkhome.robot.control.twin_plant import make_twin
 from walkhome.robot.storage.run_folder import RunFolder
 from walkhome.robot.training.learner_process import available_cores
-from walkhome.robot.training.trainer import LearningLoop
+from walkhome.robot.training.trainer import Trainer
 
 
 class Nobody:
@@ -75,7 +75,7 @@ def turn(config: Config) -> Turn:
         with RunFolder.create(Path(folder) / "run", config) as run:
             rig = make_twin(config, config.run.seed)
             stop = SimpleNamespace(requested=False)
-            loop = LearningLoop(config, run, Nobody(), stop, rig)
+            loop = Trainer(config, run, Nobody(), stop, rig)
             children, own = cpu_s(resource.RUSAGE_CHILDREN), cpu_s(resource.RUSAGE_SELF)
             begin_s = time.monotonic()
             summary = loop.run()

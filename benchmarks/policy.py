@@ -25,8 +25,7 @@ from walkhome.hardware.body import MINITAUR
 from walkhome.hardware.robot import Fault, MotorCommand, RobotState
 from walkhome.learning.policy import NumpyPolicy
 from walkhome.robot.config.resolve import resolve_config
-from walkhome.robot.control.clock import Clock
-from walkhome.robot.control.plant import Actuator, Rig
+from walkhome.robot.control.actuator import ActionPath, Actuator
 from walkhome.robot.mdp.observation import N_ACTIONS, observation_layout
 
 
@@ -38,12 +37,6 @@ class Mirror:
     def command(self, command: MotorCommand) -> MotorCommand:
         """Take it."""
         return command
-
-
-class Period:
-    """What the actuator asks a clock."""
-
-    period_s = 0.02
 
 
 def state() -> RobotState:
@@ -80,16 +73,17 @@ def main() -> None:
         for a, b in pairwise(sizes)
     ]
     policy = NumpyPolicy(layers, (-10.0, 2.0), np.zeros(0, np.float32))
-    clock: Clock = Period()  # type: ignore[assignment]
-    actuator = Actuator(Rig(Mirror(), None, clock), config)  # type: ignore[arg-type]
+    path = ActionPath(MINITAUR, config.control)
+    actuator = Actuator(Mirror(), 1.0 / config.control.rate_hz, 0.1)  # type: ignore[arg-type]
     now = state()
-    actuator.start(now)
+    path.reset(now)
+    actuator.reset(now)
     observations = rng.normal(size=(64, size))
     noise = rng.normal(size=(64, N_ACTIONS))
 
     def step(i: int) -> None:
         action = policy.act(observations[i % 64], deterministic=False, noise=noise[i % 64])
-        actuator.act(action, now)
+        actuator.send(path.target(action), now)
 
     for i in range(1000):
         step(i)

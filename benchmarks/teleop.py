@@ -26,14 +26,14 @@ from typing import Any
 import numpy as np
 
 from walkhome.robot.config.resolve import with_terrain
-from walkhome.robot.control.plant import make_twin
+from walkhome.robot.control.twin_plant import make_twin
 from walkhome.robot.evaluation.intervals import proportion_interval
 from walkhome.robot.storage.policies import checked_policies
 from walkhome.robot.storage.run_folder import RunFolder
 from walkhome.robot.teleop.bindings import read_bindings
 from walkhome.robot.teleop.controller import Teleop
-from walkhome.robot.teleop.driver_input import Order
-from walkhome.robot.teleop.telemetry import Listeners, Moment, Phase
+from walkhome.robot.teleop.driver_input import DriverInput
+from walkhome.robot.teleop.telemetry import DrivePeriod, DriveState, Listeners
 
 SOON_S = 1.0
 STAYS_S = (0.5, 2.0)
@@ -50,16 +50,16 @@ class RandomDriver:
         self._task: str | None = None
         self._until_s = 1.0
 
-    def poll(self, driven_s: float) -> Order:
+    def poll(self, driven_s: float) -> DriverInput:
         """Another gait than the one before, when it is time."""
         if driven_s >= self._until_s:
             if not self._left:
-                return Order(ended=True)
+                return DriverInput(ended=True)
             self._left -= 1
             others = [task for task in self._choices if task != self._task]
             self._task = others[self._rng.integers(len(others))]
             self._until_s = driven_s + float(self._rng.uniform(*STAYS_S))
-        return Order(self._task, held=True)
+        return DriverInput(self._task, held=True)
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -81,14 +81,14 @@ class Watch:
     sent_rad: Any = None
     angle_rad: Any = None
 
-    def period(self, moment: Moment) -> None:
+    def period(self, moment: DrivePeriod) -> None:
         """The step of the commands while it drives."""
         before, angle = self.sent_rad, self.angle_rad
         self.angle_rad = moment.state.motor_angle_rad
-        self.sent_rad = moment.sent_rad if moment.phase is Phase.DRIVING else None
+        self.sent_rad = moment.sent_rad if moment.drive_state is DriveState.DRIVING else None
         if self.sent_rad is None:
             return
-        now_s = moment.tally.driven_s + moment.tally.standing_up_s
+        now_s = moment.statistics.driven_s + moment.statistics.standing_up_s
         soon = now_s - self.switched_s <= SOON_S
         self.soon_s += self.period_s * soon
         self.later_s += self.period_s * (not soon)

@@ -24,18 +24,20 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from walkhome.hardware.robot import RobotState
 from walkhome.robot.config.messages import nearest
 from walkhome.robot.config.resolve import ConfigError, resolve_config
 from walkhome.robot.config.schema import Config
 from walkhome.robot.config.sections import OPPOSITE
-from walkhome.robot.control.episode import Episodes, Progress
-from walkhome.robot.control.plant import Actuator, Rig, make_twin
-from walkhome.robot.control.reset import Resetter
-from walkhome.robot.mdp.observation import N_ACTIONS, Observer, observation_layout
+from walkhome.robot.control.cycle import ControlCycle
+from walkhome.robot.control.episode import Episodes, PolicyEpisode
+from walkhome.robot.control.period import Period, PeriodListener
+from walkhome.robot.control.plant import Plant
+from walkhome.robot.control.reset import StandUpRoutine
+from walkhome.robot.control.twin_plant import make_twin
+from walkhome.robot.mdp.observation import N_ACTIONS, observation_layout
 from walkhome.robot.mdp.workspace import Workspace
 from walkhome.robot.training.episode_start import choose_start
-from walkhome.robot.training.statistics import Tally
+from walkhome.robot.training.statistics import RunStatistics
 from walkhome.sim.render import Camera
 from walkhome.sim.twin import PyBulletRobot
 
@@ -86,10 +88,12 @@ class WalkEnv(gymnasium.Env[Array, Array]):
         self.observation_space = spaces.Box(-np.inf, np.inf, (n,), np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (N_ACTIONS,), np.float32)
         self.metadata = {**self.metadata, "render_fps": self.config.control.rate_hz}
-        self._tally = Tally.of(self.config.tasks)
+        self._statistics = RunStatistics.of(self.config.tasks)
         self._world: _World | None = None
-        self._now: Progress | None = None
+        self._now: PolicyEpisode | None = None
         self._camera: Camera | None = None
+        self._action = np.zeros(N_ACTIONS)
+        self._newest: Period | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -106,11 +110,12 @@ class WalkEnv(gymnasium.Env[Array, Array]):
         """
         super().reset(seed=seed)
         if seed is not None or self._world is None:
-            self._tally = Tally.of(self.config.tasks)
+            self._statistics = RunStatistics.of(self.config.tasks)
             self._put_down(int(self.np_random.integers(SEEDS)) if seed is None else seed % SEEDS)
         world = self._stand_up()
-        start = choose_start(world.config, world.rig, world.workspace, self._tally)
-        self._now = world.episodes.begin(start.task)
+        start = choose_start(world.config, world.plant, world.workspace, self._statistics)
+        self._now = world.episodes.episode(start.task, lambda observation: self._action)
+        world.cycle.start(self._now)
         return self._now.observation.astype(np.float32), self._info(self._now)
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, Info]:
@@ -135,12 +140,15 @@ class WalkEnv(gymnasium.Env[Array, Array]):
         asked = np.asarray(action, dtype=np.float64)
         if asked.shape != (N_ACTIONS,) or not np.isfinite(asked).all():
             raise ValueError(f"an action is {N_ACTIONS} finite numbers, not {action!r}")
-        step = self._world.episodes.step(np.clip(asked, -1.0, 1.0), now)
-        self._tally.moving_s += self._world.rig.clock.elapsed_s
-        self._tally.tasks[step.task].steps += 1
+        self._action = np.clip(asked, -1.0, 1.0)
+        self._world.cycle.advance()
+        assert self._newest is not None
+        period, step = self._newest, self._newest.step
+        assert step is not None
         if now.ended:
-            self._tally.add(now.result())
-            self._tally.see(self._world.workspace.contains(step.pose), standing_up=False)
+            self._statistics.add(now.result())
+            inside = self._world.workspace.contains(period.pose)
+            self._statistics.see(inside, standing_up=False)
         tasks = self.config.tasks
         info = {
             **self._info(now),
@@ -157,7 +165,7 @@ class WalkEnv(gymnasium.Env[Array, Array]):
         if self.render_mode is None or self._world is None:
             return None
         if self._camera is None:
-            twin = self._world.rig.robot
+            twin = self._world.plant.robot
             assert isinstance(twin, PyBulletRobot)
             self._camera = Camera(twin)
         return self._camera.shot()
@@ -167,7 +175,7 @@ class WalkEnv(gymnasium.Env[Array, Array]):
         if self._camera is not None:
             self._camera.close()
         if self._world is not None:
-            self._world.rig.robot.close()
+            self._world.plant.robot.close()
         self._camera = self._world = self._now = None
 
     def _put_down(self, seed: int) -> None:
@@ -181,32 +189,29 @@ class WalkEnv(gymnasium.Env[Array, Array]):
         while True:
             world = self._world
             assert world is not None
-            outcome = world.resetter.stand_up()
-            self._tally.stand_ups_tried += outcome.attempts
-            self._tally.stand_ups_failed += outcome.failed
+            outcome = world.routine.stand_up()
+            self._statistics.stand_ups_tried += outcome.attempts
+            self._statistics.stand_ups_failed += outcome.failed
             if outcome.ok:
                 return world
-            self._tally.human_resets += 1
+            self._statistics.human_resets += 1
             self._put_down((world.config.run.seed + 1) % SEEDS)
 
-    def _on_period(self, kind: str, state: RobotState, sent_rad: npt.NDArray[np.float64]) -> None:
-        assert self._world is not None
-        if kind == "stand_up":
-            self._tally.standing_up_s += self._world.rig.clock.elapsed_s
-        else:
-            self._tally.waiting_s += self._world.rig.clock.elapsed_s
+    def _on_period(self, period: Period) -> None:
+        self._newest = period
+        self._statistics.count(period)
 
-    def _info(self, now: Progress) -> Info:
-        tally = self._tally
+    def _info(self, now: PolicyEpisode) -> Info:
+        statistics = self._statistics
         info: Info = {
             "task": now.task,
-            "robot_s": tally.total_s,
-            "moving_s": tally.moving_s,
-            "standing_up_s": tally.standing_up_s,
-            "waiting_s": tally.waiting_s,
-            "falls": tally.falls,
-            "workspace_exits": tally.workspace_exits,
-            "human_resets": tally.human_resets,
+            "robot_s": statistics.total_s,
+            "moving_s": statistics.moving_s,
+            "standing_up_s": statistics.standing_up_s,
+            "waiting_s": statistics.waiting_s,
+            "falls": statistics.falls,
+            "workspace_exits": statistics.workspace_exits,
+            "human_resets": statistics.human_resets,
         }
         if now.ended:
             result = now.result()
@@ -220,22 +225,23 @@ class _World:
     """A robot that was put down, and what drives it."""
 
     config: Config
-    rig: Rig
+    plant: Plant
     workspace: Workspace
+    cycle: ControlCycle
     episodes: Episodes
-    resetter: Resetter
+    routine: StandUpRoutine
 
     @classmethod
-    def of(cls, config: Config, on_period: Any) -> _World:
-        rig = make_twin(config, config.run.seed)
-        actuator = Actuator(rig, config)
-        observer = Observer(observation_layout(config.control), rig.robot.body)
+    def of(cls, config: Config, listener: PeriodListener) -> _World:
+        plant = make_twin(config, config.run.seed)
+        cycle = ControlCycle(plant, config.episode, listener)
         return cls(
             config,
-            rig,
+            plant,
             Workspace.of(config.workspace),
-            Episodes(config, config.tasks, rig, actuator, observer),
-            Resetter(config, rig, actuator, on_period),
+            cycle,
+            Episodes(config, config.tasks, plant),
+            StandUpRoutine(config, cycle),
         )
 
 

@@ -32,7 +32,7 @@ from walkhome.hardware.serial.link import PortRefused
 from walkhome.hardware.serial.protocol import BoardFault
 from walkhome.hardware.serial.telemetry import faults_of
 from walkhome.robot.config.schema import Config
-from walkhome.robot.control.board_stats import BoardFigures
+from walkhome.robot.control.board_stats import BoardStats
 from walkhome.robot.control.clock import WallClock
 from walkhome.safety.arming import ArmingLimits, ArmingSnapshot, Finding, check
 from walkhome.safety.faults.budget import FaultBudget
@@ -57,10 +57,10 @@ class NotReady(RobotError):  # noqa: N818 - says what it is
 
     def __init__(self, where: str, findings: list[Finding]) -> None:
         self.findings = findings
-        super().__init__(f"{where}: not armed: {told(findings)}")
+        super().__init__(f"{where}: not armed: {format_findings(findings)}")
 
 
-def told(findings: list[Finding]) -> str:
+def format_findings(findings: list[Finding]) -> str:
     """Findings in one line."""
     return "; ".join(f"[{finding.code}] {finding.text}" for finding in findings)
 
@@ -259,9 +259,9 @@ class Arming:
                 findings = self._find_again(stopped)
                 if stopped():
                     break
-                problem = told(findings) if findings else self._not_yet()
+                problem = format_findings(findings) if findings else self._not_yet()
                 if not problem:
-                    self._clock.timeline.mark("prove the time-out")
+                    self._clock.trace.mark("prove the time-out")
                     self.proof_s = self._robot.prove_timeout()
                     if stopped():
                         break
@@ -296,7 +296,7 @@ class Arming:
         self._release_own_stop()
         findings = self.examine(stopped)
         if LOOSE & {finding.code for finding in findings}:
-            raise NotFit(f"{self._robot.port}: {told(findings)}", "unsafe_limits")
+            raise NotFit(f"{self._robot.port}: {format_findings(findings)}", "unsafe_limits")
         return findings
 
     def _not_yet(self) -> str:
@@ -325,7 +325,7 @@ class Arming:
         return f"boot {identity.boot}, zero table {identity.zero_table}\n"
 
     def _arm(self) -> None:
-        mark = self._clock.timeline.mark
+        mark = self._clock.trace.mark
         if self._memory is not None:
             self._memory.write_text(self._start(), encoding="utf-8")
         mark("arm")
@@ -333,7 +333,7 @@ class Arming:
         self._fresh = False
         self.arms += 1
         self._clock.restart()
-        self._clock.timeline.mark("armed")
+        self._clock.trace.mark("armed")
 
     # -- faults ------------------------------------------------------------------------------------
 
@@ -378,13 +378,13 @@ class Arming:
             "link_losses": self.budget.counts.get("link_lost", 0),
             "telemetry_age": self._robot.ages.summary(),
             "state_to_command": self._robot.latencies.summary(),
-            "longest_silences": self._clock.timeline.worst,
+            "longest_silences": self._clock.trace.worst,
         }
 
-    def figures(self) -> BoardFigures:
+    def stats(self) -> BoardStats:
         """The same at a glance, for the view."""
         late, ages = self._clock.lateness, self._robot.ages
-        return BoardFigures(
+        return BoardStats(
             rate_hz=self._clock.achieved_hz,
             late_p99_ms=1e3 * late.quantile(0.99),
             late_max_ms=1e3 * late.worst_s,

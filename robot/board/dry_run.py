@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """`robot learn --dry-run`: everything but torque.
 
-Handshake, calibration, lease, pose, all checks, the proof of the time-out; then the control loop
-at its rate for a few seconds: read, observe, a fresh policy, filter, limits. What would be sent is
-only looked at. The board is never armed but for the proof, in which its motors are off.
+Handshake, calibration, lease, pose, all checks, and the proof of the board's time-out; then the
+control cycle at its rate for a few seconds with a fresh policy: read, observe, act, filter, limit.
+The commands are made and not sent. The board is armed for the proof only, with its motors off.
 """
 
 from __future__ import annotations
@@ -13,52 +13,115 @@ from typing import Any
 
 import numpy as np
 
-from walkhome.hardware.robot import LinkLost, MotorCommand
+from walkhome.hardware.robot import LinkLost, MotorCommand, RobotState
 from walkhome.hardware.serial.board import SerialRobot
 from walkhome.hardware.timing import Lateness
 from walkhome.learning.policy import NumpyPolicy
-from walkhome.robot.board.arming import Arming, NotReady
-from walkhome.robot.board.arming import told as told_findings
+from walkhome.robot.board.arming import Arming, NotReady, format_findings
+from walkhome.robot.board.plant import BoardPlant
 from walkhome.robot.board.pose_sources import make_pose
 from walkhome.robot.board.session import memory_of, open_board
 from walkhome.robot.config.schema import Config
+from walkhome.robot.control.actuator import ActionPath, Actuator
 from walkhome.robot.control.clock import WallClock
-from walkhome.robot.control.plant import Actuator, Rig
+from walkhome.robot.control.cycle import ControlCycle
+from walkhome.robot.control.period import Period, Phase
 from walkhome.robot.control.stop_request import StopRequest
+from walkhome.robot.control.target import Done, Target
 from walkhome.robot.mdp.observation import Observer, observation_layout
 from walkhome.robot.training.learner_factory import make_learner
 
 SECONDS = 5.0
 
 
-class _Mute:
-    """A robot whose commands go nowhere."""
+class _MutedRobot:
+    """A board whose commands go nowhere, and whose missing telemetry is counted.
 
-    def __init__(self, robot: Any) -> None:
-        self._robot = robot
-        self.commands = 0
+    Attributes:
+        commands: commands that were made and not sent.
+        missed: periods without new telemetry.
+        state_to_command: time from the measurement to the command.
+    """
+
+    def __init__(self, robot: SerialRobot) -> None:
+        self._robot, self.body = robot, robot.body
+        self._state: RobotState | None = robot.telemetry.state
+        self._read_s = time.monotonic()
+        self.commands = self.missed = 0
+        self.state_to_command = Lateness()
+
+    def read(self) -> RobotState:
+        """The newest measurement; an old one where a run would stop the robot.
+
+        Raises:
+            LinkLost: there was none yet.
+        """
+        self._read_s = time.monotonic()
+        try:
+            self._state = self._robot.read()
+        except LinkLost:
+            if self._state is None:
+                raise
+            self.missed += 1
+        return self._state
+
+    def command(self, command: MotorCommand) -> MotorCommand:
+        """Count a command instead of sending it.
+
+        Raises:
+            ValueError: it is not finite.
+        """
+        if not np.isfinite(command.angle_rad).all():
+            raise ValueError("a command is not finite")
+        self.commands += 1
+        self.state_to_command.add(time.monotonic() - self._read_s)
+        return command
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._robot, name)
 
-    def command(self, command: MotorCommand) -> MotorCommand:
-        """Looked at, not sent."""
-        if not np.isfinite(command.angle_rad).all():
-            raise ValueError("a command is not finite")
-        self.commands += 1
-        return command
+
+class _Rehearsing:
+    """Acts as a deterministic policy does, for some seconds."""
+
+    phase = Phase.REPLAYING
+
+    def __init__(
+        self, config: Config, policy: NumpyPolicy, robot: SerialRobot, stop: StopRequest
+    ) -> None:
+        self._path = ActionPath(robot.body, config.control)
+        self._observer = Observer(observation_layout(config.control), robot.body)
+        self._policy, self._stop = policy, stop
+
+    def start(self, state: RobotState) -> None:
+        """Begin at the measured posture."""
+        self._observation = self._observer.reset(state, self._path.reset(state))
+        self._end_s = time.monotonic() + SECONDS
+
+    def step(self, state: RobotState, time_s: float) -> Target | Done:
+        """The policy's action for the newest observation."""
+        if time.monotonic() >= self._end_s or self._stop.requested:
+            return Done()
+        return self._path.target(self._policy.act(self._observation, deterministic=True))
+
+    def check(self, period: Period) -> Period:
+        """Observe."""
+        assert period.target is not None
+        assert period.target.filtered is not None
+        self._observation = self._observer.observe(period.state, period.target.filtered)
+        return period
 
 
 def dry_run(config: Config, port: str, stop: StopRequest) -> dict[str, Any]:
-    """Try all that a run needs.
+    """Try everything that a run needs.
 
     Args:
-        config: of the run.
-        port: of the board.
-        stop: asked every period.
+        config: configuration of the run.
+        port: serial port of the board.
+        stop: asked every period; a request ends it.
 
     Returns:
-        `ready`, `findings`, the board's identity, what was measured.
+        `ready`, `findings`, the board's identity and the measured times.
 
     Raises:
         RobotError: port, board, calibration, lease or pose source can't be used at all.
@@ -76,64 +139,32 @@ def dry_run(config: Config, port: str, stop: StopRequest) -> dict[str, Any]:
             arming.first_look()
         except NotReady as refusal:
             findings = refusal.findings
-        mute = _Mute(board.robot)
-        acting = Lateness()
-        missed = _drive(config, policy, Rig(mute, guard, clock), board.robot, acting, stop)
+        board.robot.wait_for_state()  # imports have taken their time
+        muted = _MutedRobot(board.robot)
+        plant = BoardPlant(muted, guard, clock, config, arming)  # type: ignore[arg-type]
+        # Nothing is sent, so no motor can follow its commands: the path without the monitor.
+        plant.actuator = Actuator(muted, clock.period_s, 0.0)  # type: ignore[arg-type]
+        clock.restart()
+        ControlCycle(plant, config.episode).run(_Rehearsing(config, policy, board.robot, stop))
         return {
             "ready": not findings,
             "port": port,
             "robot_id": board.identity.robot_id,
             "findings": [{"code": f.code, "text": f.text} for f in findings],
-            "told": told_findings(findings),
+            "told": format_findings(findings),
             "board_timeout_ms": 1e3 * arming.proof_s,
-            "commands_not_sent": mute.commands,
+            "commands_not_sent": muted.commands,
             "lateness": clock.lateness.summary(),
-            "state_to_command": acting.summary(),
+            "state_to_command": muted.state_to_command.summary(),
             "skipped_periods": clock.skipped,
-            "periods_without_telemetry": missed,
+            "periods_without_telemetry": muted.missed,
         }
     finally:
         board.robot.close()
 
 
-def _drive(
-    config: Config,
-    policy: NumpyPolicy,
-    rig: Rig,
-    robot: SerialRobot,
-    acting: Lateness,
-    stop: StopRequest,
-) -> int:
-    """The loop of an episode, with nobody to obey it; periods without telemetry."""
-    clock = rig.clock
-    assert isinstance(clock, WallClock)
-    actuator, observer = (
-        Actuator(rig, config),
-        Observer(observation_layout(config.control), rig.robot.body),
-    )
-    robot.wait_for_state()  # imports have taken their time
-    state = robot.telemetry.state or rig.robot.read()
-    filtered = actuator.start(state)
-    observation = observer.reset(state, filtered)
-    missed = 0
-    end_s = time.monotonic() + SECONDS
-    clock.restart()
-    while time.monotonic() < end_s and not stop.requested:
-        clock.tick()
-        begin_s = time.monotonic()
-        try:
-            state = rig.robot.read()
-        except LinkLost:
-            missed += 1  # a run would stop the robot here, and arm it again
-            continue
-        observation = observer.observe(state, filtered)
-        filtered, _ = actuator.act(policy.act(observation, deterministic=True), state)
-        acting.add(time.monotonic() - begin_s)
-    return missed
-
-
-def told(result: dict[str, Any]) -> str:
-    """For people."""
+def format_dry_run(result: dict[str, Any]) -> str:
+    """The result as text for people."""
     late, acting = result["lateness"], result["state_to_command"]
     lines = [
         f"robot {result['robot_id']!r} on {result['port']}",
@@ -143,14 +174,14 @@ def told(result: dict[str, Any]) -> str:
         lines.append(f"the board stops by itself: {result['board_timeout_ms']:.0f} ms of silence")
     lines += [
         f"{result['commands_not_sent']} commands made and not sent",
-        f"lateness {_three(late)}; {result['skipped_periods']} periods skipped, "
+        f"lateness {_percentiles(late)}; {result['skipped_periods']} periods skipped, "
         f"{result['periods_without_telemetry']} without telemetry",
-        f"state to command {_three(acting)}",
+        f"state to command {_percentiles(acting)}",
     ]
     return "\n".join(lines)
 
 
-def _three(times: dict[str, float]) -> str:
+def _percentiles(times: dict[str, float]) -> str:
     return (
         f"p50 {times['p50_ms']:.2f} ms, p99 {times['p99_ms']:.2f} ms, max {times['max_ms']:.2f} ms"
     )

@@ -14,8 +14,8 @@ import numpy as np
 from walkhome.hardware.rotation import quaternion
 from walkhome.robot.config.schema import Config
 from walkhome.robot.control.clock import MEANWHILE_UNTIL_S
-from walkhome.robot.control.plant import make_twin
 from walkhome.robot.control.stop_request import StopRequest
+from walkhome.robot.control.twin_plant import make_twin
 from walkhome.sim.emulator.board import BoardSettings, EmulatedBoard
 from walkhome.sim.emulator.faults import Fault
 from walkhome.sim.emulator.jig import Jig

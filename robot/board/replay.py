@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""`robot replay --on-robot`: what a policy asked for in an episode, asked again of a real robot.
+"""`robot replay --on-robot`: repeats the actions of a recorded episode on a real robot.
 
     arm --> stand up --> ease into the first posture --> the journal's actions --> settle
 
-Nothing looks where it goes: the actions are the recorded ones, whatever the robot meets. They pass
-the same filter and limits as when they were learned; a fall, a fault or a wish to stop settles it.
+This is open loop: the recorded actions go out whatever the robot meets. They pass the same filter
+and limits as when they were learned. A fall, a fault or a stop request settles the robot.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from walkhome.hardware.robot import RobotState, Stop
-from walkhome.hardware.rotation import roll_pitch_yaw
 from walkhome.robot.board.session import board_in_use
-from walkhome.robot.board.stand_up import get_up
+from walkhome.robot.board.stand_up import cycle_for, get_up
 from walkhome.robot.config.schema import Config
-from walkhome.robot.control.plant import ROBOT_FAULTS, Actuator, Rig
+from walkhome.robot.control.actuator import ActionPath
+from walkhome.robot.control.behaviours import EasingIn
+from walkhome.robot.control.cycle import ControlCycle, Fault
+from walkhome.robot.control.period import Period, Phase
+from walkhome.robot.control.target import Done, Target
 from walkhome.robot.storage.journal import FLAG_START, PHASE_EPISODE
 from walkhome.robot.storage.recorded_episodes import Episode
 from walkhome.robot.storage.run_folder import RunError
-from walkhome.safety.attitude import is_fallen
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -32,20 +34,20 @@ EASE_IN_S = 1.0
 
 
 @dataclass(frozen=True)
-class Commands:
+class RecordedActions:
     """What is replayed.
 
     Attributes:
         first_rad: (8,) motor angles in which the episode began.
-        actions: (n, 8) what the policy asked for, one a control period.
+        actions: (n, 8) the policy's actions, one per control period.
     """
 
     first_rad: FloatArray
     actions: FloatArray
 
 
-def commands_of(episode: Episode) -> Commands:
-    """The commands of an episode, if the journal has all of them.
+def actions_of(episode: Episode) -> RecordedActions:
+    """The actions of an episode, if the journal has all of them.
 
     Raises:
         RunError: it has none, or some are missing or damaged.
@@ -63,86 +65,98 @@ def commands_of(episode: Episode) -> Commands:
             f"--episode {episode.number}: records of it are missing or damaged, and a robot would "
             "jump across the gap; choose another"
         )
-    return Commands(first_rad, actions)
+    return RecordedActions(first_rad, actions)
+
+
+class Replaying:
+    """Sends recorded actions; its `Done` says why it ended early, or is empty.
+
+    Args:
+        path: filter and leg space, as in learning.
+        actions: (n, 8) actions in [-1, 1].
+        period_s: control period.
+        stopped: True ends it early.
+    """
+
+    phase = Phase.REPLAYING
+
+    def __init__(
+        self,
+        path: ActionPath,
+        actions: FloatArray,
+        period_s: float,
+        stopped: Callable[[], bool],
+    ) -> None:
+        self._path, self._actions, self._period_s = path, actions, period_s
+        self._stopped = stopped
+        self._next, self._fell = 0, False
+
+    def start(self, state: RobotState) -> None:
+        """Start the filter at the measured posture, as an episode does."""
+        self._path.reset(state)
+
+    def step(self, state: RobotState, time_s: float) -> Target | Done:
+        """The next recorded action."""
+        if self._fell:
+            return Done(f"it fell after {self._next * self._period_s:.1f} s of the episode")
+        if self._next == len(self._actions):
+            return Done("")
+        if self._stopped():
+            return Done("stopped")
+        self._next += 1
+        return self._path.target(self._actions[self._next - 1])
+
+    def check(self, period: Period) -> Period:
+        """Note a fall."""
+        self._fell = period.fell
+        return period
 
 
 def replay_on_robot(
     config: Config,
     port: str,
-    commands: Commands,
+    recorded: RecordedActions,
     stopped: Callable[[], bool],
     say: Callable[[str], None],
 ) -> bool:
     """Replay once; the robot is settled at the end.
 
     Args:
-        config: of the run: body, rate, filter, limits.
-        port: of the board.
-        commands: of the episode.
-        stopped: asked every period.
-        say: told what happens.
+        config: configuration of the run: body, rate, filter and limits.
+        port: serial port of the board.
+        recorded: what to replay.
+        stopped: asked every period; True ends it.
+        say: called with messages for people.
 
     Returns:
-        Whether all of it was replayed.
+        Whether all actions were replayed.
 
     Raises:
-        RobotError: it can't be used or armed now; the message has all reasons.
+        RobotError: the robot can't be used or armed now; the message has all reasons.
     """
-    with board_in_use(config, port, "robot replay", say) as rig:
-        actuator = Actuator(rig, config)
-        if not get_up(rig, config, actuator, stopped, say):
+    with board_in_use(config, port, "robot replay", say) as plant:
+        cycle = cycle_for(config, plant, say)
+        # Made before the robot stands: SciPy's filter design takes longer than a command is valid.
+        path = ActionPath(plant.robot.body, config.control)
+        if not get_up(config, cycle, stopped, say):
             return False
-        try:
-            why = _replay(rig, config, actuator, commands, stopped)
-        except ROBOT_FAULTS as error:
-            why = f"{error.code}: {error}"
-        rig.robot.stop(Stop.SETTLE)
-        say(why or "it sits down")
-        return not why
+        result = cycle.attempt(lambda: replay_actions(cycle, path, recorded, stopped))
+        if isinstance(result, Fault):
+            return False
+        plant.robot.stop(Stop.SETTLE)
+        say(result or "it sits down")
+        return not result
 
 
-def _replay(
-    rig: Rig,
-    config: Config,
-    actuator: Actuator,
-    commands: Commands,
+def replay_actions(
+    cycle: ControlCycle,
+    path: ActionPath,
+    recorded: RecordedActions,
     stopped: Callable[[], bool],
 ) -> str:
-    """Ease in, then all actions; why it ended before the last, or nothing."""
-    state = _ease_in(rig, actuator, commands.first_rad, stopped)
-    actuator.start(state)  # as an episode begins: filter and limits at the measured posture
-    limits = config.episode
-    for number, action in enumerate(commands.actions):
-        if stopped():
-            return "stopped"
-        actuator.act(action, state)
-        rig.clock.tick()
-        state = rig.robot.read()
-        roll, pitch, _ = roll_pitch_yaw(state.attitude_xyzw)
-        if is_fallen(
-            roll_rad=roll,
-            pitch_rad=pitch,
-            roll_limit_rad=limits.fall_roll_rad,
-            pitch_limit_rad=limits.fall_pitch_rad,
-        ):
-            return f"it fell after {(number + 1) * rig.clock.period_s:.1f} s of the episode"
-    return ""
-
-
-def _ease_in(
-    rig: Rig, actuator: Actuator, first_rad: FloatArray, stopped: Callable[[], bool]
-) -> RobotState:
-    """From the posture it has to the episode's first, without a jump; the state after it."""
-    body = rig.robot.body
-    # Within what an action can ask for, as an episode's filter starts.
-    target = body.action_to_motor(np.clip(body.motor_to_action(first_rad), -1.0, 1.0))
-    state = rig.robot.read()
-    begin = body.action_to_motor(actuator.start(state))
-    for share in np.linspace(0.0, 1.0, max(2, round(EASE_IN_S / rig.clock.period_s))):
-        if stopped():
-            break
-        smooth = share * share * (3.0 - 2.0 * share)
-        actuator.pose(begin + smooth * (target - begin), state, body.kp, body.kd)
-        rig.clock.tick()
-        state = rig.robot.read()
-    return state
+    """Ease into the first posture, then send all actions; why it ended early, or nothing."""
+    plant = cycle.plant
+    body, period_s = plant.robot.body, plant.clock.period_s
+    cycle.run(EasingIn(body, recorded.first_rad, round(EASE_IN_S / period_s), stopped))
+    why: str = cycle.run(Replaying(path, recorded.actions, period_s, stopped), fresh=False)
+    return why

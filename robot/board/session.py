@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A board's robot as a `Rig`: port, calibration, lease, pose source, wall clock, arming."""
+"""Opens a board: port, handshake, lease, calibration, pose source, arming, supervisor."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from walkhome.hardware.serial.board import BoardTiming, SerialRobot
 from walkhome.hardware.serial.handshake import BoardIdentity
 from walkhome.robot.board.arming import Arming
 from walkhome.robot.board.calibration import Calibration, calibration_path, load_calibration
+from walkhome.robot.board.plant import BoardPlant
 from walkhome.robot.board.pose_sources import make_pose
 from walkhome.robot.config.resolve import ConfigError, parse_override, resolve_config
 from walkhome.robot.config.schema import Config
 from walkhome.robot.control.clock import WallClock
-from walkhome.robot.control.plant import Rig
 from walkhome.robot.control.side_thread import CLOSE_S, SideThread
 from walkhome.safety.lease import Lease, runtime_folder
 from walkhome.safety.supervisor.client import silence_limit_s
@@ -71,7 +71,7 @@ def make_board(
     who: str = "robot learn",
     say: Callable[[str], None] = lambda text: None,
     fenced: bool = True,
-) -> Rig:
+) -> BoardPlant:
     """The robot on a port, looked at and found fit; armed only when the loop asks for it.
 
     Args:
@@ -104,11 +104,13 @@ def make_board(
     except BaseException:
         board.robot.close()
         raise
-    return Rig(board.robot, guard, clock, arming, clock.timeline)
+    return BoardPlant(board.robot, guard, clock, config, arming)
 
 
 @contextlib.contextmanager
-def board_in_use(config: Config, port: str, who: str, say: Callable[[str], None]) -> Iterator[Rig]:
+def board_in_use(
+    config: Config, port: str, who: str, say: Callable[[str], None]
+) -> Iterator[BoardPlant]:
     """A robot on a port for somebody who stands beside it: on time, and settled at the end.
 
     Whatever ends it, the robot is let down and let go of; KeyboardInterrupt, which is somebody who
@@ -128,20 +130,20 @@ def board_in_use(config: Config, port: str, who: str, say: Callable[[str], None]
         def tell(text: str) -> None:  # a terminal may take its time
             screen.do(lambda: say(text))
 
-        rig, how = make_board(config, port, who=who, say=tell, fenced=False), Stop.SETTLE
+        plant, how = make_board(config, port, who=who, say=tell, fenced=False), Stop.SETTLE
         try:
             with on_time(CONTROL_PRIORITY) as granted:
                 for text in granted.refused:
                     tell(f"not quite on time: {text}")
                 try:
-                    yield rig
+                    yield plant
                 except KeyboardInterrupt:
                     how = Stop.CUT
                     raise
                 finally:  # before anything that takes its time, or the supervisor cuts
-                    rig.robot.stop(how)
+                    plant.robot.stop(how)
         finally:
-            rig.robot.close()
+            plant.robot.close()
 
 
 def config_on_port(run: Path, port: str, overrides: Sequence[str]) -> Config:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`robot stand-up`: arm, get up by the script, stand, sit down."""
+"""`robot stand-up`: arm, get up by the script, hold the stance, sit down."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Callable
 from walkhome.hardware.robot import Stop
 from walkhome.robot.board.session import board_in_use
 from walkhome.robot.config.schema import Config
-from walkhome.robot.control.plant import ROBOT_FAULTS, Actuator, Rig
-from walkhome.robot.control.reset import Resetter, StandUpOutcome
+from walkhome.robot.control.behaviours import HoldingStance
+from walkhome.robot.control.cycle import ControlCycle, Fault
+from walkhome.robot.control.plant import Plant
+from walkhome.robot.control.reset import StandUpOutcome, StandUpRoutine
 
 
 def stand_up(
@@ -19,79 +21,68 @@ def stand_up(
     stopped: Callable[[], bool],
     say: Callable[[str], None],
 ) -> bool:
-    """Stand up once.
+    """Stand up once, hold the stance, sit down.
 
     Args:
-        config: body, attempts, limits.
-        port: of the board.
+        config: body, attempts and limits.
+        port: serial port of the board.
         seconds: how long to stand.
-        stopped: asked every period.
-        say: told what happens.
+        stopped: asked every period; True ends it.
+        say: called with messages for people.
 
     Returns:
-        Whether it stood.
+        Whether the robot stood.
 
     Raises:
-        RobotError: it can't be armed, or was lost on the way.
+        RobotError: it can't be armed, or was lost while it stood.
     """
-    with board_in_use(config, port, "robot stand-up", say) as rig:
-        actuator = Actuator(rig, config)
-        if not get_up(rig, config, actuator, stopped, say):
+    with board_in_use(config, port, "robot stand-up", say) as plant:
+        cycle = cycle_for(config, plant, say)
+        if not get_up(config, cycle, stopped, say):
             return False
-        _stand(rig, actuator, seconds, stopped)
-        rig.robot.stop(Stop.SETTLE)
+        cycle.run(HoldingStance(plant.robot.body, seconds, stopped))
+        plant.robot.stop(Stop.SETTLE)
         say("it sits down")
         return True
 
 
+def cycle_for(config: Config, plant: Plant, say: Callable[[str], None]) -> ControlCycle:
+    """A control cycle without listeners that reports faults to `say`."""
+    return ControlCycle(
+        plant, config.episode, on_fault=lambda error, trace: say(f"the robot stops: {error}")
+    )
+
+
 def get_up(
-    rig: Rig,
     config: Config,
-    actuator: Actuator,
+    cycle: ControlCycle,
     stopped: Callable[[], bool],
     say: Callable[[str], None],
 ) -> bool:
-    """Arm a board's robot and get it on its feet, again after a fault; whether it stands.
+    """Arm a robot and get it on its feet, again after a fault; whether it stands.
 
     Args:
-        rig: of the board.
-        config: attempts, limits.
-        actuator: of the rig.
-        stopped: asked every period.
-        say: told what happens.
+        config: attempts and limits.
+        cycle: of the robot.
+        stopped: asked every period; True ends it.
+        say: called with messages for people.
     """
-    arming = rig.arming
-    assert arming is not None
-    resetter = Resetter(config, rig, actuator, stopped=stopped, ready=lambda: arming.ready(stopped))
-    begin_s = rig.clock.now_s()
-    while (outcome := _caught(rig, resetter, say)) is None:
-        pass
-    if not outcome.ok:
+    routine = StandUpRoutine(config, cycle, stopped)
+    clock = cycle.plant.clock
+    begin_s = clock.now_s()
+
+    def once() -> StandUpOutcome:
+        outcome = routine.stand_up()
         if outcome.gave_up:
-            arming.fault(outcome.fault)
-        say("stopped" if stopped() else f"it does not stand after {outcome.attempts} attempts")
+            say(f"it does not stand after {outcome.attempts} attempts")
+        outcome.check()
+        return outcome
+
+    while isinstance(outcome := cycle.attempt(once), Fault):
+        if not outcome.may_go_on:
+            return False
+    if not outcome.ok:
+        say("stopped" if stopped() else "it was not armed")
         return False
-    say(f"it stands after {rig.clock.now_s() - begin_s:.1f} s, attempts: {outcome.attempts}")
+    say(f"it stands after {clock.now_s() - begin_s:.1f} s, attempts: {outcome.attempts}")
     return True
-
-
-def _stand(rig: Rig, actuator: Actuator, seconds: float, stopped: Callable[[], bool]) -> None:
-    body = rig.robot.body
-    end_s = rig.clock.now_s() + seconds
-    actuator.start(rig.robot.read())
-    while rig.clock.now_s() < end_s and not stopped():
-        state = rig.robot.read()
-        actuator.pose(body.stance_motor_rad(), state, body.kp, body.kd)
-        rig.timeline.sent()
-        rig.clock.tick()
-
-
-def _caught(rig: Rig, resetter: Resetter, say: Callable[[str], None]) -> StandUpOutcome | None:
-    """One stand-up; None if the robot had to be caught and may try again."""
-    try:
-        return resetter.stand_up()
-    except ROBOT_FAULTS as error:
-        rig.robot.stop(Stop.SETTLE)
-        say(f"the robot stops: {error}")
-        assert rig.arming is not None
-        return None if rig.arming.fault(error) else StandUpOutcome(False, 0)

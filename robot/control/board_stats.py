@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class BoardFigures:
+class BoardStats:
     """A board so far.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from walkhome.hardware.serial.telemetry import Heard
 from walkhome.hardware.timing import Lateness
-from walkhome.robot.control.cycle_trace import Timeline
+from walkhome.robot.control.cycle_trace import CycleTrace
 from walkhome.safety.supervisor.client import COMMAND_EVERY_S
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class WallClock:
         rate_hz: periods per second.
         clock: monotonic seconds.
         sleep: waits so many seconds, or a bit longer.
-        timeline: told when a pause was meant, and when the robot was told something meanwhile.
+        trace: told when a pause was meant, and when the robot was told something meanwhile.
         meanwhile: called while it waits for a deadline, `MEANWHILE_UNTIL_S` before it and every
             `safety.supervisor.client.COMMAND_EVERY_S` before that, unless the period is no longer
             than that; must not wait. Says whether it told the robot anything.
@@ -85,7 +85,7 @@ class WallClock:
             was read, if that is known.
 
     Attributes:
-        timeline: as given, or its own.
+        trace: as given, or its own.
         lateness: of every tick; later than a period is a miss.
         skipped: periods that were missed altogether.
     """
@@ -95,7 +95,7 @@ class WallClock:
         rate_hz: float,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
-        timeline: Timeline | None = None,
+        trace: CycleTrace | None = None,
         meanwhile: Callable[[], bool] | None = None,
         heard: Callable[[], Heard | None] = lambda: None,
     ) -> None:
@@ -103,7 +103,7 @@ class WallClock:
         self.late_s = 0.0
         self._heard = heard
         self._meanwhile = meanwhile if self.period_s > COMMAND_EVERY_S else None
-        self.timeline = timeline or Timeline()
+        self.trace = trace or CycleTrace()
         self.lateness = Lateness(self.period_s)
         self.skipped = 0
         self._clock, self._sleep = clock, sleep
@@ -125,7 +125,7 @@ class WallClock:
 
     def restart(self) -> None:
         """A new grid from now, after a pause that was meant."""
-        self.timeline.restart()
+        self.trace.restart()
         self._start_s, self._slot, self.late_s = self._clock(), 0, 0.0
 
     def tick(self) -> None:
@@ -150,7 +150,7 @@ class WallClock:
                 return
             self._sleep(left_s - MEANWHILE_UNTIL_S - (calls - 1) * COMMAND_EVERY_S)
             if self._meanwhile():
-                self.timeline.sent()
+                self.trace.sent()
             if calls == 1:
                 self._follow()
 

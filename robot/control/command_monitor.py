@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What a real robot's host sees before each command, and must not drive on with.
+"""Checks before each command that a robot in real time may be driven on.
 
-    Actuator --> may_drive(state) --> command --> sent(command)
-
-Rows `late` and `motor` of docs/safety.md; the rest is seen where it happens (the wire by
-`hardware.serial.board`, an action by the limits). All verbs that move a robot command it through
-one `robot.control.plant.Actuator`, so all of them are watched.
+It sees the rows `late` and `motor` of the fault table in docs/safety.md: a control loop that is
+late too often, and a motor that does not follow its commands. Every command to a board goes through
+`control.actuator.Actuator`, so every verb that moves a robot is monitored.
 """
 
 from __future__ import annotations
@@ -16,41 +14,45 @@ from walkhome.robot.control.clock import Clock
 from walkhome.safety.command.torque_tracking import Obedience
 from walkhome.safety.supervisor.client import COMMAND_EVERY_S
 
-LATE_SHARE = 0.5  # of what the supervisor bears beyond the space between two commands
-LATE_AT_ONCE = 5  # periods
-LATE_PER_GOOD = 0.1  # one in eleven may be late for ever
+LATE_SHARE = 0.5
+"""A period counts as late beyond this share of the supervisor's slack between two commands."""
+LATE_AT_ONCE = 5
+"""Late periods in a row that are a fault."""
+LATE_PER_GOOD = 0.1
+"""One late period in eleven is tolerated for ever."""
 
 
-class DriveWatch:
-    """Watches one robot.
+class CommandMonitor:
+    """Monitors the commands to one robot.
 
     Args:
-        clock: of the loop.
-        gap_s: longest silence between two commands that the supervisor bears.
+        clock: of the control loop.
+        gap_s: longest time without a command that the supervisor tolerates.
     """
 
     def __init__(self, clock: Clock, gap_s: float) -> None:
         self._clock = clock
         self._late_s = LATE_SHARE * (gap_s - min(clock.period_s, COMMAND_EVERY_S))
         self._lateness = TooOften(LATE_AT_ONCE, LATE_PER_GOOD)
-        self._obedience = Obedience()
+        self._tracking = Obedience()
 
-    def may_drive(self, state: RobotState) -> None:
-        """Once a period, before its command.
+    def check(self, state: RobotState) -> None:
+        """Check once per period, before its command.
 
         Args:
             state: the newest measurement.
 
         Raises:
-            NotFit: it must not be driven on; it begins anew after that.
+            NotFit: the loop is late too often (`late`) or a motor gives hardly any torque
+                (`motor`). The monitor starts anew after that.
         """
         late = self._clock.late_s > self._late_s
         self._lateness.add(late, not late)
-        motor = self._obedience.disobedient(state)
+        motor = self._tracking.disobedient(state)
         if motor is None and not self._lateness.reached:
             return
         self._lateness.reset()
-        self._obedience.reset()
+        self._tracking.reset()
         if motor is not None:
             raise NotFit(
                 f"motor {motor} does not do what it is told: hardly any torque where much is asked "
@@ -65,5 +67,5 @@ class DriveWatch:
         )
 
     def sent(self, command: MotorCommand) -> None:
-        """What really went out."""
-        self._obedience.sent(command)
+        """Note the command that was sent."""
+        self._tracking.sent(command)

@@ -21,7 +21,7 @@ SHORT_MS = 1.0  # shorter ones are not told
 KEPT = 5
 
 
-class Timeline:
+class CycleTrace:
     """The marks of one control thread.
 
     Attributes:
@@ -36,7 +36,6 @@ class Timeline:
         self._count = 0
         self._notes: deque[tuple[int, str]] = deque(maxlen=NOTES)
         self._sent_ns = 0
-        self._new: dict[str, Any] | None = None
 
     def mark(self, what: str) -> None:
         """From now on the control thread does this."""
@@ -61,11 +60,6 @@ class Timeline:
     def restart(self) -> None:
         """No command was due until now: what comes is no silence."""
         self._sent_ns = 0
-
-    def newest(self) -> dict[str, Any] | None:
-        """A silence that was among the longest, once."""
-        new, self._new = self._new, None
-        return new
 
     def story(self, seconds: float = STORY_S) -> list[dict[str, Any]]:
         """What happened in the last seconds, in order: `what`, `at_ms` before now, `ms`, `own_ms`.
@@ -94,7 +88,6 @@ class Timeline:
         return len(self.worst) < KEPT or ms > self.worst[-1]["ms"]
 
     def _keep(self, silence: dict[str, Any]) -> None:
-        self._new = silence
         self.worst = sorted([*self.worst, silence], key=lambda one: -float(one["ms"]))[:KEPT]
 
 
@@ -102,7 +95,7 @@ def _row(what: str, ago_ns: int) -> dict[str, Any]:
     return {"what": what, "at_ms": -round(ago_ns * 1e-6, 2)}
 
 
-def told(story: list[dict[str, Any]]) -> str:
+def format_trace(story: list[dict[str, Any]]) -> str:
     """The longest of it in a few words; what is waited for on purpose is left out."""
     busy = [row for row in story if row.get("ms", 0.0) > 0.0 and row["what"] != "wait"]
     busy = sorted(busy, key=lambda row: -float(row["ms"]))[:3]

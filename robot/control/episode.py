@@ -1,59 +1,59 @@
 # SPDX-License-Identifier: MIT
-"""One roll-out of one task: observe, act, let a period pass, look what came of it, hand it on.
+"""One roll-out of one task, as a behaviour: observe, act, and judge what followed.
 
-Termination (no bootstrap) is a fall; truncation (bootstrapped) is the time limit and the
-workspace's edge, or its margin if it walks out. Steps go to whoever listens: the learner and the
-journal while learning, nobody while evaluating.
+A fall terminates (no bootstrap). The time limit, the workspace's edge and a roll-out that walks out
+through the workspace's margin truncate (bootstrap).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from walkhome.hardware.robot import Pose2D, RobotState
-from walkhome.hardware.rotation import roll_pitch_yaw
 from walkhome.robot.config.schema import Config
-from walkhome.robot.control.plant import Actuator, Rig
+from walkhome.robot.control.actuator import ActionPath
+from walkhome.robot.control.period import Period, Phase
+from walkhome.robot.control.plant import Plant, valid
+from walkhome.robot.control.target import Done, Target
 from walkhome.robot.mdp.costs import n_constraints, step_costs
-from walkhome.robot.mdp.observation import Observer
+from walkhome.robot.mdp.observation import Observer, observation_layout
 from walkhome.robot.mdp.rewards import TASKS, motion, reward_features, reward_weights, rewards_of
 from walkhome.robot.mdp.workspace import Workspace
-from walkhome.safety.attitude import is_fallen
 
 FloatArray = npt.NDArray[np.float64]
 
 
 class Policy(Protocol):
-    """Observation to action in [-1, 1]^8."""
+    """Maps an observation to an action."""
 
     def __call__(self, observation: FloatArray) -> FloatArray:
-        """(n,) to (8,)."""
+        """(n,) observation to (8,) action in [-1, 1]."""
         ...
 
 
 @dataclass(frozen=True)
 class EpisodeResult:
-    """What came of one roll-out.
+    """Statistics of one roll-out.
 
     Attributes:
-        task: its name.
-        steps: control steps.
+        task: name of the task.
+        steps: number of control steps.
         ended: `timeout`, `fall`, `exit` or `stop`.
         start: x, y (m), yaw (rad), world frame.
         end: the same at the end.
-        speed_m_s: mean velocity along the task's walking direction in the body's own frame, step by
-            step; 0 for turns.
+        speed_m_s: mean velocity along the task's walking direction in the body frame; 0 for turns.
         turn_rate_rad_s: mean turn rate, counter-clockwise > 0.
         undiscounted_return: sum of the task's rewards.
-        mean_costs: per constraint, mean per step.
-        counted_costs: what the multipliers are told: the same, or, where a fall counts for the rest
-            of the roll-out that it ended, the mean over all its steps (`constraint.after_fall`).
+        mean_costs: (k,) mean cost per step, rad, ordered as `mdp.costs.NAMES`.
+        counted_costs: (k,) the costs that the multipliers are updated with: `mean_costs`, or, with
+            `constraint.after_fall: counted`, the mean over the whole time limit of a robot that
+            stays as it fell.
     """
 
     task: str
@@ -70,26 +70,20 @@ class EpisodeResult:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One control step, whole: all that learning, journal and view may want.
+    """A control period as a transition of the decision process.
 
     Attributes:
         task: name of the task that acted.
         first: whether it opens the episode.
         observation: (n,) what the policy saw.
-        action: (8,) what it asked for.
-        filtered: (8,) after the low-pass.
-        sent_rad: (8,) motor angles after the limits.
-        next_observation: (n,) what came of it.
-        state_before: measurement that `observation` ends with.
-        pose_before: place then.
-        state: measurement after the step.
-        attitude: roll, pitch after the step, rad.
-        pose: place after the step.
-        features: (7,) what rewards are linear in.
-        rewards: (n tasks,) for every task being learned.
-        costs: (n constraints,).
+        action: (8,) what the policy asked for, in [-1, 1].
+        filtered: (8,) the action after the low-pass filter.
+        next_observation: (n,) the observation after the period.
+        features: (7,) what rewards are linear in (`mdp.rewards.FEATURE_NAMES`).
+        rewards: (n tasks,) the reward of every task that is learned.
+        costs: (k,) rad, ordered as `mdp.costs.NAMES`.
         done: a fall; the future is worth nothing.
-        ended: empty while it goes on, else `fall`, `exit`, `timeout` or `stop`.
+        ended: empty while the episode goes on, else `fall`, `exit`, `timeout` or `stop`.
     """
 
     task: str
@@ -97,13 +91,7 @@ class Step:
     observation: FloatArray
     action: FloatArray
     filtered: FloatArray
-    sent_rad: FloatArray
     next_observation: FloatArray
-    state_before: RobotState
-    pose_before: Pose2D
-    state: RobotState
-    attitude: tuple[float, float]
-    pose: Pose2D
     features: FloatArray
     rewards: FloatArray
     costs: FloatArray
@@ -111,212 +99,159 @@ class Step:
     ended: str
 
 
-@dataclass
-class Progress:
-    """Where a roll-out stands: what the next step needs of the last ones.
-
-    Attributes:
-        task: what is done.
-        max_steps: of it; then it is cut short.
-        fenced: whether the workspace's edge ends it.
-        start: place at its beginning.
-        pose: place now.
-        state: measurement now.
-        observation: (n,) what the policy sees now.
-        past: the last two filtered actions, (8,) each.
-        steps: made so far.
-        ended: as `Step.ended`.
-        travelled: (3,) summed velocity along x, y and yaw, body frame.
-        total: sum of the task's rewards.
-        costs: (n constraints,) sums.
-        counted: (n constraints,) mean costs over all its steps, had the robot stayed as it fell;
-            None unless it fell and that counts (`constraint.after_fall`).
-    """
-
-    task: str
-    max_steps: int
-    fenced: bool
-    start: Pose2D
-    pose: Pose2D
-    state: RobotState
-    observation: FloatArray
-    past: deque[FloatArray]
-    costs: FloatArray
-    counted: FloatArray | None = None
-    steps: int = 0
-    ended: str = ""
-    travelled: FloatArray = field(default_factory=lambda: np.zeros(3))
-    total: float = 0.0
-
-    def result(self) -> EpisodeResult:
-        """What came of it, once it has made a step."""
-        start, end = self.start, self.pose
-        mean_costs = self.costs / self.steps
-        counted_costs = mean_costs if self.counted is None else self.counted
-        along = np.dot(TASKS[self.task].direction[:2], self.travelled[:2])
-        return EpisodeResult(
-            task=self.task,
-            steps=self.steps,
-            ended=self.ended,
-            start=(start.x_m, start.y_m, start.yaw_rad),
-            end=(end.x_m, end.y_m, end.yaw_rad),
-            speed_m_s=float(along) / self.steps,
-            turn_rate_rad_s=float(self.travelled[2]) / self.steps,
-            undiscounted_return=self.total,
-            mean_costs=tuple(float(c) for c in mean_costs),
-            counted_costs=tuple(float(c) for c in counted_costs),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """One command: what the policy asked for, filtered, and the motor angles that went out."""
-
-    action: FloatArray
-    filtered: FloatArray
-    rad: FloatArray
-
-
 class Episodes:
-    """Runs roll-outs on a rig.
+    """Makes roll-outs that share a plant, a configuration and the observation's history.
 
     Args:
-        config: rates, reward, limits.
-        tasks: whose rewards are computed, in order.
-        rig: the robot, its pose and its clock.
-        actuator: the gate to its motors.
-        observer: makes observations.
-        stop_requested: asked once a step.
+        config: reward, constraints, episode and workspace.
+        tasks: names of the tasks whose rewards are computed, in order.
+        plant: the robot.
+        stopped: True ends a roll-out after the current step, as `stop`.
     """
 
     def __init__(
         self,
         config: Config,
         tasks: Sequence[str],
-        rig: Rig,
-        actuator: Actuator,
-        observer: Observer,
-        stop_requested: Callable[[], bool] = lambda: False,
+        plant: Plant,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._config = config
-        self._tasks = tuple(tasks)
-        self._rig = rig
-        self._actuator = actuator
-        self._observer = observer
-        self._stop_requested = stop_requested
-        self._weights = reward_weights(self._tasks, config.reward)
-        self._workspace = Workspace.of(config.workspace)
+        self.config, self.tasks, self.plant, self.stopped = config, tuple(tasks), plant, stopped
+        body = plant.robot.body
+        self.path = ActionPath(body, config.control)
+        self.observer = Observer(observation_layout(config.control), body)
+        self.weights = reward_weights(self.tasks, config.reward)
+        self.workspace = Workspace.of(config.workspace)
 
-    def run(
-        self,
-        task: str,
-        policy: Policy,
-        on_step: Callable[[Step], None] = lambda step: None,
-        length_s: float | None = None,
-        fenced: bool = True,
-    ) -> EpisodeResult:
-        """One roll-out.
+    def episode(
+        self, task: str, policy: Policy, length_s: float | None = None, fenced: bool = True
+    ) -> PolicyEpisode:
+        """A roll-out that has not begun.
 
         Args:
-            task: what to do.
-            policy: who does it.
-            on_step: told every step; of a robot in real time after the command that follows it.
+            task: name of the task.
+            policy: chooses the actions.
             length_s: time limit; the configuration's when None.
-            fenced: end at the workspace's edge.
+            fenced: whether the workspace's edge ends it.
         """
-        now = self.begin(task, length_s, fenced)
-        # In lockstep the learner has each step before the policy acts again. A robot does not wait
-        # for that: its next command goes out first, and what is done with a step is done after.
-        waits: Step | None = None
-        while not now.ended:
-            self._rig.timeline.mark("policy")
-            try:
-                sent = self._act(policy(now.observation), now)
-            finally:  # a step that was whole counts, also when the next one fails
-                if waits is not None:
-                    on_step(waits)
-                    waits = None
-            step = self._look(sent, now)
-            if self._rig.real_time and not now.ended:
-                waits = step
-            else:
-                on_step(step)
-        return now.result()
+        seconds = self.config.episode.length_s if length_s is None else length_s
+        max_steps = max(1, round(seconds / self.plant.clock.period_s))
+        return PolicyEpisode(self, task, policy, max_steps, fenced)
 
-    def begin(self, task: str, length_s: float | None = None, fenced: bool = True) -> Progress:
-        """Start a roll-out that somebody else steps through; see `run`."""
-        self._rig.timeline.mark("begin")
-        seconds = self._config.episode.length_s if length_s is None else length_s
-        max_steps = max(1, round(seconds / self._rig.clock.period_s))
-        state, start = self._rig.robot.read(), self._rig.place()
-        filtered = self._actuator.start(state)
-        observation = self._observer.reset(state, filtered)
-        past, costs = (
-            deque([filtered, filtered], maxlen=2),
-            np.zeros(n_constraints(self._config.constraint)),
-        )
-        return Progress(task, max_steps, fenced, start, start, state, observation, past, costs)
 
-    def step(self, action: FloatArray, now: Progress) -> Step:
-        """Act for one period and look what came of it.
+class PolicyEpisode:
+    """A roll-out as a behaviour; its `Done` carries an `EpisodeResult`.
 
-        Args:
-            action: (8,) in [-1, 1].
-            now: a roll-out that has not ended; it is moved on.
+    Args:
+        shared: what all roll-outs share; see `Episodes`.
+        task: name of the task.
+        policy: chooses the actions.
+        max_steps: time limit in control periods.
+        fenced: whether the workspace's edge ends it.
+
+    Attributes:
+        task: as given.
+        observation: (n,) what the policy sees next.
+        begin: pose at the start, world frame.
+        ended: as `Step.ended`.
+    """
+
+    phase = Phase.EPISODE
+    observation: FloatArray
+    begin: Pose2D
+
+    def __init__(
+        self, shared: Episodes, task: str, policy: Policy, max_steps: int, fenced: bool
+    ) -> None:
+        self.task, self.ended = task, ""
+        self._shared, self._policy = shared, policy
+        self._max_steps, self._fenced = max_steps, fenced
+        self._steps, self._return = 0, 0.0
+        self._travelled = np.zeros(3)  # summed velocity along x, y and yaw, body frame
+        self._costs = np.zeros(n_constraints(shared.config.constraint))
+        self._counted: FloatArray | None = None
+
+    def start(self, state: RobotState) -> None:
+        """Begin where the robot stands.
+
+        Raises:
+            PoseLost: its pose is not known.
         """
-        return self._look(self._act(action, now), now)
+        self.begin = self._end = self._shared.plant.place()
+        filtered = self._shared.path.reset(state)
+        self.observation = self._shared.observer.reset(state, filtered)
+        self._past = deque([filtered, filtered], maxlen=2)
 
-    def _act(self, action: FloatArray, now: Progress) -> _Sent:
-        """The command of one period."""
-        self._rig.timeline.mark("command")
-        filtered, sent_rad = self._actuator.act(action, now.state)
-        self._rig.timeline.sent()
-        return _Sent(action, filtered, sent_rad)
+    def step(self, state: RobotState, time_s: float) -> Target | Done:
+        """The policy's action for the newest observation; the result once it has ended."""
+        del state, time_s
+        if self.ended:
+            return Done(self.result())
+        return self._shared.path.target(self._policy(self.observation))
 
-    def _look(self, sent: _Sent, now: Progress) -> Step:
-        """Let the period pass, and look what came of it; moves `now` on."""
-        timeline, filtered = self._rig.timeline, sent.filtered
-        timeline.mark("wait")
-        self._rig.clock.tick()
-        timeline.mark("read")
-        state_before, before, observation = now.state, now.pose, now.observation
-        now.state, now.pose = self._rig.robot.read(), self._rig.place()
-        timeline.mark("observe")
-        now.observation = self._observer.observe(now.state, filtered)
-        now.steps += 1
-        roll, pitch, _ = roll_pitch_yaw(now.state.attitude_xyzw)
-        now.ended = self._ending(roll, pitch, now)
-        now.travelled += self._velocity(before, now.pose, before.yaw_rad)
-        in_episode = self._config.reward.frame == "episode"
-        frame_yaw = now.start.yaw_rad if in_episode else before.yaw_rad
-        velocity = self._velocity(before, now.pose, frame_yaw)
-        features = reward_features(velocity, (filtered, now.past[-1], now.past[-2]))
-        now.past.append(filtered)
-        rewards = rewards_of(features, self._weights)
-        costs = step_costs(roll_rad=roll, pitch_rad=pitch, constraint=self._config.constraint)
-        now.total += float(rewards[self._tasks.index(now.task)])
-        now.costs += costs
-        if now.ended == "fall" and self._config.constraint.after_fall == "counted":
-            now.counted = (now.costs + costs * (now.max_steps - now.steps)) / now.max_steps
-        return Step(
-            task=now.task,
-            first=now.steps == 1,
+    def check(self, period: Period) -> Period:
+        """Complete the period with the transition that it is.
+
+        Raises:
+            PoseLost: the pose after it is not valid; the period is no transition.
+        """
+        target, shared = period.target, self._shared
+        assert target is not None
+        assert target.action is not None
+        assert target.filtered is not None
+        before, after = period.pose_before, valid(period.pose)
+        observation = self.observation
+        self.observation = shared.observer.observe(period.state, target.filtered)
+        self._steps += 1
+        self._end = after
+        self.ended = self._ending(period)
+        features = self._features(before, after, target.filtered)
+        rewards = rewards_of(features, shared.weights)
+        self._return += float(rewards[shared.tasks.index(self.task)])
+        costs = self._count_costs(period)
+        step = Step(
+            task=self.task,
+            first=self._steps == 1,
             observation=observation,
-            action=sent.action,
-            filtered=filtered,
-            sent_rad=sent.rad,
-            next_observation=now.observation,
-            state_before=state_before,
-            pose_before=before,
-            state=now.state,
-            attitude=(roll, pitch),
-            pose=now.pose,
+            action=target.action,
+            filtered=target.filtered,
+            next_observation=self.observation,
             features=features,
             rewards=rewards,
             costs=costs,
-            done=now.ended == "fall",
-            ended=now.ended,
+            done=self.ended == "fall",
+            ended=self.ended,
         )
+        return replace(period, step=step)
+
+    def result(self) -> EpisodeResult:
+        """Statistics of the roll-out, once it has made a step."""
+        begin, end = self.begin, self._end
+        mean_costs = self._costs / self._steps
+        counted_costs = mean_costs if self._counted is None else self._counted
+        along = np.dot(TASKS[self.task].direction[:2], self._travelled[:2])
+        return EpisodeResult(
+            task=self.task,
+            steps=self._steps,
+            ended=self.ended,
+            start=(begin.x_m, begin.y_m, begin.yaw_rad),
+            end=(end.x_m, end.y_m, end.yaw_rad),
+            speed_m_s=float(along) / self._steps,
+            turn_rate_rad_s=float(self._travelled[2]) / self._steps,
+            undiscounted_return=self._return,
+            mean_costs=tuple(float(c) for c in mean_costs),
+            counted_costs=tuple(float(c) for c in counted_costs),
+        )
+
+    def _features(self, before: Pose2D, after: Pose2D, filtered: FloatArray) -> FloatArray:
+        """Reward features of the period; adds its motion to the distance travelled."""
+        self._travelled += self._velocity(before, after, before.yaw_rad)
+        in_episode = self._shared.config.reward.frame == "episode"
+        frame_yaw_rad = self.begin.yaw_rad if in_episode else before.yaw_rad
+        velocity = self._velocity(before, after, frame_yaw_rad)
+        features = reward_features(velocity, (filtered, self._past[-1], self._past[-2]))
+        self._past.append(filtered)
+        return features
 
     def _velocity(
         self, before: Pose2D, after: Pose2D, frame_yaw_rad: float
@@ -325,23 +260,29 @@ class Episodes:
             (before.x_m, before.y_m, before.yaw_rad),
             (after.x_m, after.y_m, after.yaw_rad),
             frame_yaw_rad,
-            self._rig.seconds(before, after),
+            self._shared.plant.seconds_between(before, after),
         )
 
-    def _ending(self, roll: float, pitch: float, now: Progress) -> str:
-        e = self._config.episode
-        if is_fallen(
-            roll_rad=roll,
-            pitch_rad=pitch,
-            roll_limit_rad=e.fall_roll_rad,
-            pitch_limit_rad=e.fall_pitch_rad,
-        ):
+    def _count_costs(self, period: Period) -> FloatArray:
+        constraint = self._shared.config.constraint
+        costs = step_costs(
+            roll_rad=period.roll_rad, pitch_rad=period.pitch_rad, constraint=constraint
+        )
+        self._costs += costs
+        if self.ended == "fall" and constraint.after_fall == "counted":
+            remaining = self._max_steps - self._steps
+            self._counted = (self._costs + costs * remaining) / self._max_steps
+        return costs
+
+    def _ending(self, period: Period) -> str:
+        workspace, pose = self._shared.workspace, period.pose
+        if period.fell:
             return "fall"
-        if self._stop_requested():
+        if self._shared.stopped():
             return "stop"
-        if now.fenced and self._workspace.left(now.pose, now.start):
+        if self._fenced and workspace.left(pose, self.begin):
             return "exit"
-        over = now.steps >= now.max_steps
-        if over or (now.fenced and self._workspace.turns_back(now.pose, now.start)):
+        over = self._steps >= self._max_steps
+        if over or (self._fenced and workspace.turns_back(pose, self.begin)):
             return "timeout"
         return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Between roll-outs: get the robot on its feet by its own motors, wait, or ask for a person."""
+"""The reset between roll-outs: get on its feet by its own motors, pause, or give up."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from walkhome.hardware.body import N_MOTORS
-from walkhome.hardware.robot import NotFit, Pose2D, RobotError, RobotState, Stop
+from walkhome.hardware.robot import NotFit, RobotError, Stop
 from walkhome.robot.config.schema import Config
-from walkhome.robot.control.plant import Actuator, Carriable, Rig
+from walkhome.robot.control.behaviours import Resting, StandUpScript
+from walkhome.robot.control.cycle import ControlCycle
+from walkhome.robot.control.plant import CANNOT_STAND, Plant
 from walkhome.safety.recovery.stand_up import StandUp
 
-FloatArray = npt.NDArray[np.float64]
-
-MAX_PAUSES = 3  # then a person is needed (Ha 2020 had 20 to 30 of those on soft ground)
+MAX_PAUSES = 3
+"""Series of attempts before a person is needed; Ha et al. 2020 report 20 to 30 human resets per
+run on soft ground."""
 
 
 @dataclass(frozen=True)
 class StandUpOutcome:
-    """What came of getting up.
+    """Result of getting up.
 
     Attributes:
-        ok: it stands.
-        attempts: scripts tried, over all pauses; none where nobody had to stand up.
-        gave_up: it does not get on its feet, however often it tries.
+        ok: the robot stands.
+        attempts: scripts tried, over all series.
+        gave_up: every series failed; a person is needed.
     """
 
     ok: bool
@@ -40,128 +40,93 @@ class StandUpOutcome:
         """Attempts after which it did not stand."""
         return self.attempts - int(self.ok and self.attempts > 0)
 
-    @property
-    def fault(self) -> NotFit:
-        """What a robot that gave up says."""
-        return NotFit(
-            f"it does not get on its feet: {self.attempts} attempts failed; look what holds it, "
-            "put it on its belly",
-            "cannot_stand",
-        )
+    def check(self) -> None:
+        """Raise the fault of a robot that gave up.
+
+        Raises:
+            NotFit: it gave up (`cannot_stand`).
+        """
+        if self.gave_up:
+            raise NotFit(
+                f"it does not get on its feet: {self.attempts} attempts failed; look what holds "
+                "it, put it on its belly",
+                CANNOT_STAND,
+            )
 
 
-class Resetter:
-    """Runs the scripted stand-up on a rig.
+class StandUpRoutine:
+    """Runs the scripted stand-up: a series of attempts, a pause in which the motors cool, again.
 
     Args:
-        config: attempts and pauses.
-        rig: the robot.
-        actuator: the gate to its motors.
-        on_period: told every control period: `stand_up` or `waiting`, the state after it, and the
-            (8,) motor angles that were sent.
-        stopped: asked every control period.
-        ready: asked before any command; False if there may be none.
-        command_first: `on_period` takes its time, and is told of a period of the script after the
-            command that follows it.
+        config: attempts, pauses and the seed of the scripts.
+        cycle: runs the script.
+        stopped: True ends it before the next command.
+        make_ready: called before each series; False means that the robot takes no commands.
     """
 
     def __init__(
         self,
         config: Config,
-        rig: Rig,
-        actuator: Actuator,
-        on_period: Callable[[str, RobotState, FloatArray], None] = lambda kind, state, sent: None,
+        cycle: ControlCycle,
         stopped: Callable[[], bool] = lambda: False,
-        ready: Callable[[], bool] = lambda: True,
-        command_first: bool = False,
+        make_ready: Callable[[], bool] | None = None,
     ) -> None:
-        self._ready, self._command_first = ready, command_first
-        self._config, self._rig, self._actuator = config, rig, actuator
-        self._on_period, self._stopped = on_period, stopped
+        self._config, self._cycle, self._stopped = config, cycle, stopped
+        plant = cycle.plant
+        self._make_ready = make_ready or (lambda: plant.make_ready(stopped))
         self._rng = np.random.default_rng([config.run.seed, 2])
-        self._script = StandUp(rig.robot.body, self._rng, max_attempts=config.stand_up.max_attempts)
+        self._script = StandUp(
+            plant.robot.body, self._rng, max_attempts=config.stand_up.max_attempts
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """What outlives a stand-up: the generator that chooses scripts."""
         return {"rng": self._rng.bit_generator.state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`."""
+        """Continue from `state_dict`."""
         self._rng.bit_generator.state = state["rng"]
 
     def stand_up(self) -> StandUpOutcome:
-        """Attempts, then a pause in which the motors cool, then attempts again.
+        """Get on its feet.
 
-        Under `ablation.reset: teleport` the twin is set on its feet where it is, in no time.
+        With `ablation.reset: teleport` the twin is set on its feet where it is, in no time.
+
+        Raises:
+            RobotError: see `hardware.robot.Robot`.
         """
+        plant = self._cycle.plant
         if self._config.ablation.reset == "teleport":
-            carry(self._rig, self._rig.pose.latest())
+            plant.carry(plant.pose.latest())
             return StandUpOutcome(True, 0)
         attempts = 0
-        for pause in range(MAX_PAUSES):
-            if not self._ready():
+        for series in range(MAX_PAUSES):
+            if not self._make_ready():
                 return StandUpOutcome(False, attempts)
             ok, tried = self._attempts()
             attempts += tried
             if ok or self._stopped():
                 return StandUpOutcome(ok, attempts)
-            if pause < MAX_PAUSES - 1:
-                self._wait(self._config.stand_up.pause_s)
+            if series < MAX_PAUSES - 1:
+                self._pause()
         return StandUpOutcome(False, attempts, gave_up=True)
 
     def _attempts(self) -> tuple[bool, int]:
-        state = self._rig.robot.read()
-        self._script.reset(state)
-        timeline, sent_rad = self._rig.timeline, None
-        while not self._stopped():
-            timeline.mark("script")
-            command = self._script.step(state, self._rig.clock.now_s())
-            before, before_rad = state, sent_rad
-            try:
-                if command.done or command.failed:
-                    return command.done, self._script.attempts
-                timeline.mark("command")
-                sent_rad = self._actuator.script(
-                    command.motor_angle_rad, command.kp, command.kd, state
-                )
-                timeline.sent()
-            finally:
-                if self._command_first and before_rad is not None:
-                    self._on_period("stand_up", before, before_rad)
-            timeline.mark("wait")
-            self._rig.clock.tick()
-            timeline.mark("read")
-            state = self._rig.robot.read()
-            if not self._command_first:
-                self._on_period("stand_up", state, sent_rad)
-        if self._command_first and sent_rad is not None:
-            self._on_period("stand_up", state, sent_rad)
-        return False, self._script.attempts
+        ok = self._cycle.run(StandUpScript(self._script, self._stopped))
+        return ok, self._script.attempts
 
-    def _wait(self, seconds: float) -> None:
-        self._rig.robot.stop(Stop.SETTLE)
-        for _ in range(round(seconds / self._rig.clock.period_s)):
-            if self._stopped():
-                return
-            self._rig.clock.tick()
-            self._on_period("waiting", self._rig.robot.read(), np.zeros(N_MOTORS))
+    def _pause(self) -> None:
+        plant = self._cycle.plant
+        plant.robot.stop(Stop.SETTLE)
+        periods = round(self._config.stand_up.pause_s / plant.clock.period_s)
+        self._cycle.run(Resting(periods, self._stopped), fresh=False)
 
 
-def check_carriable(config: Config, rig: Rig) -> None:
-    """Refuse a real robot under keys of `ablation` that nobody can fulfil there.
+def check_carriable(config: Config, plant: Plant) -> None:
+    """Refuse keys of `ablation` that only a twin can fulfil.
 
     Raises:
-        RobotError: it is one.
+        RobotError: the plant is a real robot.
     """
-    if config.ablation.carries and not isinstance(rig.robot, Carriable):
+    if config.ablation.carries and not plant.carriable:
         raise RobotError("the keys of `ablation` are for the twin: take them out for a real robot")
-
-
-def carry(rig: Rig, pose: Pose2D) -> None:
-    """Set an ablation's twin on its feet at `pose`.
-
-    Raises:
-        RobotError: only its motors may move this one.
-    """
-    assert isinstance(rig.robot, Carriable)  # see check_carriable
-    rig.robot.carry(pose)

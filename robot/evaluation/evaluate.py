@@ -19,8 +19,8 @@ import numpy as np
 from walkhome.learning.policy import NumpyPolicy
 from walkhome.robot.config.resolve import ConfigError, with_terrain
 from walkhome.robot.config.schema import Config
-from walkhome.robot.control.episode import Step
-from walkhome.robot.control.plant import Rig
+from walkhome.robot.control.period import Period, PeriodListener
+from walkhome.robot.control.plant import Plant
 from walkhome.robot.evaluation.gait_record import save_gait
 from walkhome.robot.evaluation.intervals import Interval, mean_interval, proportion_interval
 from walkhome.robot.evaluation.rollout import RollOut, roll_out
@@ -154,16 +154,16 @@ class _Work:
     def _roll_out(self, config: Config, task: str, number: int) -> RollOut:
         watchers: list[Watcher] = []
 
-        def tell(step: Step) -> None:
+        def tell(period: Period) -> None:
             for watcher in watchers:
-                watcher(step)
+                watcher(period)
 
-        def make(rig: Rig, task: str) -> Callable[[Step], None]:
+        def make(plant: Plant, task: str) -> PeriodListener:
             if self._plan.film and importlib.util.find_spec("PIL") is not None:
                 frames = self._report / "frames"
-                watchers.append(FilmStrip(rig.robot, frames, task, rig.clock.period_s))
+                watchers.append(FilmStrip(plant.robot, frames, task, plant.clock.period_s))
             if self._plan.video:
-                watchers.append(self._video(rig, config, task))
+                watchers.append(self._video(plant, config, task))
             return tell
 
         plan = self._plan
@@ -179,7 +179,7 @@ class _Work:
             watcher.close()
         return out
 
-    def _video(self, rig: Rig, config: Config, task: str) -> Watcher:
+    def _video(self, plant: Plant, config: Config, task: str) -> Watcher:
         parts = [task]
         if len(self._plan.terrains) > 1 or config.terrain.name != self._learned_on:
             parts.append(config.terrain.name)
@@ -187,7 +187,7 @@ class _Work:
             parts.append("pushed")
         path = self._report / f"{'-'.join(parts)}.mp4"
         self.videos.append(path)
-        return RollOutFilm(rig.robot, path, rig.clock.period_s)
+        return RollOutFilm(plant.robot, path, plant.clock.period_s)
 
 
 def summary(outs: Sequence[RollOut]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from walkhome.sim.twin import PyBulletRobot
 FloatArray = npt.NDArray[np.float64]
 
 
-class MeteredClock:
+class InstrumentedClock:
     """Control periods of the twin, with a look at each physics step.
 
     Args:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One evaluation roll-out on a fresh twin, and what it tells: speed, drift, power, falls.
+"""One evaluation roll-out on a fresh twin, and its measures: speed, drift, power, falls.
 
 A roll-out starts where a person would put the robot down to watch it: at the workspace's edge, any
 heading, the task's direction leading across. It stands up by itself, then walks; a fall ends it,
@@ -18,12 +18,14 @@ from walkhome.hardware.robot import RobotError
 from walkhome.hardware.rotation import quaternion, wrap_to_pi
 from walkhome.learning.policy import NumpyPolicy
 from walkhome.robot.config.schema import Config
-from walkhome.robot.control.episode import EpisodeResult, Episodes, Step
-from walkhome.robot.control.plant import Actuator, Rig, make_twin
-from walkhome.robot.control.reset import Resetter
+from walkhome.robot.control.cycle import ControlCycle
+from walkhome.robot.control.episode import EpisodeResult, Episodes
+from walkhome.robot.control.period import Period, PeriodListener
+from walkhome.robot.control.plant import Plant
+from walkhome.robot.control.reset import StandUpRoutine
+from walkhome.robot.control.twin_plant import TwinPlant, make_twin_robot
 from walkhome.robot.evaluation.gait_record import GaitRecord
-from walkhome.robot.evaluation.instrumented_clock import MeteredClock, Pushes
-from walkhome.robot.mdp.observation import Observer, observation_layout
+from walkhome.robot.evaluation.instrumented_clock import InstrumentedClock, Pushes
 from walkhome.robot.mdp.rewards import TASKS
 from walkhome.robot.mdp.workspace import Workspace
 from walkhome.sim.instruments import mass_kg
@@ -108,56 +110,54 @@ def roll_out(
     number: int,
     seconds: float,
     push_n_s: float = 0.0,
-    make_watcher: Callable[[Rig, str], Callable[[Step], None]] | None = None,
+    make_listener: Callable[[Plant, str], PeriodListener] | None = None,
 ) -> RollOut:
     """One deterministic roll-out.
 
     Args:
-        config: of the run, perhaps on another terrain.
-        task: what to do.
-        policy: who does it.
-        number: of the roll-out; chooses heading, noise and pushes.
-        seconds: how long.
-        push_n_s: impulse of each push at the trunk; 0 is none.
-        make_watcher: gives what is told every step of this rig: a camera.
+        config: configuration of the run, perhaps on another terrain.
+        task: name of the task.
+        policy: chooses the actions.
+        number: number of the roll-out; seeds heading, noise and pushes.
+        seconds: length of the roll-out.
+        push_n_s: impulse of each push at the trunk, N s; 0: no pushes.
+        make_listener: makes a listener for the roll-out's control periods, as a camera.
 
     Raises:
-        RobotError: it can't stand up.
+        RobotError: the twin can't stand up.
     """
     seed = SEED_OFFSET + SEEDS_PER_RUN * config.run.seed + number
-    rig = make_twin(config, seed)
-    twin = rig.robot
-    assert isinstance(twin, PyBulletRobot)
+    twin = make_twin_robot(config, seed)
     try:
         place_at_edge(twin, config, task, np.random.default_rng([seed, 3]))
         pushes = Pushes(push_n_s, np.random.default_rng([seed, 4])) if push_n_s else None
-        clock = MeteredClock(twin, config.control.rate_hz, pushes)
-        rig = Rig(twin, twin, clock)
-        actuator = Actuator(rig, config)
-        if not Resetter(config, rig, actuator).stand_up().ok:
-            raise RobotError(f"evaluation of {task!r}: the twin can't stand up on this terrain")
-        observer = Observer(observation_layout(config.control), twin.body)
-        episodes = Episodes(config, config.tasks, rig, actuator, observer)
-        watch = make_watcher(rig, task) if make_watcher is not None else None
+        clock = InstrumentedClock(twin, config.control.rate_hz, pushes)
+        plant = TwinPlant(twin, twin, clock, config.board.command_gap_s)
+        listen = make_listener(plant, task) if make_listener is not None else None
         workspace, outside = Workspace.of(config.workspace), False
 
-        def on_step(step: Step) -> None:
+        def on_period(period: Period) -> None:
             nonlocal outside
-            outside = outside or not workspace.contains(step.pose)
-            if watch is not None:
-                watch(step)
+            if period.step is None:
+                return
+            outside = outside or not workspace.contains(period.pose)
+            if listen is not None:
+                listen(period)
 
+        cycle = ControlCycle(plant, config.episode, on_period)
+        if not StandUpRoutine(config, cycle).stand_up().ok:
+            raise RobotError(f"evaluation of {task!r}: the twin can't stand up on this terrain")
         clock.start()
-        result = episodes.run(
+        episode = Episodes(config, config.tasks, plant).episode(
             task,
             lambda observation: policy.act(observation, deterministic=True),
-            on_step=on_step,
             length_s=seconds,
             fenced=False,
         )
+        result: EpisodeResult = cycle.run(episode)
         count = pushes.count if pushes is not None else 0
-        period_s, mass = rig.clock.period_s, mass_kg(twin)
-        return RollOut(result, seconds, period_s, clock.record(), outside, mass, count)
+        record, mass = clock.record(), mass_kg(twin)
+        return RollOut(result, seconds, clock.period_s, record, outside, mass, count)
     finally:
         twin.close()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from walkhome.learning.client import LearnerStatus
-    from walkhome.robot.control.board_stats import BoardFigures
+    from walkhome.robot.control.board_stats import BoardStats
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Snapshot:
     human_resets: int = 0
     centre_radius_m: float = 0.0
     learner: LearnerStatus | None = None
-    board: BoardFigures | None = None
+    board: BoardStats | None = None
 
 
 def speed_text(name: str, task: TaskSnapshot) -> str:

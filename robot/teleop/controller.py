@@ -1,107 +1,115 @@
 # SPDX-License-Identifier: MIT
-"""The engine of teleoperation: orders in, safe commands out, one control period after the other.
+"""Teleoperation: driver input in, safe commands out, one control period after the other.
 
-    SETTLED      limp, or sitting down. A held dead-man makes it stand up.
-    ARMING       a board's robot is looked at before it gets torque (`robot.board.arming`).
+    SETTLED      limp, or sitting down. Holding the dead-man makes the robot stand up.
+    ARMING       a board's robot is checked before it gets torque (`robot.board.arming`).
     STANDING_UP  the scripted stand-up, also after a fall.
-    DRIVING      the learned gaits, blended into each other (`robot.teleop.blend`).
+    DRIVING      the learned gaits, blended into each other (`robot.teleop.gaits`).
 
-Whatever lets go of the dead-man (a thumb, a cable, a terminal) settles the robot at the next
-period, from any state. After a stop button the dead-man must be released before the robot moves
-again. Commands go through the same filter and limits as in learning
-(`robot.control.plant.Actuator`).
+Releasing the dead-man (a thumb, a cable, a terminal) settles the robot at the next period, from any
+state. After a stop button the dead-man must be released before the robot moves again. Commands go
+through the same filter and limits as in learning (`robot.control.actuator`).
 
-A board's robot that had to be caught (link, sensors, supervisor) settles as well, and moves again
-only when the driver lets go and presses anew; then it is checked and armed as at the start. A
-driver who can't press, a script, has driven enough.
+A fault of a board's robot (link, sensors, supervisor) settles it as well; it moves again only when
+the driver releases and presses anew, and is checked and armed as at the start. A script can't press
+again, so a fault ends its drive.
 """
 
 from __future__ import annotations
 
-import contextlib
+import enum
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from walkhome.hardware.robot import LinkLost, RobotError, RobotState, Stop
-from walkhome.hardware.rotation import roll_pitch_yaw
-from walkhome.learning.policy import NumpyPolicy, PolicyInvalid
+from walkhome.hardware.robot import RobotState, Stop
+from walkhome.learning.policy import NumpyPolicy
 from walkhome.robot.config.schema import Config
-from walkhome.robot.config.sections import OPPOSITE
-from walkhome.robot.control.plant import ROBOT_FAULTS, Actuator, Rig
-from walkhome.robot.control.reset import Resetter
-from walkhome.robot.mdp.observation import Observer, observation_layout
-from walkhome.robot.teleop.blend import Blend, mean_action
-from walkhome.robot.teleop.driver_input import Order, Source
-from walkhome.robot.teleop.telemetry import Listeners, Moment, Phase, Tally
-from walkhome.safety.attitude import is_fallen
-from walkhome.safety.command.limits import UnsafeCommand
+from walkhome.robot.control.actuator import ActionPath
+from walkhome.robot.control.cycle import ControlCycle, Fault
+from walkhome.robot.control.period import Period, Phase
+from walkhome.robot.control.plant import Plant
+from walkhome.robot.control.reset import StandUpRoutine
+from walkhome.robot.control.target import Done, Rest, Target
+from walkhome.robot.mdp.observation import N_ACTIONS, Observer, observation_layout
+from walkhome.robot.teleop.driver import Driver
+from walkhome.robot.teleop.driver_input import InputSource
+from walkhome.robot.teleop.gaits import STAND, Gaits
+from walkhome.robot.teleop.telemetry import DrivePeriod, DriveState, DriveStatistics, Listeners
 
-FloatArray = npt.NDArray[np.float64]
+SIT_DOWN_S = 0.7
+"""The damped sit of `Stop.SETTLE`, and a little more."""
 
-STAND = "stand"
-SIT_DOWN_S = 0.7  # the damped sit of `Stop.SETTLE`, and a little more
-FIRST_STATE_S = 1.0  # what waited in a port's queue is old; news comes within that
+
+class _End(enum.Enum):
+    """Why a behaviour of the drive ended."""
+
+    OVER = "the drive is over"
+    HELD = "the dead-man is held"
+    LET_GO = "the dead-man was released"
+    FELL = "the robot fell"
 
 
 class Teleop:
-    """Drives a rig.
+    """Drives a robot.
 
     Args:
-        config: of the run: rate, filter, body, limits.
-        rig: the robot.
+        config: configuration of the run: rate, filter, body and limits.
+        plant: the robot.
         policies: by task.
-        source: of the orders.
-        blend_s: of a hand-over; between opposite gaits, by way of standing, it takes two.
-        listeners: told what happens.
-        stop_requested: asked every period; a signal, for instance.
+        source: where driver input comes from.
+        blend_s: time of a hand-over between gaits; see `Gaits`.
+        listeners: told of periods and events.
+        stop_requested: True ends the drive; a signal, for instance.
+
+    Attributes:
+        statistics: counts of the drive so far.
+        state: what the robot is doing.
+        gait: the gait that has, or gets, the whole weight.
+
+    Raises:
+        LinkLost: a board sends no telemetry.
     """
 
     def __init__(
         self,
         config: Config,
-        rig: Rig,
+        plant: Plant,
         policies: Mapping[str, NumpyPolicy],
-        source: Source,
+        source: InputSource,
         blend_s: float,
         listeners: Listeners | None = None,
         stop_requested: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._config, self._rig, self._policies = config, rig, dict(policies)
-        self._source, self._stop_requested = source, stop_requested
+        self._plant = plant
         self._listeners = listeners or Listeners()
-        self._actuator = Actuator(rig, config)
-        self._observer = Observer(observation_layout(config.control), rig.robot.body)
-        self._resetter = Resetter(
-            config, rig, self._actuator, self._on_reset, self._let_go, self._ready
-        )
-        self._period_s = rig.clock.period_s
-        self._blend_s = blend_s
-        self._blend = Blend([STAND, *self._policies], STAND, blend_s, self._period_s, OPPOSITE)
-        self._phase, self._doing, self._scale = Phase.SETTLED, STAND, 1.0
-        self._order = Order()
-        self._must_release = self._was_cut = False
-        self._unseen = False  # the robot was lost while nobody drove it; arming finds it again
-        if rig.arming is not None:
-            rig.arming.say = lambda text: self._event("board", text=text)
-        self._state = self._first_state()
-        self._observation = np.zeros(self._observer.layout.size)
-        self.tally = Tally()
+        self.driver = Driver(source, stop_requested)
+        self.gaits = Gaits(policies, blend_s, plant.clock.period_s)
+        # Made here: SciPy's filter design takes longer than a robot may go without a command.
+        self.path = ActionPath(plant.robot.body, config.control)
+        self.observer = Observer(observation_layout(config.control), plant.robot.body)
+        self.statistics = DriveStatistics()
+        self.state, self.gait = DriveState.SETTLED, STAND
+        self.blind = False  # after a fault, until the robot was made ready again
+        self._was_cut = self._ending = False
+        plant.report_to(lambda text: self._event("board", text=text))
+        self._cycle = ControlCycle(plant, config.episode, self._on_period)
+        self._routine = StandUpRoutine(config, self._cycle, self._listen_for_release, self._ready)
+        self._cycle.state = plant.first_state()
 
-    def run(self) -> Tally:
-        """Until the orders end, or somebody says stop; the robot is settled then.
+    def run(self) -> DriveStatistics:
+        """Drive until the input ends or a stop is requested; the robot is settled then.
 
         Raises:
-            KeyboardInterrupt: somebody insisted; the torque was cut.
+            KeyboardInterrupt: a second signal; the torque was cut.
             RobotError: the twin failed, or a board's robot must not be commanded any more.
         """
         how: Stop | None = Stop.SETTLE
         try:
-            while self._go_on():
-                self._period()
+            while (result := self._cycle.attempt(self._next_state)) is not False:
+                if isinstance(result, Fault):
+                    self._settle_after(result)
             self._end()
             how = None
             self._sit_down()
@@ -110,237 +118,249 @@ class Teleop:
             raise
         finally:
             if how is not None:
-                self._rig.robot.stop(how)
-        return self.tally
+                self._plant.robot.stop(how)
+        return self.statistics
 
-    # -- one period ------------------------------------------------------------------------------
+    # -- states ----------------------------------------------------------------------------------
 
-    def _go_on(self) -> bool:
-        self._listen()
-        self.tally.lost = self._order.lost
-        ended = self._order.ended or bool(self._order.lost) or bool(self.tally.ended_by)
-        return not (ended or self.tally.needs_help or self._stop_requested())
-
-    def _period(self) -> None:
-        try:
-            if self._phase is Phase.DRIVING:
-                self._drive()
-            else:
-                self._wait()
-        except ROBOT_FAULTS as error:
-            self._caught(error)
-
-    def _listen(self) -> None:
-        self._order = order = self._source.poll(self.tally.driven_s)
-        if order.stop is not None:
-            self._must_release = True
-        elif not order.held:
-            self._must_release = False
-
-    def _let_go(self) -> bool:
-        """Whether the driver does not want the robot to move now."""
-        order = self._order
-        gone = order.ended or bool(order.lost) or self._stop_requested()
-        return gone or self._must_release or not order.held
-
-    def _drive(self) -> None:
-        if self._let_go():
-            self._settle()
-            return
-        wanted = self._order.task or STAND
-        if wanted not in (STAND, *self._policies):
-            self._order = replace(self._order, note=f"{wanted} was not learned: stands")
-            wanted = STAND
-        if wanted != self._doing:
-            self._event("switch", **{"from": self._doing, "to": wanted})
-            self.tally.switches += 1
-            self._doing = wanted
-        action = self._action(self._blend.step(wanted))
-        filtered, sent_rad = self._actuator.act(action, self._state)
-        self._pass_time()
-        self._state = self._rig.robot.read()
-        self._observation = self._observer.observe(self._state, filtered)
-        self._show(action, filtered, sent_rad)
-        roll, pitch, _ = roll_pitch_yaw(self._state.attitude_xyzw)
-        limits = self._config.episode
-        if is_fallen(
-            roll_rad=roll,
-            pitch_rad=pitch,
-            roll_limit_rad=limits.fall_roll_rad,
-            pitch_limit_rad=limits.fall_pitch_rad,
-        ):
-            self.tally.falls += 1
-            self._event("fall", doing=self._doing)
-            self._listen()
-            self._stand_up()
-
-    def _action(self, weights: Mapping[str, float]) -> FloatArray:
-        try:
-            actions = {
-                name: np.zeros(8)
-                if name == STAND
-                else self._policies[name].act(self._observation, deterministic=True)
-                for name in weights
-            }
-        except PolicyInvalid as error:
-            raise UnsafeCommand(str(error)) from None
-        action = mean_action(weights, actions)
-        # A smaller stride is a smaller swing; legs must be lifted as high as ever. It changes as
-        # slowly as gaits do.
-        most = self._period_s / self._blend_s
-        self._scale += min(most, max(-most, self._order.scale - self._scale))
-        action[:4] *= self._scale
-        return action
-
-    def _wait(self) -> None:
-        if not self._let_go():
-            self._stand_up()
-            return
-        if self._order.stop is Stop.CUT:
-            self._settle()
-        self._pass_time()
-        if not self._unseen:
-            self._state = self._rig.robot.read()
-        self._show(None, None, None)
-
-    def _pass_time(self) -> None:
-        self._rig.clock.tick()
-        self.tally.driven_s += self._rig.clock.elapsed_s
-
-    def _settle(self, why: str = "") -> None:
-        cut = self._order.stop is Stop.CUT
-        self._rig.robot.stop(Stop.CUT if cut else Stop.SETTLE)
-        self._phase, self._doing = Phase.SETTLED, STAND
-        self._was_cut = cut
-        self.tally.cuts += cut
-        self.tally.settles += not cut
-        if cut and self._rig.arming is not None:  # latched, until a person has looked why
-            self.tally.ended_by = "the torque was cut"
-        asked = "asked to stop" if self._stop_requested() else self._order.note
-        self._event("cut" if cut else "settle", why=why or asked)
+    def _next_state(self) -> bool:
+        """Run one state to its end; False once the drive is over."""
+        driving = self.state is DriveState.DRIVING
+        end = self._cycle.run(_Driving(self) if driving else _Settled(self), fresh=driving)
+        if end is _End.OVER:
+            return False
+        if end is _End.LET_GO:
+            self.settle()
+            return True
+        if end is _End.FELL:
+            self.statistics.falls += 1
+            self._event("fall", doing=self.gait)
+            self.listen()
+        self._stand_up()
+        return True
 
     def _stand_up(self) -> None:
-        self._phase, self._doing = Phase.STANDING_UP, STAND
-        self._was_cut = False  # what moves again can be cut again
-        if self._let_go():
-            self._settle()
+        self.state, self.gait = DriveState.STANDING_UP, STAND
+        self._was_cut = False  # a robot that moves again can be cut again
+        if self.driver.let_go:
+            self.settle()
             return
-        outcome = self._resetter.stand_up()
-        if outcome.gave_up and self._rig.arming is not None:
-            raise outcome.fault
-        if not outcome.ok:
-            self.tally.needs_help = not self._let_go()
-            if outcome.attempts or self.tally.needs_help or self._order.stop is not None:
-                self._settle("a person is needed" if self.tally.needs_help else "")
-            else:  # let go before it moved: nothing to tell
-                self._rig.robot.stop(Stop.SETTLE)
-                self._phase = Phase.SETTLED
+        outcome = self._routine.stand_up()
+        outcome.check()
+        if outcome.ok:
+            self.state = DriveState.DRIVING
+            self._event("stands", attempts=outcome.attempts)
             return
-        self._phase = Phase.DRIVING
-        self._state = self._rig.robot.read()
-        filtered = self._actuator.start(self._state)
-        self._observation = self._observer.reset(self._state, filtered)
-        self._blend.reset(STAND)
-        self._scale = self._order.scale
-        self._event("stands", attempts=outcome.attempts)
+        needs_help = self.statistics.needs_help = not self.driver.let_go
+        if outcome.attempts or needs_help or self.driver.input.stop is not None:
+            self.settle("a person is needed" if needs_help else "")
+        else:  # released before the robot moved: no event
+            self._plant.robot.stop(Stop.SETTLE)
+            self.state = DriveState.SETTLED
 
-    def _on_reset(self, kind: str, state: RobotState, sent_rad: FloatArray) -> None:
-        """A period of the stand-up has passed."""
-        self._state = state
-        self.tally.standing_up_s += self._rig.clock.elapsed_s
-        self._listen()
-        self._show(None, None, sent_rad if kind == "stand_up" else None)
+    def settle(self, why: str = "") -> None:
+        """Let the robot down, or cut its torque if the driver asks for that."""
+        cut = self.driver.input.stop is Stop.CUT
+        self._plant.robot.stop(Stop.CUT if cut else Stop.SETTLE)
+        self.state, self.gait = DriveState.SETTLED, STAND
+        self._was_cut = cut
+        self.statistics.cuts += cut
+        self.statistics.settles += not cut
+        if cut and self._plant.cut_latches:
+            self.statistics.ended_by = "the torque was cut"
+        asked = "asked to stop" if self.driver.stop_requested else self.driver.input.note
+        self._event("cut" if cut else "settle", why=why or asked)
 
-    def _end(self) -> None:
-        if not self._cut_now():  # it may be pressed together with what ended the drive
-            self._rig.robot.stop(Stop.SETTLE)
-
-    def _cut_now(self) -> bool:
-        """Cut if the driver says so and it was not done yet; whether it was."""
-        if self._order.stop is not Stop.CUT or self._was_cut:
-            return False
-        self._settle()
-        return True
-
-    def _sit_down(self) -> None:
-        self._phase = Phase.SETTLED
-        for _ in range(round(SIT_DOWN_S / self._period_s)):
-            self._listen()
-            self._cut_now()
-            self._rig.clock.tick()
-            if self._rig.arming is None:
-                self._state = self._rig.robot.read()
-            else:  # it is let down already; a lost link changes nothing
-                with contextlib.suppress(*ROBOT_FAULTS):
-                    self._state = self._rig.robot.read()
-            self._show(None, None, None)
-
-    # -- a board ---------------------------------------------------------------------------------
-
-    def _first_state(self) -> RobotState:
-        for _ in range(round(FIRST_STATE_S / self._period_s)):
-            with contextlib.suppress(LinkLost):
-                return self._rig.robot.read()
-            self._rig.clock.tick()
-        return self._rig.robot.read()
-
-    def _ready(self) -> bool:
-        """A board's robot is armed before it moves; the driver may let go meanwhile."""
-        arming = self._rig.arming
-        if arming is not None:
-            self._phase = Phase.ARMING
-            if not arming.ready(self._waits_no_more):
-                return False
-            self._phase, self._unseen = Phase.STANDING_UP, False
-        self._event("stand_up")
-        return True
-
-    def _waits_no_more(self) -> bool:
-        if not self._let_go():  # what made it let go stays, until it has been acted on
-            self._listen()
-            self._show(None, None, None)
-        return self._let_go()
-
-    def _caught(self, error: RobotError) -> None:
-        """A board's robot can't be driven now: let it down; only the driver starts it again."""
-        arming = self._rig.arming
-        if arming is None:
-            raise error
-        self._rig.robot.stop(Stop.SETTLE)
-        self._phase, self._doing = Phase.SETTLED, STAND
-        self._unseen = self._must_release = True
-        self.tally.faults += 1
-        goes_on = arming.fault(error)
-        self._event("fault", what=type(error).__name__, why=str(error), **arming.budget.last)
-        if not goes_on:
-            self.tally.needs_help = True
-        elif not self._source.attended:
-            self.tally.ended_by = str(error)
+    def _settle_after(self, fault: Fault) -> None:
+        """Account for a fault; the robot was let down already."""
+        self.state, self.gait = DriveState.SETTLED, STAND
+        self.blind = True
+        self.driver.require_release()
+        self.statistics.faults += 1
+        error = fault.error
+        self._event(
+            "fault", what=type(error).__name__, why=str(error), **self._plant.fault_fields()
+        )
+        if not fault.may_go_on:
+            self.statistics.needs_help = True
+        elif not self.driver.attended:
+            self.statistics.ended_by = str(error)
         else:
             self._event("board", text="let go, and press again: it is checked and armed anew")
 
-    # -- who is told -----------------------------------------------------------------------------
+    def _end(self) -> None:
+        if not self.cut_now():  # the driver may cut in the same input that ends the drive
+            self._plant.robot.stop(Stop.SETTLE)
 
-    def _show(
-        self,
-        action: FloatArray | None,
-        filtered: FloatArray | None,
-        sent_rad: FloatArray | None,
-    ) -> None:
-        zeros = np.zeros(8)
+    def _sit_down(self) -> None:
+        self.state, self._ending = DriveState.SETTLED, True
+        periods = round(SIT_DOWN_S / self._plant.clock.period_s)
+        self._cycle.run(_SittingDown(self, periods), fresh=False)
+
+    # -- input -----------------------------------------------------------------------------------
+
+    def listen(self) -> bool:
+        """Poll the driver; whether the drive goes on."""
+        self.driver.listen(self.statistics.driven_s)
+        self.statistics.lost = self.driver.input.lost or self.statistics.lost
+        over = self.driver.gone or bool(self.statistics.ended_by) or self.statistics.needs_help
+        return not (over or self.driver.stop_requested)
+
+    def switch(self, task: str | None) -> str:
+        """The gait for a task; one that was not learned is standing."""
+        gait = task or STAND
+        if gait not in self.gaits:
+            self.driver.note(f"{gait} was not learned: stands")
+            gait = STAND
+        if gait != self.gait:
+            self._event("switch", **{"from": self.gait, "to": gait})
+            self.statistics.switches += 1
+            self.gait = gait
+        return gait
+
+    def cut_now(self) -> bool:
+        """Cut if the driver asks for it and it was not done yet; whether it was."""
+        if self.driver.input.stop is not Stop.CUT or self._was_cut:
+            return False
+        self.settle()
+        return True
+
+    def _listen_for_release(self) -> bool:
+        self.listen()
+        return self.driver.let_go
+
+    def _ready(self) -> bool:
+        """Have the robot armed before it moves; the driver may release meanwhile."""
+        self.state = DriveState.ARMING
+        if not self._plant.make_ready(self._released_while_arming):
+            return False
+        self.state, self.blind = DriveState.STANDING_UP, False
+        self._event("stand_up")
+        return True
+
+    def _released_while_arming(self) -> bool:
+        if not self.driver.let_go:  # an input that released stays, until it was acted on
+            self.listen()
+            self._show(None)
+        return self.driver.let_go
+
+    # -- listeners -------------------------------------------------------------------------------
+
+    def _on_period(self, period: Period) -> None:
+        if self.state is DriveState.STANDING_UP:
+            self.statistics.standing_up_s += period.elapsed_s
+        elif not self._ending:
+            self.statistics.driven_s += period.elapsed_s
+        self._show(period)
+
+    def _show(self, period: Period | None) -> None:
+        target = None if period is None else period.target
+        action, filtered = np.zeros(N_ACTIONS), np.zeros(N_ACTIONS)
+        if target is not None and target.action is not None and target.filtered is not None:
+            action, filtered = target.action, target.filtered
+        measured = self._cycle.state if period is None else period.state
+        assert measured is not None
         self._listeners.period(
-            Moment(
-                self._phase,
-                self._order,
-                self._doing,
-                self._state,
-                zeros if action is None else action,
-                zeros if filtered is None else filtered,
-                sent_rad,
-                self.tally,
+            DrivePeriod(
+                self.state,
+                self.driver.input,
+                self.gait,
+                measured,
+                action,
+                filtered,
+                None if period is None or target is None else period.sent_rad,
+                self.statistics,
             )
         )
 
     def _event(self, kind: str, **fields: Any) -> None:
-        robot_s = self.tally.driven_s + self.tally.standing_up_s
+        robot_s = self.statistics.driven_s + self.statistics.standing_up_s
         self._listeners.event(kind, {"robot_s": round(robot_s, 3), **fields})
+
+
+class _Driving:
+    """Follows the driver with the learned gaits, until they let go or the robot falls."""
+
+    phase = Phase.DRIVING
+
+    def __init__(self, teleop: Teleop) -> None:
+        self._teleop, self._fell = teleop, False
+
+    def start(self, state: RobotState) -> None:
+        """Begin from standing, at the measured posture."""
+        teleop = self._teleop
+        self._observation = teleop.observer.reset(state, teleop.path.reset(state))
+        teleop.gaits.reset(teleop.driver.input.scale)
+
+    def step(self, state: RobotState, time_s: float) -> Target | Done:
+        """The action of the gait that the driver asks for."""
+        teleop = self._teleop
+        if self._fell:
+            return Done(_End.FELL)
+        if not teleop.listen():
+            return Done(_End.OVER)
+        if teleop.driver.let_go:
+            return Done(_End.LET_GO)
+        gait = teleop.switch(teleop.driver.input.task)
+        stride = teleop.driver.input.scale
+        return teleop.path.target(teleop.gaits.action(gait, stride, self._observation))
+
+    def check(self, period: Period) -> Period:
+        """Observe, and note a fall."""
+        assert period.target is not None
+        assert period.target.filtered is not None
+        self._observation = self._teleop.observer.observe(period.state, period.target.filtered)
+        self._fell = period.fell
+        return period
+
+
+class _Settled:
+    """Rests until the dead-man is held; a cut is done at once."""
+
+    phase = Phase.WAITING
+
+    def __init__(self, teleop: Teleop) -> None:
+        self._teleop = teleop
+
+    def start(self, state: RobotState) -> None:
+        """Nothing to prepare."""
+
+    def step(self, state: RobotState, time_s: float) -> Rest | Done:
+        """Rest while the dead-man is not held."""
+        teleop = self._teleop
+        if not teleop.listen():
+            return Done(_End.OVER)
+        if not teleop.driver.let_go:
+            return Done(_End.HELD)
+        if teleop.driver.input.stop is Stop.CUT:
+            teleop.settle()
+        return Rest(blind=teleop.blind)
+
+    def check(self, period: Period) -> Period:
+        """Nothing to add."""
+        return period
+
+
+class _SittingDown:
+    """Waits for the damped sit at the end; the driver may still cut."""
+
+    phase = Phase.WAITING
+
+    def __init__(self, teleop: Teleop, periods: int) -> None:
+        self._teleop, self._left = teleop, periods
+
+    def start(self, state: RobotState) -> None:
+        """Nothing to prepare."""
+
+    def step(self, state: RobotState, time_s: float) -> Rest | Done:
+        """Rest until the time is over."""
+        if self._left == 0:
+            return Done()
+        self._left -= 1
+        self._teleop.listen()
+        self._teleop.cut_now()
+        return Rest(blind=True)  # it is let down already; a lost link changes nothing
+
+    def check(self, period: Period) -> Period:
+        """Nothing to add."""
+        return period

@@ -14,7 +14,7 @@ class TeleopError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class DriverInput:
     """What the driver wants now.
 
     Attributes:
@@ -37,7 +37,7 @@ class Order:
     note: str = ""
 
 
-class Source(Protocol):
+class InputSource(Protocol):
     """Where orders come from.
 
     Attributes:
@@ -46,7 +46,7 @@ class Source(Protocol):
 
     attended: bool
 
-    def poll(self, driven_s: float) -> Order:
+    def poll(self, driven_s: float) -> DriverInput:
         """The newest order; never waits.
 
         Args:

@@ -16,7 +16,7 @@ from typing import Any
 
 from walkhome.hardware.robot import Stop
 from walkhome.robot.teleop.bindings import AXES, BUTTONS, TeleopConfig
-from walkhome.robot.teleop.driver_input import Order, TeleopError
+from walkhome.robot.teleop.driver_input import DriverInput, TeleopError
 
 _FULL = 32767.0
 _WIRED = "wired"
@@ -89,7 +89,7 @@ class GamepadSource:
         index, self.name = self._choose(name)
         self._open(index)
 
-    def poll(self, driven_s: float) -> Order:
+    def poll(self, driven_s: float) -> DriverInput:
         """What the pad says now."""
         stop = self._events()
         if stop is not None:  # also when the pad is gone since: it was pressed
@@ -217,5 +217,5 @@ class GamepadSource:
 
     def _order(
         self, task: str | None = None, held: bool = False, stop: Stop | None = None, note: str = ""
-    ) -> Order:
-        return Order(task, held, stop, self._scale, note=note)
+    ) -> DriverInput:
+        return DriverInput(task, held, stop, self._scale, note=note)

@@ -21,7 +21,7 @@ from typing import Any
 
 from walkhome.hardware.robot import Stop
 from walkhome.robot.teleop.bindings import TeleopConfig
-from walkhome.robot.teleop.driver_input import Order, TeleopError
+from walkhome.robot.teleop.driver_input import DriverInput, TeleopError
 
 _ARROWS = {"A": "up", "B": "down", "C": "right", "D": "left"}
 _MOVES = ("forward", "backward", "left", "right", "stand")
@@ -71,7 +71,7 @@ class KeyboardSource:
         self._polled_s: float | None = None
         self._before: list[Any] | None = termios.tcgetattr(self._fd)
 
-    def poll(self, driven_s: float) -> Order:
+    def poll(self, driven_s: float) -> DriverInput:
         """The order that the keys pressed so far make."""
         now_s = self._clock()
         stalled_s = 0.0 if self._polled_s is None else now_s - self._polled_s
@@ -84,10 +84,10 @@ class KeyboardSource:
         self._polled_s = now_s
         if text is None:
             self._move = ""
-            return Order(lost="the terminal is gone")
+            return DriverInput(lost="the terminal is gone")
         stop, ended = self._understand(list(_keys(text)), _BURST + _REPEATS_HZ * stalled_s)
         if ended:
-            return Order(stop=stop, ended=True, note="quit")
+            return DriverInput(stop=stop, ended=True, note="quit")
         return self._order(stop)
 
     def _understand(self, keys: list[str], most: float) -> tuple[Stop | None, bool]:
@@ -122,15 +122,15 @@ class KeyboardSource:
         keys = self._config.keyboard
         return keys.silent_s if self._repeats else keys.first_repeat_s
 
-    def _order(self, stop: Stop | None) -> Order:
+    def _order(self, stop: Stop | None) -> DriverInput:
         if self._move and self._clock() - self._heard_s > self._patience_s():
             self._move = ""
         if stop is not None:
-            return Order(stop=stop, scale=self._scale, note=f"{stop.value}: key pressed")
+            return DriverInput(stop=stop, scale=self._scale, note=f"{stop.value}: key pressed")
         if not self._move:
-            return Order(scale=self._scale, note="no key held")
+            return DriverInput(scale=self._scale, note="no key held")
         task = None if self._move == "stand" else self._move
-        return Order(task, held=True, scale=self._scale, note=f"{self._move} held")
+        return DriverInput(task, held=True, scale=self._scale, note=f"{self._move} held")
 
     def _read(self) -> str | None:
         """What was typed since the last call; None when the terminal is gone."""

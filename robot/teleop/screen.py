@@ -16,14 +16,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from walkhome.robot.teleop.telemetry import Moment, Phase
+from walkhome.robot.teleop.telemetry import DrivePeriod, DriveState
 
 EVERY_S = 0.1
 _CLEAR = "\r\x1b[K"
 
 
 @dataclass(frozen=True)
-class SourceFacts:
+class SourceInfo:
     """What a driver wants to know of a source: a pad's name and battery; empty without one."""
 
     name: str = ""
@@ -42,7 +42,7 @@ class Screen:
 
     def __init__(
         self,
-        source: Callable[[], SourceFacts],
+        source: Callable[[], SourceInfo],
         as_json: bool = False,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -51,10 +51,10 @@ class Screen:
         self._source, self._as_json, self._clock = source, as_json, clock
         self._live = not as_json and self._stream.isatty()
         self._next_s = self._named_s = -1e9
-        self._facts = SourceFacts()
+        self._facts = SourceInfo()
         self._gone = False
 
-    def period(self, moment: Moment) -> None:
+    def period(self, moment: DrivePeriod) -> None:
         """Renew the line when it is time to."""
         now_s = self._clock()
         if not self._live or now_s < self._next_s:
@@ -104,11 +104,11 @@ class Screen:
             self._gone = True
 
 
-def status_line(moment: Moment, source: SourceFacts, columns: int = 80) -> str:
+def status_line(moment: DrivePeriod, source: SourceInfo, columns: int = 80) -> str:
     """The moment in one line that fits."""
-    order, tally = moment.order, moment.tally
+    order, tally = moment.input, moment.statistics
     held = "[DRIVE]" if order.held else "[  -  ]"
-    doing = moment.doing if moment.phase is Phase.DRIVING else moment.phase.value
+    doing = moment.gait if moment.drive_state is DriveState.DRIVING else moment.drive_state.value
     # Where there is no room for all of it, what matters least is at the end.
     parts = [held, f"{doing:<11}", source.battery and f"battery {source.battery}", order.note]
     parts += [f"stride {order.scale:.0%}", f"falls {tally.falls}", source.name]

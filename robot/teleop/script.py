@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from walkhome.robot.teleop.driver_input import Order, TeleopError
+from walkhome.robot.teleop.driver_input import DriverInput, TeleopError
 
 STOP, SETTLE = "stop", "settle"
 LONGEST_S = 24 * 3600.0
@@ -99,14 +99,14 @@ class ScriptSource:
             sum(part.seconds for part in self._parts[: i + 1]) for i in range(len(self._parts))
         ]
 
-    def poll(self, driven_s: float) -> Order:
+    def poll(self, driven_s: float) -> DriverInput:
         """The order at this time of the script."""
         for part, end_s in zip(self._parts, self._ends_s, strict=True):
             if driven_s < end_s - 1e-9:
                 task = None if part.what in (STOP, SETTLE) else part.what
                 left = f"{part.what}, {end_s - driven_s:.1f} s left"
-                return Order(task, held=part.what != SETTLE, scale=self._scale, note=left)
-        return Order(ended=True, note="the script is over")
+                return DriverInput(task, held=part.what != SETTLE, scale=self._scale, note=left)
+        return DriverInput(ended=True, note="the script is over")
 
     def close(self) -> None:
         """Nothing to give back."""

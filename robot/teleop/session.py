@@ -11,15 +11,15 @@ from pathlib import Path
 from walkhome.robot.board.session import board_in_use, config_on_port
 from walkhome.robot.config.resolve import with_terrain
 from walkhome.robot.config.schema import Config
-from walkhome.robot.control.plant import Rig
+from walkhome.robot.control.plant import Plant
 from walkhome.robot.storage.policies import checked_policies
 from walkhome.robot.storage.run_folder import RunFolder
 from walkhome.robot.teleop.bindings import TeleopConfig
 from walkhome.robot.teleop.controller import Teleop
-from walkhome.robot.teleop.driver_input import Source
-from walkhome.robot.teleop.screen import Screen, SourceFacts
+from walkhome.robot.teleop.driver_input import InputSource
+from walkhome.robot.teleop.screen import Screen, SourceInfo
 from walkhome.robot.teleop.script import ScriptSource, parse_script, read_script
-from walkhome.robot.teleop.telemetry import Listeners, Moment, Tally
+from walkhome.robot.teleop.telemetry import DrivePeriod, DriveStatistics, Listeners
 
 SEED_OFFSET = 10**15  # neither the noise of learning nor that of evaluation
 
@@ -55,7 +55,7 @@ class Choice:
 
 def drive(
     run: Path, choice: Choice, settings: TeleopConfig, stop_requested: Callable[[], bool]
-) -> Tally:
+) -> DriveStatistics:
     """Drive the twin, or a board's robot, until the driver or a signal ends it.
 
     Raises:
@@ -72,9 +72,9 @@ def drive(
         stack.callback(source.close)
         screen = Screen(facts, choice.as_json)
         stack.callback(screen.close)
-        config, rig, watchers = _robot(folder, choice, screen, stack)
+        config, plant, watchers = _robot(folder, choice, screen, stack)
 
-        def period(moment: Moment) -> None:
+        def period(moment: DrivePeriod) -> None:
             screen.period(moment)
             for watcher in watchers:
                 watcher(moment)
@@ -83,18 +83,18 @@ def drive(
         if choice.by != "script":
             screen.say(_how_to(choice.by, settings, facts()))
         return Teleop(
-            config, rig, policies, source, settings.blend_s, listeners, stop_requested
+            config, plant, policies, source, settings.blend_s, listeners, stop_requested
         ).run()
 
 
 def _robot(
     folder: RunFolder, choice: Choice, screen: Screen, stack: contextlib.ExitStack
-) -> tuple[Config, Rig, Sequence[Callable[[Moment], None]]]:
+) -> tuple[Config, Plant, Sequence[Callable[[DrivePeriod], None]]]:
     """What is driven, its configuration, and who wants to be told every period."""
     config = folder.config
     if choice.port is not None:
         config = config_on_port(folder.path, choice.port, choice.overrides)
-        rig = stack.enter_context(
+        plant = stack.enter_context(
             board_in_use(
                 config,
                 choice.port,
@@ -102,7 +102,7 @@ def _robot(
                 lambda text: screen.event("board", {"text": text}),
             )
         )
-        return config, rig, ()
+        return config, plant, ()
     if choice.terrain is not None:
         config = with_terrain(config, choice.terrain)
     # PyBullet is an extra, and a robot's own computer does without.
@@ -116,22 +116,22 @@ def _robot(
 
 def _source(
     choice: Choice, settings: TeleopConfig, tasks: Sequence[str]
-) -> tuple[Source, Callable[[], SourceFacts]]:
+) -> tuple[InputSource, Callable[[], SourceInfo]]:
     """Who gives the orders, and what to say of them on the screen."""
     if choice.by == "script":
         parts = parse_script(read_script(choice.script), tasks)
-        return ScriptSource(parts, settings.scale.most), SourceFacts
+        return ScriptSource(parts, settings.scale.most), SourceInfo
     if choice.by == "gamepad":
         from walkhome.robot.teleop.gamepad import GamepadSource
 
         pad = GamepadSource(settings, choice.pad)
-        return pad, lambda: SourceFacts(pad.name, pad.battery())
+        return pad, lambda: SourceInfo(pad.name, pad.battery())
     from walkhome.robot.teleop.keyboard import KeyboardSource
 
-    return KeyboardSource(settings), SourceFacts
+    return KeyboardSource(settings), SourceInfo
 
 
-def _how_to(by: str, settings: TeleopConfig, source: SourceFacts) -> str:
+def _how_to(by: str, settings: TeleopConfig, source: SourceInfo) -> str:
     """What a driver has to know before the robot moves."""
     pad, keys = settings.gamepad, settings.keyboard
     if by == "gamepad":

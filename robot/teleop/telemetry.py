@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a drive is made of, for whoever looks on: phases, moments, counts."""
+"""What listeners of a drive get: states, periods, events and statistics."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from walkhome.hardware.robot import RobotState
-from walkhome.robot.teleop.driver_input import Order
+from walkhome.robot.teleop.driver_input import DriverInput
 
 FloatArray = npt.NDArray[np.float64]
 
 
-class Phase(enum.Enum):
+class DriveState(enum.Enum):
     """What the robot is doing."""
 
     SETTLED = "settled"
@@ -27,20 +27,20 @@ class Phase(enum.Enum):
 
 
 @dataclass
-class Tally:
-    """What happened, so far.
+class DriveStatistics:
+    """Counts of a drive so far.
 
     Attributes:
         driven_s: robot time without stand-ups.
         standing_up_s: robot time of stand-ups.
         switches: changes from one gait (or standing) to another.
-        falls: while driving.
-        settles: times that it was let down.
-        cuts: times that the torque was cut.
-        faults: times that a board's robot had to be caught.
-        needs_help: it does not stand up, or must not be armed, without a person.
-        ended_by: why it may not go on, on a board; empty if it may.
-        lost: why the driver is gone; empty while there is one.
+        falls: falls while driving.
+        settles: how often the robot was let down.
+        cuts: how often the torque was cut.
+        faults: how often a fault of the robot settled it.
+        needs_help: the robot does not stand up, or must not be armed, without a person.
+        ended_by: why a board's robot may not go on; empty if it may.
+        lost: why the driver is gone for good; empty while there is one.
     """
 
     driven_s: float = 0.0
@@ -56,28 +56,28 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """What a screen or a camera may want to know of one period.
+class DrivePeriod:
+    """One control period of a drive, for a screen or a camera.
 
     Attributes:
-        phase: of the engine.
-        order: of the driver.
-        doing: the gait that has, or gets, the whole weight.
+        drive_state: what the robot is doing.
+        input: the driver's input that it acted on.
+        gait: the gait that has, or gets, the whole weight.
         state: the newest measurement.
         action: (8,) what was asked for; zeros unless driving.
-        filtered: (8,) after the low-pass; zeros unless driving.
+        filtered: (8,) the action after the low-pass; zeros unless driving.
         sent_rad: (8,) motor angles after the limits; None when nothing was sent.
-        tally: so far.
+        statistics: counts so far; the drive changes them.
     """
 
-    phase: Phase
-    order: Order
-    doing: str
+    drive_state: DriveState
+    input: DriverInput
+    gait: str
     state: RobotState
     action: FloatArray
     filtered: FloatArray
     sent_rad: FloatArray | None
-    tally: Tally
+    statistics: DriveStatistics
 
 
 def _ignore(kind: str, fields: Mapping[str, Any]) -> None:
@@ -86,12 +86,12 @@ def _ignore(kind: str, fields: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Listeners:
-    """Who is told what happens; neither may wait.
+    """Functions that a drive calls; they must not wait for anything.
 
     Attributes:
-        period: told every control period.
-        event: told what changes: a kind, and its numbers.
+        period: called with every control period.
+        event: called with every event: its kind and its fields.
     """
 
-    period: Callable[[Moment], None] = lambda moment: None
+    period: Callable[[DrivePeriod], None] = lambda period: None
     event: Callable[[str, Mapping[str, Any]], None] = field(default=_ignore)

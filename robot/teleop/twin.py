@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pybullet
@@ -14,21 +13,22 @@ from walkhome.hardware.robot import RobotError
 from walkhome.hardware.rotation import roll_pitch_yaw
 from walkhome.robot.config.schema import Config
 from walkhome.robot.control.clock import PacedClock
-from walkhome.robot.control.plant import Rig, make_twin
-from walkhome.robot.teleop.telemetry import Moment, Phase
+from walkhome.robot.control.plant import Plant
+from walkhome.robot.control.twin_plant import make_twin
+from walkhome.robot.teleop.telemetry import DrivePeriod, DriveState
 from walkhome.robot.video.film import Film
 from walkhome.sim.render import follow_in_window, paint_ground, tidy_window
 from walkhome.sim.twin import PyBulletRobot
 
 _FOLLOW_EVERY = 5  # control periods
 
-Watchers = list[Callable[[Moment], None]]
+Watchers = list[Callable[[DrivePeriod], None]]
 
 
 @contextlib.contextmanager
 def twin_stage(
     config: Config, seed: int, paced: bool, gui: bool, video: Path | None
-) -> Iterator[tuple[Rig, Watchers]]:
+) -> Iterator[tuple[Plant, Watchers]]:
     """A twin, and who wants to be told every period of it.
 
     Args:
@@ -44,18 +44,18 @@ def twin_stage(
     """
     watchers: Watchers = []
     with contextlib.ExitStack() as stack:
-        rig = make_twin(config, seed, gui)
-        stack.callback(rig.robot.close)
+        plant = make_twin(config, seed, gui)
+        stack.callback(plant.robot.close)
         if paced:
-            rig = replace(rig, clock=PacedClock(rig.clock))
+            plant.clock = PacedClock(plant.clock)
         if gui:
-            watchers.append(_Window(rig))
+            watchers.append(_Window(plant))
         film = None
         if video is not None:
-            film = _film(rig, video, watchers)
+            film = _film(plant, video, watchers)
             stack.callback(film.discard)
         try:
-            yield rig, watchers
+            yield plant, watchers
         except pybullet.error as error:
             raise RobotError(f"the twin is gone ({error}): was its window closed?") from None
         if film is not None:
@@ -65,34 +65,34 @@ def twin_stage(
 class _Window:
     """Keeps PyBullet's window on the robot."""
 
-    def __init__(self, rig: Rig) -> None:
-        assert isinstance(rig.robot, PyBulletRobot)
-        self._twin, self._periods = rig.robot, 0
+    def __init__(self, plant: Plant) -> None:
+        assert isinstance(plant.robot, PyBulletRobot)
+        self._twin, self._periods = plant.robot, 0
         tidy_window(self._twin.client)
         paint_ground(self._twin.terrain, self._twin.client)
 
-    def __call__(self, moment: Moment) -> None:
+    def __call__(self, moment: DrivePeriod) -> None:
         if self._periods % _FOLLOW_EVERY == 0:
             follow_in_window(self._twin.client, self._twin.true_state().position_m)
         self._periods += 1
 
 
-def _film(rig: Rig, path: Path, watchers: Watchers) -> Film:
+def _film(plant: Plant, path: Path, watchers: Watchers) -> Film:
     """A film of the drive, which hears of every period."""
     from walkhome.robot.video.overlay import Caption
 
-    def caption(moment: Moment) -> Caption:
+    def caption(moment: DrivePeriod) -> Caption:
         roll, pitch, _ = roll_pitch_yaw(moment.state.attitude_xyzw)
-        drives = moment.phase is Phase.DRIVING
+        drives = moment.drive_state is DriveState.DRIVING
         return Caption(
-            moment.doing if drives else moment.phase.value,
-            (moment.order.note, f"falls {moment.tally.falls}"),
+            moment.gait if drives else moment.drive_state.value,
+            (moment.input.note, f"falls {moment.statistics.falls}"),
             roll,
             pitch,
             moment.action if drives else None,
             moment.filtered if drives else None,
         )
 
-    film = Film(rig.robot, path, rig.clock.period_s)
+    film = Film(plant.robot, path, plant.clock.period_s)
     watchers.append(lambda moment: film.period(lambda: caption(moment)))
     return film

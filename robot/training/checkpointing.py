@@ -49,7 +49,7 @@ class _Outcome:
     error: Exception | None = None
 
 
-class Keeper:
+class Checkpointing:
     """Saves and resumes one run.
 
     Args:

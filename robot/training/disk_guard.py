@@ -14,7 +14,7 @@ MAX_AT_RISK_S = 30.0  # with the longest episode and stand-up, under a minute (i
 POLL_S = 0.1
 
 
-class DiskWatch:
+class DiskGuard:
     """Asked between episodes whether to go on.
 
     Args:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What comes next once the robot stands: the task, and who had to help to get there."""
+"""Chooses the task of the next roll-out, once the robot stands."""
 
 from __future__ import annotations
 
@@ -7,44 +7,49 @@ from dataclasses import dataclass
 
 from walkhome.hardware.robot import Pose2D
 from walkhome.robot.config.schema import Config
-from walkhome.robot.control.plant import Rig
-from walkhome.robot.control.reset import carry
+from walkhome.robot.control.plant import Plant
 from walkhome.robot.mdp.scheduler import least_practised, next_task
 from walkhome.robot.mdp.workspace import Workspace
-from walkhome.robot.training.statistics import Tally
+from walkhome.robot.training.statistics import RunStatistics
 
 
 @dataclass(frozen=True)
-class Start:
+class EpisodeStart:
     """Where a roll-out begins.
 
     Attributes:
-        task: what to do in it.
-        carried_from: from where the twin of an ablation was carried to the middle; None if it only
-            ever moved by itself.
+        task: name of the task.
+        carried_from: pose from which an ablation's twin was carried to the middle, world frame;
+            None if the robot has only moved by its own motors.
     """
 
     task: str
     carried_from: Pose2D | None = None
 
 
-def choose_start(config: Config, rig: Rig, workspace: Workspace, tally: Tally) -> Start:
-    """The next roll-out of a robot that stands; what is counted with it goes into the tally.
+def choose_start(
+    config: Config, plant: Plant, workspace: Workspace, statistics: RunStatistics
+) -> EpisodeStart:
+    """Choose the next task; exits and human resets that come with it are counted.
+
+    With the scheduler the task is the one that leads home. Without it (an ablation) it is the least
+    practised one, and a robot outside of the workspace is carried to the middle.
 
     Raises:
-        PoseLost: nobody knows where the robot is.
+        PoseLost: the robot's pose is not known.
+        RobotError: a real robot can't be carried.
     """
-    pose = rig.place()
+    pose = plant.place()
     inside = workspace.contains(pose)
-    stayed = tally.inside and inside
-    tally.see(inside, standing_up=True)
+    stayed = statistics.inside and inside
+    statistics.see(inside, standing_up=True)
     if config.ablation.scheduler:
-        return Start(next_task(config.tasks, pose, workspace, tally.experience()))
-    task = least_practised(config.tasks, tally.experience())
+        task = next_task(config.tasks, pose, workspace, statistics.experience())
+        return EpisodeStart(task)
+    task = least_practised(config.tasks, statistics.experience())
     if stayed:
-        return Start(task)
-    # Nothing leads home: somebody carries it to the middle.
-    carry(rig, Pose2D(0.0, 0.0, pose.yaw_rad, pose.time_s))
-    tally.human_resets += 1
-    tally.see(True, standing_up=True)
-    return Start(task, pose)
+        return EpisodeStart(task)
+    plant.carry(Pose2D(0.0, 0.0, pose.yaw_rad, pose.time_s))
+    statistics.human_resets += 1
+    statistics.see(True, standing_up=True)
+    return EpisodeStart(task, pose)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Turns what happens into journal records: steps of episodes, standing up, waiting."""
+"""Turns control periods into journal records: steps of episodes, standing up, waiting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import numpy.typing as npt
 from walkhome.hardware.robot import Pose2D, RobotState
 from walkhome.hardware.rotation import roll_pitch_yaw
 from walkhome.robot.control.episode import Step
-from walkhome.robot.mdp.observation import FRAME_SIZE
+from walkhome.robot.control.period import Period, Phase
+from walkhome.robot.mdp.costs import NAMES
+from walkhome.robot.mdp.observation import FRAME_SIZE, N_ACTIONS
 from walkhome.robot.mdp.rewards import N_FEATURES
 from walkhome.robot.storage.journal import (
     FLAG_EXIT,
@@ -27,18 +29,22 @@ from walkhome.robot.storage.journal import (
     PHASE_WAITING,
 )
 from walkhome.robot.storage.journal_writer import JournalWriter
-from walkhome.robot.training.statistics import Tally
+from walkhome.robot.training.statistics import RunStatistics
 
 FloatArray = npt.NDArray[np.float64]
 
 _END_FLAG = {"fall": FLAG_FALL, "exit": FLAG_EXIT, "timeout": FLAG_TIMEOUT, "stop": FLAG_STOP}
-_PHASE = {"stand_up": PHASE_STAND_UP, "waiting": PHASE_WAITING}
-_NOTHING: dict[str, FloatArray] = {
+_PHASE = {
+    Phase.EPISODE: PHASE_EPISODE,
+    Phase.STAND_UP: PHASE_STAND_UP,
+    Phase.WAITING: PHASE_WAITING,
+}
+_UNUSED: dict[str, FloatArray] = {
     "observation_frame": np.zeros(FRAME_SIZE),
-    "action": np.zeros(8),
-    "filtered": np.zeros(8),
-    "sent": np.zeros(8),
-    "costs": np.zeros(2),
+    "action": np.zeros(N_ACTIONS),
+    "filtered": np.zeros(N_ACTIONS),
+    "sent": np.zeros(N_ACTIONS),
+    "costs": np.zeros(len(NAMES)),
     "features": np.zeros(N_FEATURES),
 }
 
@@ -47,27 +53,27 @@ class Recorder:
     """Writes a run's journal.
 
     Args:
-        folder: of the journal.
-        tasks: of the run; records name them by index.
-        tally: counts of the run, for robot time, steps and episodes.
-        period_s: of a record.
-        first_record: where a resumed run goes on.
+        folder: folder of the journal.
+        tasks: names of the run's tasks; records hold their index.
+        statistics: counts of the run, for robot time, steps and episodes.
+        period_s: control period, the robot time of a record.
+        first_record: index at which a resumed run continues.
     """
 
     def __init__(
         self,
         folder: Path,
         tasks: Sequence[str],
-        tally: Tally,
+        statistics: RunStatistics,
         period_s: float,
         first_record: int = 0,
     ) -> None:
-        self._tasks, self._tally, self._period_s = tuple(tasks), tally, period_s
+        self._tasks, self._statistics, self._period_s = tuple(tasks), statistics, period_s
         self._writer = JournalWriter(folder, first_record=first_record)
 
     @property
     def records(self) -> int:
-        """Length of the journal, what is not on the disk yet included."""
+        """Length of the journal, records that are not on the disk yet included."""
         return self._writer.written
 
     @property
@@ -77,7 +83,7 @@ class Recorder:
         return "" if error is None else f"the journal: {error.strerror or error}".lower()
 
     def at_risk_s(self) -> float:
-        """How much robot or wall time a crash would cost now."""
+        """Seconds of robot time, or of wall time if more, that a crash would lose now."""
         waiting = (self._writer.written - self._writer.synced) * self._period_s
         return max(waiting, self._writer.at_risk_s())
 
@@ -89,66 +95,66 @@ class Recorder:
         """Wait for the disk and end; see `JournalWriter.close`."""
         self._writer.close()
 
-    def step(self, step: Step) -> None:
-        """One step of an episode; in front of its first, the posture in which it starts."""
-        flags = FLAG_FIRST if step.first else 0
-        if step.ended:
-            flags |= FLAG_LAST | _END_FLAG[step.ended]
-        costs = np.zeros(2)
-        costs[: len(step.costs)] = step.costs
+    def record(self, period: Period) -> None:
+        """Append one control period."""
+        if period.step is not None:
+            self._record_step(period, period.step)
+        else:
+            self._append(period.state, period.pose, period.phase, sent=period.sent_rad)
+
+    def _record_step(self, period: Period, step: Step) -> None:
+        """Append a step of an episode; before its first, the posture in which it starts."""
         if step.first:
             start = step.observation[-FRAME_SIZE:]
             self._append(
-                step.state_before,
-                step.pose_before,
+                period.state_before,
+                period.pose_before,
+                period.phase,
                 step.task,
-                PHASE_EPISODE,
                 FLAG_START,
-                frame=start,
+                observation_frame=start,
             )
+        flags = FLAG_FIRST if step.first else 0
+        if step.ended:
+            flags |= FLAG_LAST | _END_FLAG[step.ended]
+        costs = np.zeros(len(NAMES))
+        costs[: len(step.costs)] = step.costs
         self._append(
-            step.state,
-            step.pose,
+            period.state,
+            period.pose,
+            period.phase,
             step.task,
-            PHASE_EPISODE,
             flags,
-            frame=step.next_observation[-FRAME_SIZE:],
+            observation_frame=step.next_observation[-FRAME_SIZE:],
             action=step.action,
             filtered=step.filtered,
-            sent=step.sent_rad,
+            sent=period.sent_rad,
             costs=costs,
             features=step.features,
         )
-
-    def reset(self, kind: str, state: RobotState, pose: Pose2D, sent_rad: FloatArray) -> None:
-        """One control period between episodes: `stand_up` or `waiting`."""
-        self._append(state, pose, None, _PHASE[kind], 0, sent=sent_rad)
 
     def _append(
         self,
         state: RobotState,
         pose: Pose2D,
-        task: str | None,
-        phase: int,
-        flags: int,
-        frame: FloatArray | None = None,
+        phase: Phase,
+        task: str | None = None,
+        flags: int = 0,
         **known: FloatArray,
     ) -> None:
-        roll, pitch, _ = roll_pitch_yaw(state.attitude_xyzw)
-        if frame is not None:
-            known["observation_frame"] = frame
+        roll_rad, pitch_rad, _ = roll_pitch_yaw(state.attitude_xyzw)
         self._writer.append(
-            step=self._tally.steps,
+            step=self._statistics.steps,
             time_s=state.time_s,
-            robot_s=self._tally.total_s,
-            episode=self._tally.episodes,
+            robot_s=self._statistics.total_s,
+            episode=self._statistics.episodes,
             task=-1 if task is None else self._tasks.index(task),
-            phase=phase,
+            phase=_PHASE[phase],
             flags=flags,
             pose=(pose.x_m, pose.y_m, pose.yaw_rad),
-            attitude=(roll, pitch),
+            attitude=(roll_rad, pitch_rad),
             torque=state.motor_torque_nm,
             battery=state.battery_v,
             motor_angle=state.motor_angle_rad,
-            **{**_NOTHING, **known},
+            **{**_UNUSED, **known},
         )

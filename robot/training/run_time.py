@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 
-class Spent:
+class RunTime:
     """Counts on where an earlier process of the same run left off.
 
     Processor time is the own process's, of all its threads. With `learning.process: inline` that is

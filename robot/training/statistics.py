@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is counted during a run: minutes, steps, falls, exits, speeds; and its summary."""
+"""Counts of a run: robot time, steps, falls, exits, speeds; and the summary made of them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from walkhome.robot.control.episode import EpisodeResult
+from walkhome.robot.control.period import Period, Phase
 from walkhome.robot.mdp.rewards import TASKS
 
-SPEED_WINDOW = 10  # speeds are means of this many episodes (design: summary.json)
+SPEED_WINDOW = 10
+"""Speeds are means over this many of the last episodes."""
 
 
 @dataclass
-class TaskTally:
+class TaskStatistics:
     """Counts of one task."""
 
     episodes: int = 0
@@ -38,7 +40,7 @@ class TaskTally:
 
 
 @dataclass
-class Tally:
+class RunStatistics:
     """Counts of a run. Times are robot seconds.
 
     Attributes:
@@ -53,7 +55,7 @@ class Tally:
         inside: whether the robot was in the workspace when it was looked at last.
     """
 
-    tasks: dict[str, TaskTally]
+    tasks: dict[str, TaskStatistics]
     moving_s: float = 0.0
     standing_up_s: float = 0.0
     waiting_s: float = 0.0
@@ -64,9 +66,9 @@ class Tally:
     inside: bool = True
 
     @classmethod
-    def of(cls, tasks: tuple[str, ...]) -> Tally:
+    def of(cls, tasks: tuple[str, ...]) -> RunStatistics:
         """An empty one."""
-        return cls({name: TaskTally() for name in tasks})
+        return cls({name: TaskStatistics() for name in tasks})
 
     @property
     def total_s(self) -> float:
@@ -136,6 +138,16 @@ class Tally:
     def experience(self) -> dict[str, int]:
         """Steps per task, for the scheduler."""
         return {name: task.steps for name, task in self.tasks.items()}
+
+    def count(self, period: Period) -> None:
+        """Add a control period to the robot time, and a step of an episode to its task."""
+        if period.step is not None:
+            self.moving_s += period.elapsed_s
+            self.tasks[period.step.task].steps += 1
+        elif period.phase is Phase.STAND_UP:
+            self.standing_up_s += period.elapsed_s
+        else:
+            self.waiting_s += period.elapsed_s
 
     def see(self, inside: bool, standing_up: bool) -> None:
         """Note whether the robot is in the workspace now, after a stand-up or an episode."""

@@ -8,13 +8,14 @@ from typing import Any
 
 from walkhome.hardware.realtime import CONTROL_PRIORITY, on_time
 from walkhome.robot.config.schema import Config
-from walkhome.robot.control.plant import Rig, make_twin
+from walkhome.robot.control.plant import Plant
 from walkhome.robot.control.side_thread import CLOSE_S, BesideView, SideThread
 from walkhome.robot.control.stop_request import StopRequest
+from walkhome.robot.control.twin_plant import make_twin
 from walkhome.robot.monitor.view import View
 from walkhome.robot.storage.run_folder import RunFolder
 from walkhome.robot.training.learner_process import start_learner
-from walkhome.robot.training.trainer import LearningLoop, StartLearner
+from walkhome.robot.training.trainer import StartLearner, Trainer
 
 
 def learn(
@@ -22,7 +23,7 @@ def learn(
     run: RunFolder,
     view: View,
     stop: StopRequest,
-    rig: Rig | None = None,
+    plant: Plant | None = None,
     resume: bool = False,
     start: StartLearner = start_learner,
 ) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def learn(
         run: an open run folder.
         view: shown what happens.
         stop: asked every control step.
-        rig: what to drive; the twin in lockstep when None.
+        plant: the robot; the twin in lockstep when None.
         resume: go on from the newest checkpoint of `run`.
         start: starts what learns.
 
@@ -43,36 +44,36 @@ def learn(
     Raises:
         CheckpointInvalid: there is nothing to resume from.
     """
-    robot = rig or make_twin(config, config.run.seed)
+    driven = plant or make_twin(config, config.run.seed)
 
-    def make_loop(config: Config, view: View) -> LearningLoop:
+    def make_trainer(config: Config, view: View) -> Trainer:
         try:
-            return LearningLoop(config, run, view, stop, robot, resume, start)
+            return Trainer(config, run, view, stop, driven, resume, start)
         except BaseException:
-            robot.robot.close()
+            driven.robot.close()
             raise
 
-    if robot.real_time:
-        return _learn_in_real_time(config, run, view, make_loop)
-    return make_loop(config, view).run()
+    if driven.lockstep:
+        return make_trainer(config, view).run()
+    return _learn_in_real_time(config, run, view, make_trainer)
 
 
 def _learn_in_real_time(
-    config: Config, run: RunFolder, view: View, make_loop: Callable[[Config, View], LearningLoop]
+    config: Config, run: RunFolder, view: View, make_trainer: Callable[[Config, View], Trainer]
 ) -> dict[str, Any]:
     """As `learn`, by a control thread that waits for nobody: not a learner, a disk, a terminal."""
     free = config.learning.model_copy(update={"process": "free"})
     config = config.model_copy(update={"learning": free})
     with SideThread("log") as log, SideThread("view", CLOSE_S) as screen:
         view = BesideView(view, screen)
-        loop = make_loop(config, view)
+        trainer = make_trainer(config, view)
         with on_time(CONTROL_PRIORITY) as granted:
             for text in granted.refused:
                 view.message(f"not quite on time: {text}")
             run.write_with(log.do)
             try:
                 run.event("on_time", scheduler=granted.scheduler, memory=granted.memory)
-                return loop.run()
+                return trainer.run()
             finally:
                 log.close()
                 run.write_with(None)

@@ -10,15 +10,15 @@ from typing import Any
 from walkhome.learning.client import LearnerClient
 from walkhome.robot.config.schema import Config
 from walkhome.robot.control.episode import EpisodeResult
-from walkhome.robot.control.plant import Arming
+from walkhome.robot.control.plant import Plant
 from walkhome.robot.storage.run_folder import RunFolder
-from walkhome.robot.training.run_time import Spent
-from walkhome.robot.training.statistics import Tally
+from walkhome.robot.training.run_time import RunTime
+from walkhome.robot.training.statistics import RunStatistics
 
 METRICS_EVERY_S = 5.0  # robot seconds
 
 
-class LoopLog:
+class TrainingLog:
     """Writes to the run's folder; the counts are the loop's, and only read here.
 
     Attributes:
@@ -26,10 +26,15 @@ class LoopLog:
     """
 
     def __init__(
-        self, config: Config, run: RunFolder, learner: LearnerClient, tally: Tally, spent: Spent
+        self,
+        config: Config,
+        run: RunFolder,
+        learner: LearnerClient,
+        statistics: RunStatistics,
+        run_time: RunTime,
     ) -> None:
         self._config, self._run, self._learner = config, run, learner
-        self._tally, self._spent = tally, spent
+        self._statistics, self._run_time = statistics, run_time
         self.next_metric_s = 0.0
 
     def episode(self, result: EpisodeResult) -> None:
@@ -37,10 +42,10 @@ class LoopLog:
         metrics = self._learner.metrics()
         self._run.event(
             "episode",
-            episode=self._tally.episodes,
+            episode=self._statistics.episodes,
             task=result.task,
-            robot_s=self._tally.total_s,
-            wall_s=self._spent.wall_s,
+            robot_s=self._statistics.total_s,
+            wall_s=self._run_time.wall_s,
             steps=result.steps,
             ended=result.ended,
             start=list(result.start),
@@ -54,34 +59,34 @@ class LoopLog:
                 "lambda": self._learner.multipliers(result.task).tolist(),
             },
         )
-        if self._tally.total_s >= self.next_metric_s:
-            self.next_metric_s = self._tally.total_s + METRICS_EVERY_S
+        if self._statistics.total_s >= self.next_metric_s:
+            self.next_metric_s = self._statistics.total_s + METRICS_EVERY_S
             self._metric(metrics)
 
-    def summary(self, status: str, arming: Arming | None) -> dict[str, Any]:
+    def summary(self, status: str, plant: Plant) -> dict[str, Any]:
         """What `summary.json` says of the run as it stands."""
         return {
             "status": status,
             "terrain": self._config.terrain.name,
             "seed": self._config.run.seed,
             "gradient_steps": self._learner.gradient_steps,
-            "wall_seconds": self._spent.wall_s,
-            "cpu_seconds": self._spent.cpu_s,
-            **self._tally.summary(),
+            "wall_seconds": self._run_time.wall_s,
+            "cpu_seconds": self._run_time.cpu_s,
+            **self._statistics.summary(),
             **self._learner_status(),
-            **({} if arming is None else {"board": arming.summary()}),
+            **plant.summary(),
         }
 
     def _metric(self, tasks: Mapping[str, Any]) -> None:
         self._run.metric(
-            robot_s=self._tally.total_s,
-            wall_s=self._spent.wall_s,
-            steps=self._tally.steps,
+            robot_s=self._statistics.total_s,
+            wall_s=self._run_time.wall_s,
+            steps=self._statistics.steps,
             gradient_steps=self._learner.gradient_steps,
             tasks=tasks,
-            moving_s=self._tally.moving_s,
-            standing_up_s=self._tally.standing_up_s,
-            waiting_s=self._tally.waiting_s,
+            moving_s=self._statistics.moving_s,
+            standing_up_s=self._statistics.standing_up_s,
+            waiting_s=self._statistics.waiting_s,
             **self._learner_status(),
         )
 

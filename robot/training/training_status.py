@@ -5,17 +5,17 @@ from __future__ import annotations
 
 from walkhome.learning.client import LearnerClient
 from walkhome.robot.config.schema import Config
-from walkhome.robot.control.plant import Rig
+from walkhome.robot.control.plant import Plant
 from walkhome.robot.mdp.workspace import Workspace
 from walkhome.robot.monitor.status import Snapshot, TaskSnapshot
-from walkhome.robot.training.statistics import Tally
+from walkhome.robot.training.statistics import RunStatistics
 
 
-def snapshot_of(
+def status_of(
     config: Config,
-    tally: Tally,
+    statistics: RunStatistics,
     learner: LearnerClient,
-    rig: Rig,
+    plant: Plant,
     phase: str,
     task: str,
     wall_s: float,
@@ -24,23 +24,23 @@ def snapshot_of(
 
     Args:
         config: of the run.
-        tally: its counts.
+        statistics: its counts.
         learner: of the run.
-        rig: what is driven.
+        plant: the robot.
         phase: what the robot does now.
         task: the newest roll-out's.
         wall_s: of the run, over all its processes.
     """
     workspace = Workspace.of(config.workspace)
-    pose, figures = rig.pose.latest(), learner.metrics()
+    pose, figures = plant.pose.latest(), learner.metrics()
     return Snapshot(
-        robot_minutes_total=tally.total_s / 60.0,
-        robot_minutes_moving=tally.moving_s / 60.0,
-        robot_minutes_standing_up=tally.standing_up_s / 60.0,
-        robot_minutes_waiting=tally.waiting_s / 60.0,
+        robot_minutes_total=statistics.total_s / 60.0,
+        robot_minutes_moving=statistics.moving_s / 60.0,
+        robot_minutes_standing_up=statistics.standing_up_s / 60.0,
+        robot_minutes_waiting=statistics.waiting_s / 60.0,
         minutes_budget=config.run.minutes,
         wall_s=wall_s,
-        steps=tally.steps,
+        steps=statistics.steps,
         gradient_steps=learner.gradient_steps,
         phase=phase,
         task=task,
@@ -58,13 +58,13 @@ def snapshot_of(
                 alpha=float(figures[name]["alpha"]),  # type: ignore[arg-type]
                 lambdas=tuple(learner.multipliers(name).tolist()),
             )
-            for name, counts in tally.tasks.items()
+            for name, counts in statistics.tasks.items()
         },
-        falls=tally.falls,
-        exits=tally.workspace_exits,
-        stand_ups_tried=tally.stand_ups_tried,
-        stand_ups_failed=tally.stand_ups_failed,
-        human_resets=tally.human_resets,
+        falls=statistics.falls,
+        exits=statistics.workspace_exits,
+        stand_ups_tried=statistics.stand_ups_tried,
+        stand_ups_failed=statistics.stand_ups_failed,
+        human_resets=statistics.human_resets,
         learner=learner.status(),
-        board=None if rig.arming is None else rig.arming.figures(),
+        board=plant.stats(),
     )

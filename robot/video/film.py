@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from walkhome.hardware.robot import Robot
-from walkhome.robot.control.episode import Step
+from walkhome.robot.control.period import Period
 from walkhome.sim.render import Camera
 from walkhome.sim.twin import PyBulletRobot
 
@@ -29,7 +29,7 @@ FILM_FPS = 25.0
 class Watcher(Protocol):
     """Is told every step of a roll-out."""
 
-    def __call__(self, step: Step) -> None:
+    def __call__(self, period: Period) -> None:
         """One control step has passed."""
         ...
 
@@ -68,7 +68,7 @@ class FilmStrip:
         for old in folder.glob(f"{task}-*.png"):
             old.unlink()
 
-    def __call__(self, step: Step) -> None:
+    def __call__(self, period: Period) -> None:
         """One control step has passed."""
         if self._steps in self._when:
             number = self._when.index(self._steps)
@@ -130,21 +130,25 @@ class Film:
 
 
 class RollOutFilm(Film):
-    """A video of one roll-out; give it to `Episodes.run` as `on_step`."""
+    """A video of one roll-out; a listener of a roll-out's periods."""
 
-    def __call__(self, step: Step) -> None:
+    def __call__(self, period: Period) -> None:
         """One control step has passed."""
-        self.period(lambda: self._caption(step))
+        self.period(lambda: self._caption(period))
 
-    def _caption(self, step: Step) -> Caption:
+    def _caption(self, period: Period) -> Caption:
         from walkhome.robot.video.overlay import Caption
 
+        step = period.step
+        assert step is not None, "only roll-outs are filmed"
         speed_m_s, turn_rad_s = float(step.features[3]), float(step.features[2])
         lines = (
             f"{self.periods * self.period_s:.1f} s",
             f"{speed_m_s:.2f} m/s   {turn_rad_s:+.1f} rad/s",
         )
-        return Caption(step.task, lines, *step.attitude, step.action, step.filtered)
+        return Caption(
+            step.task, lines, period.roll_rad, period.pitch_rad, step.action, step.filtered
+        )
 
 
 def _twin(robot: Robot) -> PyBulletRobot:

@@ -14,9 +14,9 @@ from walkhome.hardware.serial.board import BoardTiming, SerialRobot
 from walkhome.hardware.serial.link import SerialLink
 from walkhome.robot.board.arming import Arming
 from walkhome.robot.board.emulate import Emulation, make_emulated_board
+from walkhome.robot.board.plant import BoardPlant
 from walkhome.robot.config.resolve import resolve_config
 from walkhome.robot.control.clock import WallClock
-from walkhome.robot.control.plant import Rig
 from walkhome.sim.emulator.faults import Fault
 from walkhome.sim.emulator.pose import PoseSettings
 
@@ -92,7 +92,7 @@ class World:
         self._stack.callback(made.close)
         return made
 
-    def rig(self, known_zero_table=1, **timing):
+    def plant(self, known_zero_table=1, **timing):
         robot = self.robot(**timing)
         robot.open()
         rate_hz = self.config.control.rate_hz
@@ -106,7 +106,7 @@ class World:
             self.said.append,
             estop=lambda: "",
         )
-        return Rig(robot, self.pose, clock, arming, clock.timeline)
+        return BoardPlant(robot, self.pose, clock, self.config, arming)
 
     def events(self, kind):
         lines = [json.loads(line) for line in self._log.read_text().splitlines()]

@@ -8,10 +8,10 @@ import pytest
 
 from walkhome.learning.checkpoint import load
 from walkhome.robot.config.resolve import resolve_config
-from walkhome.robot.control.plant import make_twin
+from walkhome.robot.control.twin_plant import make_twin
 from walkhome.robot.storage.journal import read_journal
 from walkhome.robot.storage.run_folder import RunFolder
-from walkhome.robot.training.trainer import LearningLoop
+from walkhome.robot.training.trainer import Trainer
 
 SMALL = (
     "learning.batch_size=16",
@@ -64,13 +64,13 @@ def run(folder, config, kill_at_step=None, resume=False):
 
         rig.robot.advance = until_killed
     open_folder = RunFolder.resume(folder) if resume else RunFolder.create(folder, config)
-    loop = LearningLoop(config, open_folder, view, GO, rig, resume)
+    loop = Trainer(config, open_folder, view, GO, rig, resume)
     if kill_at_step is None:
         with open_folder:
             loop.run()
         return view
     with pytest.raises(Killed):
-        loop._learn()
+        loop._train()
     loop._recorder.flush()  # what the disk happened to have; tests cut it off
     open_folder.close()
     rig.robot.close()

@@ -119,14 +119,14 @@ def test_a_seed_is_an_experiment(make):
 def test_a_reset_moves_nobody(make):
     env = make(task="scheduled", settings={"episode.length_s": 1.0})
     env.reset(seed=0)
-    twin = env.unwrapped._world.rig.robot
+    twin = env.unwrapped._world.plant.robot
     for _ in range(3):
         cut = fell = False
         while not (fell or cut):
             _, _, fell, cut, info = env.step(np.ones(8, np.float32))
         before, spent = np.array(twin.true_state().position_m), info["robot_s"]
         _, info = env.reset()
-        assert env.unwrapped._world.rig.robot is twin
+        assert env.unwrapped._world.plant.robot is twin
         moved = np.linalg.norm((np.array(twin.true_state().position_m) - before)[:2])
         assert moved < 0.2 + (info["robot_s"] - spent) * 0.5
         assert info["robot_s"] > spent  # standing up takes its time
@@ -148,7 +148,7 @@ def test_one_task_alone_is_always_that_task_and_being_carried_back_counts(make):
         if fell or cut:
             _, info = env.reset()
     assert info["human_resets"] >= 1
-    pose = env.unwrapped._now.start
+    pose = env.unwrapped._now.begin
     assert math.hypot(pose.x_m, pose.y_m) < 0.1
 
 

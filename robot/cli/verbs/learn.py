@@ -67,7 +67,7 @@ def learn(
                     )
                 from walkhome.robot.storage.run_folder import RunFolder
 
-                rig = _make_rig(RunFolder.open(resume).config, port, pose, stack)
+                plant = _make_plant(RunFolder.open(resume).config, port, pose, stack)
                 folder = _open_to_resume(resume, minutes)
             else:
                 resolved = resolve(
@@ -79,15 +79,17 @@ def learn(
 
                 if run_dir is not None:
                     check_creatable(run_dir)
-                rig = _make_rig(resolved, port, pose, stack)
+                plant = _make_plant(resolved, port, pose, stack)
                 folder = RunFolder.create(run_dir, resolved)
-        summary = _learn(folder, stop, resume is not None, as_json, rig)
+        summary = _learn(folder, stop, resume is not None, as_json, plant)
         _tell_summary(folder.path, summary, as_json)
     raise typer.Exit(_EXIT_OF.get(str(summary.get("status")), EXIT_FAILED))
 
 
-def _make_rig(config: Any, port: str | None, pose: str | None, stack: contextlib.ExitStack) -> Any:
-    """The board's rig, found fit; None for the twin. Nothing is written yet."""
+def _make_plant(
+    config: Any, port: str | None, pose: str | None, stack: contextlib.ExitStack
+) -> Any:
+    """The board, found fit; None for the twin. Nothing is written yet."""
     require_device(config.learning.device)
     port = port or config.board.port
     if port is None:
@@ -98,19 +100,19 @@ def _make_rig(config: Any, port: str | None, pose: str | None, stack: contextlib
     from walkhome.robot.board.session import make_board
 
     with board_refusals():
-        rig = make_board(config, port, pose)
-    stack.callback(rig.robot.close)
-    return rig
+        plant = make_board(config, port, pose)
+    stack.callback(plant.robot.close)
+    return plant
 
 
 def _dry_run(config: Any, stop: StopSignal, as_json: bool) -> int:
     if config.board.port is None:
         fail("--dry-run: it is for a board; name its --port")
     with board_refusals():
-        from walkhome.robot.board.dry_run import dry_run, told
+        from walkhome.robot.board.dry_run import dry_run, format_dry_run
 
         result = dry_run(config, config.board.port, stop)
-    typer.echo(json.dumps(result) if as_json else told(result))
+    typer.echo(json.dumps(result) if as_json else format_dry_run(result))
     return 0 if result["ready"] else EXIT_SAFETY
 
 
@@ -131,11 +133,13 @@ def _open_to_resume(path: Path, minutes: float | None) -> Any:
     return folder
 
 
-def _learn(folder: Any, stop: StopSignal, resume: bool, as_json: bool, rig: Any) -> dict[str, Any]:
+def _learn(
+    folder: Any, stop: StopSignal, resume: bool, as_json: bool, plant: Any
+) -> dict[str, Any]:
     from walkhome.learning.remote.process import LearnerLost
     from walkhome.robot.monitor.view import make_view
 
-    on_board = {} if rig is None else {"rig": rig}
+    on_board = {} if plant is None else {"plant": plant}
 
     with failures(), folder:
         view = make_view(as_json=as_json)
@@ -145,7 +149,7 @@ def _learn(folder: Any, stop: StopSignal, resume: bool, as_json: bool, rig: Any)
 
             return run_loop(folder.config, folder, view, stop, resume=resume, **on_board)
         except KeyboardInterrupt:
-            raise _Cut(folder.path, None if rig is None else rig.robot.port) from None
+            raise _Cut(folder.path, None if plant is None else plant.robot.port) from None
         except LearnerLost as error:
             resume_with = f"robot learn --resume {shlex.quote(str(folder.path))}"
             raise LearnerLost(f"{error}; resume with: {resume_with}") from error

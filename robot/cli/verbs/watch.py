@@ -159,13 +159,13 @@ def _refuse_hardware(port: str | None, on_robot: bool, drawn: Mapping[str, objec
 def _on_robot(
     folder: RunFolder, episode: int, port: str, overrides: Sequence[str], stop: StopSignal
 ) -> int:
-    from walkhome.robot.board.replay import commands_of, replay_on_robot
+    from walkhome.robot.board.replay import actions_of, replay_on_robot
     from walkhome.robot.board.session import config_on_port
     from walkhome.robot.storage.recorded_episodes import find_episode
 
     config = config_on_port(folder.path, port, overrides)
     chosen = find_episode(folder, episode)
-    commands = commands_of(chosen)
+    commands = actions_of(chosen)
     typer.echo(
         f"episode {chosen.number}: {chosen.task}, {len(commands.actions) * chosen.period_s:.1f} s, "
         f"ended by {chosen.ended}"

@@ -18,7 +18,7 @@ from walkhome.robot.control.plant import ROBOT_FAULTS
 from walkhome.robot.storage.journal import PHASE_EPISODE, read_journal
 from walkhome.robot.storage.run_folder import RunFolder
 from walkhome.robot.storage.transitions import transitions
-from walkhome.robot.training.trainer import LearningLoop
+from walkhome.robot.training.trainer import Trainer
 
 QUICK = (*SMALL, "run.checkpoint_every_s=4.0", "learning.random_steps=20")
 
@@ -29,11 +29,9 @@ def never():
 
 def learn(world, folder, stop=None, resume=False):
     view = Silent()
-    rig = world.rig()
+    rig = world.plant()
     run = RunFolder.resume(folder) if resume else RunFolder.create(folder, world.config)
-    loop = LearningLoop(
-        world.config, run, view, stop or SimpleNamespace(requested=False), rig, resume
-    )
+    loop = Trainer(world.config, run, view, stop or SimpleNamespace(requested=False), rig, resume)
     with run:
         summary = loop.run()
     return loop, summary, view
@@ -95,7 +93,7 @@ def test_the_summary_says_how_it_kept_time(whole):
     assert board["achieved_hz"] <= whole.loop._config.control.rate_hz
     assert board["telemetry_age"]["count"] > whole.summary["steps"]
     assert board["telemetry"]["fresh"] > whole.summary["steps"]  # over all three connections
-    figures = whole.loop._rig.arming.figures()
+    figures = whole.loop._plant.stats()
     assert figures.link_losses == 2
     assert "link_lost 2/3" in figures.line()
     silences = [one["ms"] for one in board["longest_silences"]]  # the host's time, not the world's
@@ -133,10 +131,10 @@ def test_a_board_run_is_resumed_on_a_board(whole, tmp_path):
     minutes = whole.summary["robot_minutes"]["total"] + 0.2
     with World(tmp_path, sets=(*QUICK, f"run.minutes={minutes}", "episode.length_s=4.0")) as world:
         run = RunFolder.resume(tmp_path / "run", minutes)
-        loop = LearningLoop(
-            world.config, run, Silent(), SimpleNamespace(requested=False), world.rig(), True
+        loop = Trainer(
+            world.config, run, Silent(), SimpleNamespace(requested=False), world.plant(), True
         )
-        assert loop._tally.steps == before
+        assert loop._statistics.steps == before
         assert len(loop._learner.replay) == before
         with run:
             summary = loop.run()
@@ -238,7 +236,7 @@ def drive_until_fault(world, rig, seconds):
 )
 def test_it_comes_back_by_itself(tmp_path, fault, reconnects):
     with World(tmp_path, fault) as world:
-        rig = world.rig()
+        rig = world.plant()
         rig.arming.first_look()
         assert rig.arming.ready(never)
         with pytest.raises(ROBOT_FAULTS) as caught:
@@ -255,7 +253,7 @@ def test_it_comes_back_by_itself(tmp_path, fault, reconnects):
 
 def test_a_bad_imu_never_clears_by_itself(tmp_path):
     with World(tmp_path, "bad-imu@5:0.3") as world:
-        rig = world.rig()
+        rig = world.plant()
         assert rig.arming.ready(never)
         with pytest.raises(RobotStopped) as caught:
             drive(world, rig, 5.0)
@@ -267,7 +265,7 @@ def test_a_bad_imu_never_clears_by_itself(tmp_path):
 
 def test_a_garbled_wire_is_walked_through_or_waited_for(tmp_path):
     with World(tmp_path, "garble@3:1.0") as world:
-        rig = world.rig()
+        rig = world.plant()
         assert rig.arming.ready(never)
         end_s = world.now() + 4.0
         while world.now() < end_s:
@@ -280,7 +278,7 @@ def test_a_garbled_wire_is_walked_through_or_waited_for(tmp_path):
 def test_a_late_loop_is_stopped_by_the_board(tmp_path):
     """The host stands still for 0.3 s: the board damps after the validity, by its own log."""
     with World(tmp_path) as world:
-        rig = world.rig()
+        rig = world.plant()
         assert rig.arming.ready(never)
         drive(world, rig, 0.3)
         begin_s = world.now()
@@ -308,7 +306,7 @@ def test_a_late_loop_is_stopped_by_the_board(tmp_path):
 )
 def test_what_must_not_be_armed_is_refused_without_torque(tmp_path, what, known, codes):
     with World(tmp_path, **what) as world:
-        rig = world.rig(known_zero_table=known)
+        rig = world.plant(known_zero_table=known)
         with pytest.raises(NotReady) as refusal:
             rig.arming.first_look()
         assert codes <= {finding.code for finding in refusal.value.findings}
@@ -320,7 +318,7 @@ def test_what_must_not_be_armed_is_refused_without_torque(tmp_path, what, known,
 
 def test_without_poses_it_is_refused(tmp_path):
     with World(tmp_path, "blind@0") as world:
-        rig = world.rig()
+        rig = world.plant()
         with pytest.raises(NotReady, match="POSE_MISSING"):
             rig.arming.first_look()
         assert world.events("torque") == []
@@ -328,7 +326,7 @@ def test_without_poses_it_is_refused(tmp_path):
 
 def test_an_emergency_stop_is_released_by_people_only(tmp_path):
     with World(tmp_path) as world:
-        rig = world.rig()
+        rig = world.plant()
         assert rig.arming.ready(never)
         drive(world, rig, 0.2)
         rig.robot.stop(Stop.CUT)
@@ -354,7 +352,7 @@ def test_arming_gives_no_torque_before_the_first_command(tmp_path):
             write(data, now_us)
 
         world.board._core.receive = receive
-        rig = world.rig()
+        rig = world.plant()
         rig.arming.first_look()
         assert rig.arming.ready(never)
         assert world.events("torque") == []
@@ -383,7 +381,7 @@ def test_poses_have_noise_delay_and_gaps(tmp_path):
 def test_a_reading_through_the_wire_is_as_old_as_one_in_lockstep(tmp_path):
     """`sim.sensor_latency_s`, 20 ms, is from the sensor to the loop: the wire's part is in it."""
     with World(tmp_path, sets=("sim.physics_rate_hz=2000",)) as world:
-        rig = world.rig()
+        rig = world.plant()
         assert rig.arming.ready(never)
         step, truth, read = world.board.step, [], []
 
@@ -412,7 +410,7 @@ def test_odometry_follows_the_robot(tmp_path):
     from walkhome.hardware.pose.odometry import LegOdometry
 
     with World(tmp_path) as world:
-        rig = world.rig()
+        rig = world.plant()
         odometry = LegOdometry(rig.robot.body)
         rig.robot.listeners.append(odometry.update)
         assert rig.arming.ready(never)
@@ -423,7 +421,7 @@ def test_odometry_follows_the_robot(tmp_path):
 
 def test_pose_is_lost_when_it_jumps(tmp_path):
     with World(tmp_path, "carried@4:2.0") as world:
-        rig = world.rig()
+        rig = world.plant()
         assert rig.arming.ready(never)
         with pytest.raises(PoseLost):
             drive(world, rig, 5.0)

@@ -16,10 +16,10 @@ from small_runs import SMALL, Silent
 from walkhome.hardware.robot import NotFit
 from walkhome.hardware.serial.protocol import Decoder, MessageType, fields_of
 from walkhome.learning.policy import PolicyInvalid
-from walkhome.robot.board.stand_up import get_up
-from walkhome.robot.control.plant import ROBOT_FAULTS, Actuator
+from walkhome.robot.board.stand_up import cycle_for, get_up
+from walkhome.robot.control.plant import ROBOT_FAULTS
 from walkhome.robot.storage.run_folder import RunFolder
-from walkhome.robot.training.trainer import LearningLoop
+from walkhome.robot.training.trainer import Trainer
 from walkhome.safety.command.torque_tracking import Obedience
 from walkhome.safety.faults.matrix import FAULTS, Clears
 from walkhome.sim.emulator.core import BoardCore
@@ -37,7 +37,7 @@ def learn(folder, *faults, prepare=lambda world, loop: None, sets=()):
         heard, view = [], Silent()
         _spy(world, heard)
         run = RunFolder.create(folder / "run", world.config)
-        loop = LearningLoop(world.config, run, view, SimpleNamespace(requested=False), world.rig())
+        loop = Trainer(world.config, run, view, SimpleNamespace(requested=False), world.plant())
         prepare(world, loop)
         with run:
             summary = loop.run()
@@ -104,7 +104,8 @@ class Broken:
 )
 def test_an_action_that_is_not_finite_never_leaves(tmp_path, says):
     def prepare(world, loop):
-        loop._policies = {name: Broken(p, says) for name, p in loop._policies.items()}
+        policies = loop._exploration.policies
+        loop._exploration.policies = {name: Broken(p, says) for name, p in policies.items()}
 
     # Of two tasks both are broken, once each.
     done = learn(tmp_path, prepare=prepare, sets=("tasks=[forward,backward]",))
@@ -145,7 +146,7 @@ def test_a_loop_that_is_late_again_and_again(tmp_path):
             late_s = 0.01 if 8.0 < world.now() < 8.3 and seconds < 0.02 else 0.0
             sleep(seconds + late_s)
 
-        loop._rig.clock._sleep = slow
+        loop._plant.clock._sleep = slow
 
     done = learn(tmp_path, prepare=prepare)
     check_row(done, "late")
@@ -171,7 +172,7 @@ def test_a_board_that_comes_back_as_another(tmp_path, code, changes):
 
 def test_a_robot_that_does_not_get_up(tmp_path):
     def prepare(world, loop):
-        loop._resetter._attempts = lambda: (False, 5)
+        loop._routine._attempts = lambda: (False, 5)
 
     done = learn(tmp_path, prepare=prepare, sets=("stand_up.pause_s=0.1",))
     check_row(done, "cannot_stand")
@@ -181,8 +182,9 @@ def test_a_robot_that_does_not_get_up(tmp_path):
 def test_who_stands_beside_it_is_told_as_well(tmp_path):
     """`robot stand-up` and what else drives a board goes through the same gate."""
     with World(tmp_path, "dead-motor@2") as world:
-        rig = world.rig()
-        assert not get_up(rig, world.config, Actuator(rig, world.config), never, world.said.append)
+        rig = world.plant()
+        cycle = cycle_for(world.config, rig, world.said.append)
+        assert not get_up(world.config, cycle, never, world.said.append)
         assert rig.arming.budget.counts == {"motor": 1}
     assert any(text.startswith("a person is needed: motor") for text in world.said)
 

@@ -6,9 +6,11 @@ import pytest
 from board_world import World
 
 from walkhome.hardware.body import MINITAUR
-from walkhome.robot.board.replay import Commands, _ease_in, _replay, commands_of
-from walkhome.robot.control.plant import Actuator
-from walkhome.robot.control.reset import Resetter
+from walkhome.robot.board.replay import RecordedActions, actions_of, replay_actions
+from walkhome.robot.control.actuator import ActionPath
+from walkhome.robot.control.behaviours import EasingIn
+from walkhome.robot.control.cycle import ControlCycle
+from walkhome.robot.control.reset import StandUpRoutine
 from walkhome.robot.storage.journal import FLAG_START, PHASE_EPISODE, PHASE_STAND_UP, RECORD
 from walkhome.robot.storage.recorded_episodes import Episode
 from walkhome.robot.storage.run_folder import RunError
@@ -33,7 +35,7 @@ def episode(steps=20, **changed):
 
 
 def test_the_commands_are_those_of_the_episode_alone():
-    found = commands_of(episode())
+    found = actions_of(episode())
     assert found.actions.shape == (20, 8)
     assert found.actions[-1, 0] == pytest.approx(0.3)
     np.testing.assert_allclose(found.first_rad, MINITAUR.stance_motor_rad() - 0.1, atol=1e-6)
@@ -57,61 +59,65 @@ def without(rows):
 )
 def test_what_has_no_whole_commands_is_refused(broken, why):
     with pytest.raises(RunError, match=f"--episode 7: .*{why}"):
-        commands_of(broken)
+        actions_of(broken)
 
 
 @pytest.fixture(scope="module")
 def standing(tmp_path_factory):
     """A robot behind the emulated board, armed and on its feet; time is the board's own."""
     with World(tmp_path_factory.mktemp("board")) as world:
-        rig = world.rig()
-        actuator = Actuator(rig, world.config)
+        plant = world.plant()
+        cycle = ControlCycle(plant, world.config.episode)
         sent = []
-        command = rig.robot.command
+        command = plant.robot.command
 
         def note(asked):
             sent.append(asked.angle_rad)
             return command(asked)
 
-        rig.robot.command = note
-        resetter = Resetter(world.config, rig, actuator, ready=lambda: rig.arming.ready(never))
+        plant.robot.command = note
+        routine = StandUpRoutine(world.config, cycle, never)
 
         def stand():
-            assert resetter.stand_up().ok
+            assert routine.stand_up().ok
             sent.clear()
-            return rig, world.config, actuator, sent
+            path = ActionPath(plant.robot.body, world.config.control)
+            return cycle, world.config, path, sent
 
         yield stand
 
 
 def test_it_eases_in_and_asks_for_the_same_again(standing):
-    rig, config, actuator, sent = standing()
-    commands = commands_of(episode(steps=50))
-    assert _replay(rig, config, actuator, commands, never) == ""
+    cycle, _, path, sent = standing()
+    commands = actions_of(episode(steps=50))
+    assert replay_actions(cycle, path, commands, never) == ""
     assert len(sent) == 50 + 50
     steps = np.abs(np.diff(sent, axis=0)).max(axis=1)
     assert steps[:49].max() < 0.1  # while it eases in
-    assert steps.max() <= rig.robot.body.rate_limit_rad_s * rig.clock.period_s + 1e-9
+    assert (
+        steps.max() <= cycle.plant.robot.body.rate_limit_rad_s * cycle.plant.clock.period_s + 1e-9
+    )
     np.testing.assert_allclose(sent[49], commands.first_rad, atol=0.05)
     # After the low-pass has caught up, the legs are where the journal's actions want them.
-    wanted = rig.robot.body.action_to_motor(commands.actions[-1])
+    wanted = cycle.plant.robot.body.action_to_motor(commands.actions[-1])
     np.testing.assert_allclose(sent[-1], wanted, atol=0.05)
 
 
 def test_a_first_posture_out_of_range_is_not_reached_for(standing):
-    rig, _, actuator, sent = standing()
-    _ease_in(rig, actuator, np.full(8, 9.0), never)
+    cycle, _, _, sent = standing()
+    assert cycle.run(EasingIn(cycle.plant.robot.body, np.full(8, 9.0), 50, never))
     extension = 0.5 * (sent[-1][0::2] + sent[-1][1::2])
     assert extension.max() <= 2.5 + 1e-6
 
 
 def test_it_stops_when_it_is_told_to_and_when_it_has_fallen(standing):
-    rig, config, actuator, sent = standing()
-    still = Commands(MINITAUR.stance_motor_rad(), np.zeros((100, 8)))
+    cycle, config, path, sent = standing()
+    still = RecordedActions(MINITAUR.stance_motor_rad(), np.zeros((100, 8)))
     asked = iter(range(1000))
-    assert _replay(rig, config, actuator, still, lambda: next(asked) > 60) == "stopped"
+    assert replay_actions(cycle, path, still, lambda: next(asked) > 60) == "stopped"
     assert len(sent) == 61
     low = config.model_copy(
         update={"episode": config.episode.model_copy(update={"fall_pitch_rad": 1e-6})}
     )
-    assert "it fell after" in _replay(rig, low, actuator, still, never)
+    frail = ControlCycle(cycle.plant, low.episode)
+    assert "it fell after" in replay_actions(frail, path, still, never)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from walkhome.hardware.robot import NotFit
-from walkhome.robot.control.command_monitor import LATE_AT_ONCE, DriveWatch
+from walkhome.robot.control.command_monitor import LATE_AT_ONCE, CommandMonitor
 
 
 @pytest.fixture
@@ -21,23 +21,23 @@ def periods(clock, late_s, watch):
     for k, late in enumerate(late_s):
         clock.late_s = late
         try:
-            watch.may_drive(state)
+            watch.check(state)
         except NotFit as late_error:
             return k + 1 if late_error.code == "late" else None
     return None
 
 
 def test_in_a_row(clock):
-    watch = DriveWatch(clock, 0.025)
+    watch = CommandMonitor(clock, 0.025)
     assert periods(clock, [0.008] * 20, watch) == LATE_AT_ONCE
     assert periods(clock, [0.008] * 20, watch) == LATE_AT_ONCE  # begins anew
 
 
 def test_now_and_then_is_borne(clock):
-    assert periods(clock, [0.009, *[0.0] * 10] * 200, DriveWatch(clock, 0.025)) is None
-    assert periods(clock, [0.009, *[0.0] * 3] * 200, DriveWatch(clock, 0.025)) < 40
+    assert periods(clock, [0.009, *[0.0] * 10] * 200, CommandMonitor(clock, 0.025)) is None
+    assert periods(clock, [0.009, *[0.0] * 3] * 200, CommandMonitor(clock, 0.025)) < 40
 
 
 def test_what_counts_is_what_the_supervisor_bears(clock):
-    assert periods(clock, [0.0074] * 100, DriveWatch(clock, 0.025)) is None
-    assert periods(clock, [0.034] * 100, DriveWatch(clock, 0.08)) is None
+    assert periods(clock, [0.0074] * 100, CommandMonitor(clock, 0.025)) is None
+    assert periods(clock, [0.034] * 100, CommandMonitor(clock, 0.08)) is None

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from walkhome.robot.config.resolve import resolve_config
+from walkhome.robot.control.cycle import ControlCycle
 from walkhome.robot.control.episode import Episodes
-from walkhome.robot.control.plant import Actuator, make_twin
-from walkhome.robot.mdp.observation import Observer, observation_layout
+from walkhome.robot.control.twin_plant import make_twin
 
 # A tenth of a radian counts as a fall: it leans as much soon after it swings its legs.
 FRAIL = (
@@ -23,10 +23,10 @@ def roll_out(*sets, action=1.0):
     config = resolve_config(overrides=["episode.length_s=1.0", *sets]).config
     rig, steps = make_twin(config, 0), []
     try:
-        observer = Observer(observation_layout(config.control), rig.robot.body)
-        episodes = Episodes(config, config.tasks, rig, Actuator(rig, config), observer)
         act = np.array([action, action, -action, -action, *(0.0,) * 4])
-        result = episodes.run("forward", lambda observation: act, steps.append)
+        episode = Episodes(config, config.tasks, rig).episode("forward", lambda observation: act)
+        cycle = ControlCycle(rig, config.episode, lambda period: steps.append(period.step))
+        result = cycle.run(episode)
     finally:
         rig.robot.close()
     return steps, result

@@ -12,7 +12,8 @@ from walkhome.hardware.robot import RobotError
 from walkhome.learning.policy import PolicyInvalid
 from walkhome.robot.config.resolve import ConfigError, config_to_yaml
 from walkhome.robot.control.episode import EpisodeResult
-from walkhome.robot.control.plant import Actuator, make_twin
+from walkhome.robot.control.target import Target
+from walkhome.robot.control.twin_plant import make_twin
 from walkhome.robot.evaluation.evaluate import Plan, evaluate, summary
 from walkhome.robot.evaluation.gait_record import (
     GaitRecord,
@@ -20,7 +21,7 @@ from walkhome.robot.evaluation.gait_record import (
     load_gait,
     save_gait,
 )
-from walkhome.robot.evaluation.instrumented_clock import MeteredClock, Pushes
+from walkhome.robot.evaluation.instrumented_clock import InstrumentedClock, Pushes
 from walkhome.robot.evaluation.rollout import RollOut, roll_out
 from walkhome.robot.report.gait_figures import gait_rows
 from walkhome.robot.storage.policies import policy_digest
@@ -39,10 +40,10 @@ def standing(config):
 
     def hold(seconds, clock=None):
         clock = clock or rig.clock
-        actuator = Actuator(rig, config)
-        actuator.start(rig.robot.read())
+        actuator = rig.actuator
+        actuator.reset(rig.robot.read())
         for _ in range(round(seconds / 0.02)):
-            actuator.pose(stance, rig.robot.read(), 0.5, 0.005)
+            actuator.send(Target(stance, 0.5, 0.005), rig.robot.read())
             clock.tick()
 
     hold(1.0)
@@ -96,11 +97,11 @@ def test_who_is_metered_moves_as_if_nobody_looked(config):
         rig = make_twin(config, 5)
         clock = rig.clock
         if metered:
-            clock = MeteredClock(rig.robot, config.control.rate_hz)
+            clock = InstrumentedClock(rig.robot, config.control.rate_hz)
             clock.start()
         for step in range(50):
             target = rig.robot.body.action_to_motor(np.full(8, 0.3 * np.sin(step)))
-            Actuator(rig, config).script(target, 0.5, 0.005, rig.robot.read())
+            rig.actuator.send(Target(target, 0.5, 0.005, scripted=True), rig.robot.read())
             clock.tick()
         states.append(rig.robot.true_state())
         rig.robot.close()

@@ -7,8 +7,9 @@ from board_world import World
 from fake_run import make_fake_run
 
 from walkhome.hardware.rotation import roll_pitch_yaw
-from walkhome.robot.control.plant import Actuator
-from walkhome.robot.control.reset import Resetter
+from walkhome.robot.control.actuator import ActionPath
+from walkhome.robot.control.cycle import ControlCycle
+from walkhome.robot.control.reset import StandUpRoutine
 from walkhome.robot.evaluation.gait import on_ground, without_chatter
 from walkhome.robot.evaluation.gait_from_torque import (
     board_gaits,
@@ -36,10 +37,10 @@ def trot(time_s):
 def walked(tmp_path_factory):
     """Journal rows of a robot that stands and then trots, and the true forces at their times."""
     with World(tmp_path_factory.mktemp("board")) as world:
-        rig = world.rig()
-        actuator = Actuator(rig, world.config)
-        ready = lambda: rig.arming.ready(lambda: False)  # noqa: E731
-        assert Resetter(world.config, rig, actuator, ready=ready).stand_up().ok
+        rig = world.plant()
+        cycle = ControlCycle(rig, world.config.episode)
+        assert StandUpRoutine(world.config, cycle).stand_up().ok
+        path = ActionPath(rig.robot.body, world.config.control)
         true, step = [], world.board.step
 
         def look():
@@ -49,10 +50,12 @@ def walked(tmp_path_factory):
         world.board.step = look
         rows = np.zeros(round((STANDS_S + TROTS_S) / rig.clock.period_s), RECORD)
         state = rig.robot.read()
-        actuator.start(state)
+        path.reset(state)
+        rig.actuator.reset(state)
         for row in rows:
             time_s = len(true) / 500 - STANDS_S
-            actuator.act(trot(time_s) if time_s > 0 else np.zeros(8), state)
+            target = path.target(trot(time_s) if time_s > 0 else np.zeros(8))
+            rig.actuator.send(target, state)
             rig.clock.tick()
             state = rig.robot.read()
             row["time_s"], row["motor_angle"] = state.time_s, state.motor_angle_rad

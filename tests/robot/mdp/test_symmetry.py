@@ -7,7 +7,8 @@ import pytest
 from walkhome.learning.replay import Replay
 from walkhome.learning.transition import Transition
 from walkhome.robot.config.resolve import resolve_config
-from walkhome.robot.control.plant import Actuator, make_twin
+from walkhome.robot.control.actuator import ActionPath
+from walkhome.robot.control.twin_plant import make_twin
 from walkhome.robot.mdp.observation import ObservationLayout, Observer
 from walkhome.robot.mdp.rewards import motion, reward_features, reward_weights
 from walkhome.robot.mdp.symmetry import symmetries
@@ -47,14 +48,17 @@ def roll_out(actions):
     """Observations and rewards of a noiseless twin driven by `actions` (n, 8)."""
     config = resolve_config(overrides=[*QUIET, "control.history_frames=2"]).config
     rig = make_twin(config, 0)
-    actuator, observer = Actuator(rig, config), Observer(LAYOUT, rig.robot.body)
+    path, observer = ActionPath(rig.robot.body, config.control), Observer(LAYOUT, rig.robot.body)
     state = rig.robot.read()
-    filtered = actuator.start(state)
+    filtered = path.reset(state)
+    rig.actuator.reset(state)
     past = [filtered, filtered]
     observations, rewards = [observer.reset(state, filtered)], []
     before = start = rig.pose.latest()
     for action in actions:
-        filtered, _ = actuator.act(action, state)
+        target = path.target(action)
+        filtered = target.filtered
+        rig.actuator.send(target, state)
         rig.clock.tick()
         state, pose = rig.robot.read(), rig.pose.latest()
         observations.append(observer.observe(state, filtered))

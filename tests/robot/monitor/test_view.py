@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from walkhome.robot.control.board_stats import BoardFigures
+from walkhome.robot.control.board_stats import BoardStats
 from walkhome.robot.monitor.screen import workspace_map
 from walkhome.robot.monitor.status import Snapshot, TaskSnapshot, clock_text
 from walkhome.robot.monitor.view import LiveView, PlainView, make_view, plain_line
@@ -93,7 +93,7 @@ def test_the_screen_fits_a_small_terminal():
 
 
 def test_a_boards_run_shows_how_it_keeps_time():
-    board = BoardFigures(49.9, 0.21, 13.4, 3, 9.5, 17, 2, 1)
+    board = BoardStats(49.9, 0.21, 13.4, 3, 9.5, 17, 2, 1)
     plain = live_text(80, 24, at(2.0, board=board)).split("hello")[1]
     assert plain[plain.rindex("of 8 robot minutes") :].count("\n") < 24
     for text in (live_text(snapshot=at(2.0, board=board)), plain_line(at(2.0, board=board))):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A rig without physics, and SDL pads made of software."""
+"""A plant without physics, and SDL pads made of software."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import pytest
 from fake_robot import FakeClock, FakeRobot
 
-from walkhome.robot.control.plant import Rig
+from walkhome.robot.control.twin_plant import TwinPlant
 
 
 @pytest.fixture
-def fake_rig():
-    """A rig without physics."""
+def fake_plant():
+    """A plant without physics."""
     robot = FakeRobot()
-    return Rig(robot, robot, FakeClock(robot))
+    return TwinPlant(robot, robot, FakeClock(robot), 0.025)
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from learned_run import TASKS, posture_policy
 from walkhome.hardware.body import motor_to_leg
 from walkhome.hardware.robot import MotorCommand, Stop
 from walkhome.hardware.rotation import quaternion
-from walkhome.robot.control.plant import Rig, make_twin
+from walkhome.robot.control.twin_plant import TwinPlant, make_twin
 from walkhome.robot.mdp.observation import observation_layout
 from walkhome.robot.teleop.controller import Teleop
-from walkhome.robot.teleop.driver_input import Order
-from walkhome.robot.teleop.telemetry import Listeners, Phase
+from walkhome.robot.teleop.driver_input import DriverInput
+from walkhome.robot.teleop.telemetry import DriveState, Listeners
 
 ON_ITS_SIDE = quaternion(math.pi / 2, 0.0, 0.0)
 
@@ -35,7 +35,7 @@ class Driver:
 
     def poll(self, driven_s):
         self.polls += 1
-        return self.orders.pop(0) if self.orders else Order(ended=True)
+        return self.orders.pop(0) if self.orders else DriverInput(ended=True)
 
     def close(self):
         pass
@@ -57,23 +57,23 @@ def engine(config, rig, policies, orders, **more):
     return Teleop(config, rig, policies, Driver(orders), 0.3, log.listeners, **more), log
 
 
-STANDS = [Order(held=True)] * 60  # long enough for the fake robot to stand up
+STANDS = [DriverInput(held=True)] * 60  # long enough for the fake robot to stand up
 
 
 @settings(max_examples=15)
 @given(st.lists(st.sampled_from([*TASKS, None]), min_size=1, max_size=40), st.integers(0, 1000))
 def test_no_switch_makes_a_step_beyond_the_limits(config, wanted, seed):
     robot = FakeRobot()
-    rig = Rig(robot, robot, FakeClock(robot))
+    rig = TwinPlant(robot, robot, FakeClock(robot), 0.025)
     rng, size = np.random.default_rng(seed), observation_layout(config.control).size
     # Policies at the ends of the range that also shake: the worst that can be learned.
     policies = {
         task: posture_policy(size, rng.choice([-1.0, 1.0], 8), rng, gain=1.0) for task in TASKS
     }
-    orders = [Order(task, held=True) for task in wanted for _ in range(3)]
+    orders = [DriverInput(task, held=True) for task in wanted for _ in range(3)]
     teleop, log = engine(config, rig, policies, STANDS + orders)
     teleop.run()
-    sent = [moment.sent_rad for moment in log.moments if moment.phase is Phase.DRIVING]
+    sent = [moment.sent_rad for moment in log.moments if moment.drive_state is DriveState.DRIVING]
     assert len(sent) >= len(orders)
     body = robot.body
     for angle in sent:
@@ -86,7 +86,7 @@ def test_no_switch_makes_a_step_beyond_the_limits(config, wanted, seed):
     assert largest <= body.rate_limit_rad_s * 0.02 + 1e-9
 
 
-def test_a_switch_carries_filter_and_history_over_and_blends(config, fake_rig, policies):
+def test_a_switch_carries_filter_and_history_over_and_blends(config, fake_plant, policies):
     seen = {task: [] for task in TASKS}
     for task, policy in policies.items():
 
@@ -96,46 +96,46 @@ def test_a_switch_carries_filter_and_history_over_and_blends(config, fake_rig, p
             return type(policy).act(policy, observation, deterministic)
 
         policy.act = act
-    orders = [Order("forward", held=True)] * 20 + [Order("left", held=True)] * 20
-    teleop, log = engine(config, fake_rig, policies, STANDS + orders)
+    orders = [DriverInput("forward", held=True)] * 20 + [DriverInput("left", held=True)] * 20
+    teleop, log = engine(config, fake_plant, policies, STANDS + orders)
     assert teleop.run().switches == 2
     both = [o for o in seen["left"] if any(o is other for other in seen["forward"])]
     assert 10 <= len(both) <= 15  # 0.3 s, in which both are asked, on the same observation
     for before, after in pairwise(seen["left"]):
         np.testing.assert_array_equal(after[:-21], before[21:])
-    swing = np.array([m.action[[0, 2]] for m in log.moments if m.phase is Phase.DRIVING])
+    swing = np.array([m.action[[0, 2]] for m in log.moments if m.drive_state is DriveState.DRIVING])
     assert swing[-1] == pytest.approx([0.0, 0.2], abs=1e-6)
     # From one to the other at the blend's rate: no jump, in what is asked already.
     assert np.abs(np.diff(swing, axis=0)).max() <= 0.2 * 0.02 / 0.3 + 1e-6
 
 
-def test_between_opposite_gaits_it_stands(config, fake_rig, policies):
+def test_between_opposite_gaits_it_stands(config, fake_plant, policies):
     size = observation_layout(config.control).size
     policies["forward"] = posture_policy(size, 0.2 * np.eye(8)[0])
     policies["backward"] = posture_policy(size, 0.2 * np.eye(8)[1])
-    orders = [Order("forward", held=True)] * 30 + [Order("backward", held=True)] * 40
-    teleop, log = engine(config, fake_rig, policies, STANDS + orders)
+    orders = [DriverInput("forward", held=True)] * 30 + [DriverInput("backward", held=True)] * 40
+    teleop, log = engine(config, fake_plant, policies, STANDS + orders)
     teleop.run()
-    swing = np.array([m.action[:2] for m in log.moments if m.phase is Phase.DRIVING])
+    swing = np.array([m.action[:2] for m in log.moments if m.drive_state is DriveState.DRIVING])
     assert swing.max(axis=0) == pytest.approx([0.2, 0.2], abs=1e-6)
     assert not swing.min(axis=1).any()  # never both
 
 
 LET_GO = {
-    "released": Order(),
-    "lost": Order(lost="gone"),
-    "ended": Order(ended=True),
-    "settle": Order(stop=Stop.SETTLE),
+    "released": DriverInput(),
+    "lost": DriverInput(lost="gone"),
+    "ended": DriverInput(ended=True),
+    "settle": DriverInput(stop=Stop.SETTLE),
 }
 
 
 @pytest.mark.parametrize("how", LET_GO)
 @pytest.mark.parametrize("after", [3, 40, 70], ids=["standing up", "standing", "walking"])
-def test_letting_go_settles_at_the_next_period(config, fake_rig, policies, how, after):
-    orders = (STANDS + [Order("forward", held=True)] * 20)[:after]
-    teleop, _ = engine(config, fake_rig, policies, [*orders, *[LET_GO[how]] * 5])
+def test_letting_go_settles_at_the_next_period(config, fake_plant, policies, how, after):
+    orders = (STANDS + [DriverInput("forward", held=True)] * 20)[:after]
+    teleop, _ = engine(config, fake_plant, policies, [*orders, *[LET_GO[how]] * 5])
     tally = teleop.run()
-    log = fake_rig.robot.log
+    log = fake_plant.robot.log
     first = log.index(Stop.SETTLE)
     assert first <= after  # one command a period at most
     assert first >= after - 2
@@ -143,112 +143,119 @@ def test_letting_go_settles_at_the_next_period(config, fake_rig, policies, how, 
     assert tally.lost == ("gone" if how == "lost" else "")
 
 
-def test_a_cut_is_a_cut_and_needs_the_dead_man_released(config, fake_rig, policies):
-    held = Order("forward", held=True)
-    orders = [*STANDS, Order(stop=Stop.CUT, held=True), *[held] * 30]
-    teleop, log = engine(config, fake_rig, policies, [*orders, Order(), *[held] * 10])
+def test_a_cut_is_a_cut_and_needs_the_dead_man_released(config, fake_plant, policies):
+    held = DriverInput("forward", held=True)
+    orders = [*STANDS, DriverInput(stop=Stop.CUT, held=True), *[held] * 30]
+    teleop, log = engine(config, fake_plant, policies, [*orders, DriverInput(), *[held] * 10])
     tally = teleop.run()
-    commands = fake_rig.robot.log
+    commands = fake_plant.robot.log
     first = commands.index(Stop.CUT)
     assert isinstance(commands[first - 1], MotorCommand)
     assert tally.cuts == 1
     # Held all along: nothing moves. Released and held again: it gets up.
     assert log.events.count("stand_up") == 2
-    still = [m for m in log.moments if m.order is held and m.phase is Phase.SETTLED]
+    still = [m for m in log.moments if m.input is held and m.drive_state is DriveState.SETTLED]
     assert len(still) >= 29
 
 
 @pytest.mark.parametrize(
     "orders",
     [
-        [Order(stop=Stop.CUT, ended=True)],  # `x` and `q` in one read
-        [Order(ended=True), Order(), Order(stop=Stop.CUT), Order(stop=Stop.CUT)],  # sitting down
+        [DriverInput(stop=Stop.CUT, ended=True)],  # `x` and `q` in one read
+        [
+            DriverInput(ended=True),
+            DriverInput(),
+            DriverInput(stop=Stop.CUT),
+            DriverInput(stop=Stop.CUT),
+        ],  # sitting down
     ],
 )
-def test_a_cut_with_the_end_or_after_it_is_a_cut(config, fake_rig, policies, orders):
-    teleop, log = engine(config, fake_rig, policies, STANDS + orders)
+def test_a_cut_with_the_end_or_after_it_is_a_cut(config, fake_plant, policies, orders):
+    teleop, log = engine(config, fake_plant, policies, STANDS + orders)
     tally = teleop.run()
-    stops = [entry for entry in fake_rig.robot.log if isinstance(entry, Stop)]
+    stops = [entry for entry in fake_plant.robot.log if isinstance(entry, Stop)]
     assert stops[-1] is Stop.CUT
     assert stops.count(Stop.CUT) == tally.cuts == log.events.count("cut") == 1
 
 
-def test_who_was_cut_and_drives_again_is_cut_again_at_the_end(config, fake_rig, policies):
-    once = [*STANDS, Order(stop=Stop.CUT), Order()]
-    orders = [*once, *STANDS, Order(stop=Stop.CUT, ended=True)]
-    teleop, log = engine(config, fake_rig, policies, orders)
+def test_who_was_cut_and_drives_again_is_cut_again_at_the_end(config, fake_plant, policies):
+    once = [*STANDS, DriverInput(stop=Stop.CUT), DriverInput()]
+    orders = [*once, *STANDS, DriverInput(stop=Stop.CUT, ended=True)]
+    teleop, log = engine(config, fake_plant, policies, orders)
     assert teleop.run().cuts == log.events.count("cut") == 2
-    assert [entry for entry in fake_rig.robot.log if isinstance(entry, Stop)][-1] is Stop.CUT
+    assert [entry for entry in fake_plant.robot.log if isinstance(entry, Stop)][-1] is Stop.CUT
 
 
-def test_a_second_signal_cuts(config, fake_rig, policies):
+def test_a_second_signal_cuts(config, fake_plant, policies):
     class Insists(Driver):
         def poll(self, driven_s):
             if self.polls > 50:
                 raise KeyboardInterrupt
             return super().poll(driven_s)
 
-    teleop = Teleop(config, fake_rig, policies, Insists(STANDS * 2), 0.3)
+    teleop = Teleop(config, fake_plant, policies, Insists(STANDS * 2), 0.3)
     with pytest.raises(KeyboardInterrupt):
         teleop.run()
-    assert fake_rig.robot.log[-1] is Stop.CUT
+    assert fake_plant.robot.log[-1] is Stop.CUT
 
 
-def test_whatever_goes_wrong_settles_the_robot(config, fake_rig, policies):
+def test_whatever_goes_wrong_settles_the_robot(config, fake_plant, policies):
     def broken(observation, deterministic):
         raise ValueError("not finite")
 
     policies["forward"].act = broken
-    teleop, _ = engine(config, fake_rig, policies, [*STANDS, *[Order("forward", held=True)] * 9])
+    teleop, _ = engine(
+        config, fake_plant, policies, [*STANDS, *[DriverInput("forward", held=True)] * 9]
+    )
     with pytest.raises(ValueError, match="not finite"):
         teleop.run()
-    assert fake_rig.robot.log[-1] is Stop.SETTLE
+    assert fake_plant.robot.log[-1] is Stop.SETTLE
 
 
-def test_a_task_that_was_not_learned_is_standing(config, fake_rig, policies):
+def test_a_task_that_was_not_learned_is_standing(config, fake_plant, policies):
     del policies["left"]
-    orders = [*STANDS, *[Order("left", held=True)] * 10]
-    teleop, log = engine(config, fake_rig, policies, orders)
+    orders = [*STANDS, *[DriverInput("left", held=True)] * 10]
+    teleop, log = engine(config, fake_plant, policies, orders)
     assert teleop.run().switches == 0
-    moment = [moment for moment in log.moments if moment.phase is Phase.DRIVING][-1]
+    moment = [moment for moment in log.moments if moment.drive_state is DriveState.DRIVING][-1]
     assert np.abs(moment.action).max() == 0.0
-    assert "left was not learned" in moment.order.note
+    assert "left was not learned" in moment.input.note
 
 
-def test_the_stride_scales_the_swing_only_and_slowly(config, fake_rig, policies):
+def test_the_stride_scales_the_swing_only_and_slowly(config, fake_plant, policies):
     size = observation_layout(config.control).size
     policies["forward"] = posture_policy(size, np.full(8, 0.5))
-    full = [Order("forward", held=True)] * 40
+    full = [DriverInput("forward", held=True)] * 40
     half = [replace(order, scale=0.5) for order in full]
-    teleop, log = engine(config, fake_rig, policies, STANDS + full + half)
+    teleop, log = engine(config, fake_plant, policies, STANDS + full + half)
     teleop.run()
-    action = np.array([m.action for m in log.moments if m.phase is Phase.DRIVING])
+    action = np.array([m.action for m in log.moments if m.drive_state is DriveState.DRIVING])
     assert action[-1] == pytest.approx([0.25] * 4 + [0.5] * 4, abs=1e-6)
     assert np.abs(np.diff(action[-40:], axis=0)).max() <= 0.5 * 0.02 / 0.3 + 1e-6
 
 
-def test_it_gives_up_and_says_so_when_it_never_stands(config, fake_rig, policies):
-    fake_rig.robot.attitude = ON_ITS_SIDE
+def test_it_gives_up_and_says_so_when_it_never_stands(config, fake_plant, policies):
+    fake_plant.robot.attitude = ON_ITS_SIDE
     short = config.model_copy(
         update={"stand_up": config.stand_up.model_copy(update={"max_attempts": 1, "pause_s": 0.1})}
     )
-    teleop, _ = engine(short, fake_rig, policies, [Order(held=True)] * 5000)
+    teleop, _ = engine(short, fake_plant, policies, [DriverInput(held=True)] * 5000)
     assert teleop.run().needs_help
-    assert fake_rig.robot.log[-1] is Stop.SETTLE
+    assert fake_plant.robot.log[-1] is Stop.SETTLE
 
 
 def test_after_a_fall_it_gets_up_and_goes_on(config, policies):
     from walkhome.sim.instruments import push
 
     rig = make_twin(config, 3)
-    held = Order("forward", held=True)
+    held = DriverInput("forward", held=True)
     driver = Driver([held] * 1500)
     log = Log()
 
     def period(moment):
         log.moments.append(moment)
         # Knock it over, once: a hand that turns it about its long axis would do the same.
-        if 1.0 < moment.tally.driven_s <= 1.3 and moment.phase is Phase.DRIVING:
+        if 1.0 < moment.statistics.driven_s <= 1.3 and moment.drive_state is DriveState.DRIVING:
             push(rig.robot, np.array([0.0, 1500.0, 0.0]))
 
     listeners = Listeners(period, lambda kind, fields: log.events.append(kind))

@@ -11,11 +11,11 @@ from learned_run import TASKS
 from walkhome.hardware.robot import Stop
 from walkhome.robot.teleop.bindings import TeleopConfig
 from walkhome.robot.teleop.controller import Teleop
-from walkhome.robot.teleop.driver_input import Order
+from walkhome.robot.teleop.driver_input import DriverInput
 from walkhome.robot.teleop.gamepad import GamepadSource
-from walkhome.robot.teleop.telemetry import Listeners, Phase
+from walkhome.robot.teleop.telemetry import DriveState, Listeners
 
-HELD, FREE = Order("forward", held=True), Order()
+HELD, FREE = DriverInput("forward", held=True), DriverInput()
 
 
 class Driver:
@@ -27,7 +27,7 @@ class Driver:
     def poll(self, driven_s):
         now_s = self.world.now()
         if now_s >= self.ends_s:
-            return Order(ended=True)
+            return DriverInput(ended=True)
         return [order for from_s, order in self.plan if from_s <= now_s][-1]
 
     def close(self):
@@ -48,7 +48,9 @@ class Log:
         return [event["kind"] for event in self.events]
 
     def walking(self):
-        return [m for m in self.moments if m.phase is Phase.DRIVING and m.doing == "forward"]
+        return [
+            m for m in self.moments if m.drive_state is DriveState.DRIVING and m.gait == "forward"
+        ]
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def world(tmp_path):
 
 def drive(world, policies, *plan, ends_s, attended=True):
     log, driver = Log(), Driver(world, *plan, ends_s=ends_s, attended=attended)
-    rig = world.rig()
+    rig = world.plant()
     tally = Teleop(world.config, rig, policies, driver, 0.3, log.listeners).run()
     rig.robot.close()
     return tally, log
@@ -89,7 +91,7 @@ def test_it_is_armed_when_somebody_presses_and_limp_after_letting_go(world, poli
     assert torques[0] > 3.0  # nobody had pressed before
     assert len(torques) == 2
     assert 11.0 < limps[0] < 12.0 < 13.0 < torques[1]  # damped for half a second, then nothing
-    assert {moment.phase for moment in log.moments} == set(Phase)
+    assert {moment.drive_state for moment in log.moments} == set(DriveState)
 
 
 @pytest.mark.parametrize("fault", ["unplug@9:0.5", "mute@9:0.5"])
@@ -140,7 +142,7 @@ def test_a_script_can_t_press_again_so_a_fault_ends_it(world, policies):
 
 def test_a_cut_is_latched_and_ends_the_drive(world, policies):
     board = world()
-    plan = ((0.0, HELD), (7.0, Order(stop=Stop.CUT)))
+    plan = ((0.0, HELD), (7.0, DriverInput(stop=Stop.CUT)))
     tally, _ = drive(board, policies, *plan, ends_s=30.0)
     assert (tally.cuts, tally.ended_by) == (1, "the torque was cut")
     cut_s = next(e["board_s"] for e in board.events("mode") if e["faults"] & 2)
@@ -153,7 +155,7 @@ def test_a_cut_is_latched_and_ends_the_drive(world, policies):
 
 def test_a_cut_while_it_is_armed_is_a_cut(world, policies):
     board = world()
-    plan = ((0.0, HELD), (0.3, Order(stop=Stop.CUT)), (0.31, HELD))  # a key's press is short
+    plan = ((0.0, HELD), (0.3, DriverInput(stop=Stop.CUT)), (0.31, HELD))  # a key's press is short
     tally, _ = drive(board, policies, *plan, ends_s=10.0)
     assert (tally.cuts, tally.ended_by) == (1, "the torque was cut")
     _, log = drive(board, policies, (0.0, HELD), ends_s=30.0)
@@ -165,7 +167,7 @@ def test_letting_go_while_it_is_armed_gives_no_torque(world, policies):
     board = world()
     plan = ((0.0, FREE), (3.0, HELD), (3.2, FREE))
     tally, log = drive(board, policies, *plan, ends_s=6.0)
-    assert any(moment.phase is Phase.ARMING for moment in log.moments)
+    assert any(moment.drive_state is DriveState.ARMING for moment in log.moments)
     assert board.events("torque") == []
     assert (tally.settles, log.kinds()) == (0, [])
 
@@ -221,7 +223,7 @@ class Hand:
                 self._then(self._pad)
                 self.done_s = self._world.now()
         if self._world.now() > 20.0:
-            return Order(ended=True)
+            return DriverInput(ended=True)
         return self._source.poll(driven_s)
 
 
@@ -235,7 +237,7 @@ def test_a_gamepad_drives_a_board(world, policies, plug, then, mode, cuts):
     board = world()
     log = Log()
     hand = Hand(board, log, plug(), then)
-    rig = board.rig()
+    rig = board.plant()
     try:
         tally = Teleop(board.config, rig, policies, hand, 0.3, log.listeners).run()
     finally:

@@ -7,12 +7,12 @@ from typer.testing import CliRunner
 
 from walkhome.hardware.robot import Stop
 from walkhome.robot.cli.app import app
-from walkhome.robot.control.plant import make_twin
+from walkhome.robot.control.twin_plant import make_twin
 from walkhome.robot.teleop.bindings import TeleopConfig
 from walkhome.robot.teleop.controller import Teleop
 from walkhome.robot.teleop.driver_input import TeleopError
 from walkhome.robot.teleop.gamepad import GamepadSource
-from walkhome.robot.teleop.telemetry import Listeners, Phase
+from walkhome.robot.teleop.telemetry import DriveState, Listeners
 
 pygame = pytest.importorskip("pygame")
 
@@ -248,10 +248,10 @@ class Hand:
     def __call__(self, moment):
         self.clock.now_s += 0.02
         self.moments.append(moment)
-        driven_s = moment.tally.driven_s
+        driven_s = moment.statistics.driven_s
         if self.done_at is None:
             self.pad.pull(0.9 + 0.02 * (len(self.moments) % 2))  # a hand is never quite still
-            if moment.phase is Phase.DRIVING:
+            if moment.drive_state is DriveState.DRIVING:
                 self.pad.axis("lefty", -1.0)
             if driven_s > self.at_s:
                 self.done_at = len(self.moments)
@@ -287,12 +287,14 @@ def test_in_mid_stride_the_robot_settles(plug, make_source, clock, config, polic
     teleop = Teleop(config, rig, policies, source, 0.3, listeners, lambda: over[0])
     try:
         tally = teleop.run()
-        walking = [m for m in hand.moments if m.phase is Phase.DRIVING and m.doing == "forward"]
+        walking = [
+            m for m in hand.moments if m.drive_state is DriveState.DRIVING and m.gait == "forward"
+        ]
         assert len(walking) > 20
         wait = 26 if how == "silence" else 1  # half a second of silence, else the next period
         after = hand.moments[hand.done_at :]
-        assert [m.phase for m in after].index(Phase.SETTLED) <= wait
-        assert all(m.phase is Phase.SETTLED for m in after[wait:])
+        assert [m.drive_state for m in after].index(DriveState.SETTLED) <= wait
+        assert all(m.drive_state is DriveState.SETTLED for m in after[wait:])
         assert len(sent) <= hand.sent_before + wait
         assert tally.settles == 1
         why = {"unplug": "unplugged", "release": "hold", "settle": "button", "silence": "no event"}

@@ -11,23 +11,25 @@ import time
 import numpy as np
 import pytest
 
-from walkhome.robot.teleop.driver_input import Order
-from walkhome.robot.teleop.screen import Screen, SourceFacts, event_line, status_line
-from walkhome.robot.teleop.telemetry import Moment, Phase, Tally
+from walkhome.robot.teleop.driver_input import DriverInput
+from walkhome.robot.teleop.screen import Screen, SourceInfo, event_line, status_line
+from walkhome.robot.teleop.telemetry import DrivePeriod, DriveState, DriveStatistics
 
 
 def moment(held=True, note="righttrigger held"):
-    order = Order("forward", held, scale=0.8, note=note)
+    order = DriverInput("forward", held, scale=0.8, note=note)
     zeros = np.zeros(8)
-    return Moment(Phase.DRIVING, order, "forward", None, zeros, zeros, zeros, Tally(falls=3))
+    return DrivePeriod(
+        DriveState.DRIVING, order, "forward", None, zeros, zeros, zeros, DriveStatistics(falls=3)
+    )
 
 
 def test_the_line_shows_dead_man_gait_stride_falls_pad_and_battery():
-    pad = SourceFacts("Xbox Wireless Controller", "medium")
+    pad = SourceInfo("Xbox Wireless Controller", "medium")
     line = status_line(moment(), pad, 120)
     for text in ("[DRIVE]", "forward", "80%", "falls 3", pad.name, "battery medium"):
         assert text in line
-    assert "[DRIVE]" not in status_line(moment(held=False), SourceFacts(), 120)
+    assert "[DRIVE]" not in status_line(moment(held=False), SourceInfo(), 120)
 
 
 @pytest.mark.parametrize(
@@ -36,14 +38,14 @@ def test_the_line_shows_dead_man_gait_stride_falls_pad_and_battery():
      "unplugged; plug it in again", "no event for 0.5 s"],
 )  # fmt: skip
 def test_on_80_columns_battery_and_what_to_do_are_whole(note):
-    line = status_line(moment(note=note), SourceFacts("Xbox Wireless Controller", "medium"), 80)
+    line = status_line(moment(note=note), SourceInfo("Xbox Wireless Controller", "medium"), 80)
     assert "battery medium" in line
     assert note in line
 
 
 @pytest.mark.parametrize("columns", [5, 20, 80])
 def test_the_line_fits(columns):
-    line = status_line(moment(note="x" * 200), SourceFacts("y" * 200), columns)
+    line = status_line(moment(note="x" * 200), SourceInfo("y" * 200), columns)
     assert len(line) < max(11, columns)
 
 
@@ -55,7 +57,7 @@ def test_every_event_has_words():
 
 def test_programs_get_objects_only():
     stream = io.StringIO()
-    screen = Screen(SourceFacts, as_json=True, stream=stream)
+    screen = Screen(SourceInfo, as_json=True, stream=stream)
     screen.say("for people")
     screen.period(moment())
     screen.event("fall", {"robot_s": 2.0, "doing": "left"})
@@ -66,7 +68,7 @@ def test_a_halted_terminal_does_not_halt_the_robot_and_a_lost_one_is_forgotten()
     master, slave = pty.openpty()
     stream = os.fdopen(slave, "w")
     now = [0.0]
-    screen = Screen(lambda: SourceFacts("pad"), stream=stream, clock=lambda: now[0])
+    screen = Screen(lambda: SourceInfo("pad"), stream=stream, clock=lambda: now[0])
     screen.period(moment())
     assert b"[DRIVE]" in os.read(master, 65536)
     screen.period(moment())  # too early for another

@@ -15,12 +15,12 @@ from walkhome.learning.checkpoint import load
 from walkhome.learning.remote.asynchronous import MAX_RESTARTS, MAX_STALE_S, AsynchronousLearner
 from walkhome.learning.remote.process import LearnerLost
 from walkhome.robot.config.resolve import resolve_config
-from walkhome.robot.control.plant import Rig, make_twin
+from walkhome.robot.control.twin_plant import TwinPlant, make_twin
 from walkhome.robot.storage.journal import read_journal
 from walkhome.robot.storage.run_folder import RunFolder
 from walkhome.robot.training.learner_factory import make_learner
 from walkhome.robot.training.learner_process import process_settings
-from walkhome.robot.training.trainer import LearningLoop
+from walkhome.robot.training.trainer import Trainer
 
 FREE = "learning.process=free"
 
@@ -162,7 +162,7 @@ class KillOnce:
     def requested(self):
         if self.loop is None:
             return False
-        learner, steps = self.loop._learner, self.loop._tally.steps
+        learner, steps = self.loop._learner, self.loop._statistics.steps
         if not self.killed and learner.gradient_steps > 150:
             self.killed = learner.pids[0]
             os.kill(learner.pids[0], signal.SIGKILL)
@@ -182,8 +182,8 @@ def test_the_robot_walks_on_while_the_learner_is_started_again(tmp_path):
     twin = make_twin(config, 0)
     stop, view = KillOnce(), Silent()
     with RunFolder.create(tmp_path / "run", config) as folder:
-        rig = Rig(twin.robot, twin.pose, RealTime(twin.clock))
-        stop.loop = LearningLoop(config, folder, view, stop, rig)
+        rig = TwinPlant(twin.robot, twin.pose, RealTime(twin.clock), 0.025)
+        stop.loop = Trainer(config, folder, view, stop, rig)
         assert isinstance(stop.loop._learner, AsynchronousLearner)
         summary = stop.loop.run()
     assert summary["status"] == "interrupted"
@@ -207,7 +207,7 @@ def test_the_robot_walks_on_while_the_learner_is_started_again(tmp_path):
     assert saved >= summary["gradient_steps"]
     # And it can be gone on with.
     with RunFolder.resume(folder, minutes=summary["robot_minutes"]["total"] + 0.05) as resumed:
-        again = LearningLoop(
+        again = Trainer(
             resumed.config, resumed, Silent(), KillNever(), make_twin(config, 0), resume=True
         )
         assert again._learner.gradient_steps >= saved

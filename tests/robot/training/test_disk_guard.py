@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from walkhome.robot.training.disk_guard import MAX_AT_RISK_S, DiskWatch
+from walkhome.robot.training.disk_guard import MAX_AT_RISK_S, DiskGuard
 
 
 class Disk:
@@ -17,7 +17,7 @@ class Disk:
         self.recorder = SimpleNamespace(at_risk_s=self.at_risk_s)
         self.run = SimpleNamespace(trouble="")
         view = SimpleNamespace(message=self.messages.append)
-        self.watch = DiskWatch(self.run, self.recorder, view, self.settle, self.stopped)
+        self.watch = DiskGuard(self.run, self.recorder, view, self.settle, self.stopped)
 
     def at_risk_s(self):
         if self.settled:

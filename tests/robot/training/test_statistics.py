@@ -4,7 +4,7 @@
 import pytest
 
 from walkhome.robot.control.episode import EpisodeResult
-from walkhome.robot.training.statistics import SPEED_WINDOW, Tally
+from walkhome.robot.training.statistics import SPEED_WINDOW, RunStatistics
 
 
 def result(task="forward", ended="timeout", speed=0.1):
@@ -14,7 +14,7 @@ def result(task="forward", ended="timeout", speed=0.1):
 
 
 def test_summary_counts_everything_apart():
-    tally = Tally.of(("forward", "backward"))
+    tally = RunStatistics.of(("forward", "backward"))
     for ended in ("timeout", "fall", "exit", "fall"):
         tally.tasks["forward"].steps += 200
         tally.add(result(ended=ended))
@@ -33,17 +33,17 @@ def test_summary_counts_everything_apart():
 
 
 def test_speeds_are_means_of_the_last_episodes():
-    tally = Tally.of(("forward",))
+    tally = RunStatistics.of(("forward",))
     for i in range(SPEED_WINDOW + 5):
         tally.add(result(speed=float(i)))
     assert tally.tasks["forward"].speed_m_s == pytest.approx(
         sum(range(5, SPEED_WINDOW + 5)) / SPEED_WINDOW
     )
-    assert Tally.of(("forward",)).tasks["forward"].speed_m_s == 0.0
+    assert RunStatistics.of(("forward",)).tasks["forward"].speed_m_s == 0.0
 
 
 def test_leaving_while_standing_up_counts_once():
-    tally = Tally.of(("forward", "backward"))
+    tally = RunStatistics.of(("forward", "backward"))
     tally.see(True, standing_up=True)
     tally.see(True, standing_up=False)
     tally.see(False, standing_up=True)  # rolled over the edge

@@ -10,7 +10,7 @@ import pytest
 from walkhome.hardware.robot import RobotError
 from walkhome.hardware.rotation import quaternion
 from walkhome.robot.config.resolve import resolve_config
-from walkhome.robot.control.plant import Rig, make_twin
+from walkhome.robot.control.twin_plant import TwinPlant, make_twin
 from walkhome.robot.evaluation.evaluate import Plan, evaluate
 from walkhome.robot.storage.journal import (
     FLAG_FIRST,
@@ -225,7 +225,7 @@ def test_what_only_ablations_ask_for_is_refused_on_anything_but_their_twin(tmp_p
 
     for key in (*keys, "ablation.scheduler=false"):
         rig = make_twin(resolve_config(overrides=[*SMALL, key]).config, 0)
-        rig = Rig(Board(rig.robot), rig.pose, rig.clock)
+        rig = TwinPlant(Board(rig.robot), rig.pose, rig.clock, 0.025)
         with pytest.raises(RobotError, match="for the twin"):
             run_once(tmp_path / key, key, minutes=0.05, rig=rig)
         assert not list((tmp_path / key / "journal").iterdir())  # before anything moves
