@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("robot", "sim", "learning", "safety", "hardware", "native")
 
@@ -25,18 +27,29 @@ def test_no_arrow_points_up():
     assert done.returncode == 0, done.stdout
 
 
-def test_an_arrow_that_points_up_is_found(tmp_path):
-    for package in (".", *PACKAGES):
-        folder = tmp_path / "walkhome" / package
-        folder.mkdir()
-        (folder / "__init__.py").write_text("")
-    (tmp_path / "walkhome" / "durable_files.py").write_text("")
-    (tmp_path / "walkhome" / "learning" / "bad.py").write_text("import walkhome.hardware\n")
-    text = (REPOSITORY / "pyproject.toml").read_text()
-    (tmp_path / "pyproject.toml").write_text(text)
+def make_skeleton(folder):
+    """Empty packages and rooms as the contracts name them, and the contracts."""
+    rooms = [f"robot/{path.parent.name}" for path in (REPOSITORY / "robot").glob("*/__init__.py")]
+    for package in (".", *PACKAGES, *rooms):
+        (folder / "walkhome" / package).mkdir()
+        (folder / "walkhome" / package / "__init__.py").write_text("")
+    for module in ("durable_files", "user_folders", "robot/gym_env", "robot/exit_codes"):
+        (folder / "walkhome" / f"{module}.py").write_text("")
+    (folder / "pyproject.toml").write_text((REPOSITORY / "pyproject.toml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("package", "imported"), [("learning", "hardware"), ("robot/control", "robot.training")]
+)
+def test_an_arrow_that_points_up_is_found(tmp_path, package, imported):
+    make_skeleton(tmp_path)
+    assert lint_imports(tmp_path / "pyproject.toml").returncode == 0
+    bad = tmp_path / "walkhome" / package / "bad.py"
+    bad.write_text(f"import walkhome.{imported}\n")
     done = lint_imports(tmp_path / "pyproject.toml")
     assert done.returncode != 0
-    assert "walkhome.learning.bad -> walkhome.hardware" in done.stdout
+    module = package.replace("/", ".")
+    assert f"walkhome.{module}.bad -> walkhome.{imported}" in done.stdout
 
 
 def test_nothing_that_executes_what_it_loads():

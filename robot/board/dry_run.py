@@ -143,7 +143,7 @@ def dry_run(config: Config, port: str, stop: StopRequest) -> dict[str, Any]:
         muted = _MutedRobot(board.robot)
         plant = BoardPlant(muted, guard, clock, config, arming)  # type: ignore[arg-type]
         # Nothing is sent, so no motor can follow its commands: the path without the monitor.
-        plant.actuator = Actuator(muted, clock.period_s, 0.0)  # type: ignore[arg-type]
+        plant.actuator = Actuator(muted, clock.period_s, 0.0)
         clock.restart()
         ControlCycle(plant, config.episode).run(_Rehearsing(config, policy, board.robot, stop))
         return {

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a control thread must not wait for, done in order by a thread beside it.
+"""FIFO worker thread for blocking I/O (logs, terminal) that is kept off the control thread.
 
-A line appended to a log waits for the disk now and then, one printed for the terminal: tens of
-milliseconds, in which the supervisor would take the control process for dead.
+Appending to a log or printing can block for tens of milliseconds, after which the supervisor would
+take the control process for dead.
 """
 
 from __future__ import annotations
@@ -11,24 +11,19 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from walkhome.hardware.realtime import SIDE_PRIORITY, beside
 
-if TYPE_CHECKING:
-    from walkhome.robot.monitor.status import Snapshot
-    from walkhome.robot.monitor.view import View
-
 CLOSE_S = 2.0
-"""A terminal that somebody stopped keeps nobody from ending."""
+"""Time limit for closing: a suspended terminal must not block the exit."""
 
 
 class SideThread:
-    """Does jobs in their order; leaving it waits for them.
+    """Runs jobs in their order on one thread; as a context manager it waits for them at the end.
 
     Args:
-        name: for people who look at threads.
-        close_s: waits at most so long for them.
+        name: name of the thread.
+        close_s: time limit of `close`; None: no limit.
     """
 
     def __init__(self, name: str, close_s: float | None = None) -> None:
@@ -38,16 +33,16 @@ class SideThread:
         self._thread.start()
 
     def do(self, job: Callable[[], object]) -> None:
-        """Have it done soon; microseconds. The job handles its own errors."""
+        """Queue a job; takes microseconds. The job handles its own errors."""
         self._jobs.put(job)
 
     def close(self) -> None:
-        """Wait for all jobs, and end; a second call does nothing."""
+        """Wait for all jobs and end the thread; a second call does nothing."""
         self._jobs.put(None)
         self._thread.join(self._close_s)
 
     def __enter__(self) -> SideThread:
-        """The thread itself; leaving closes it."""
+        """The thread itself."""
         return self
 
     def __exit__(
@@ -56,42 +51,10 @@ class SideThread:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Wait for all jobs."""
+        """Close it."""
         self.close()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             beside(SIDE_PRIORITY)  # each time: the control thread may have got its own since
             job()
-
-
-class BesideView:
-    """A view that is drawn by a thread; of the moments that wait, only the newest is.
-
-    Args:
-        view: draws.
-        thread: its own.
-    """
-
-    def __init__(self, view: View, thread: SideThread) -> None:
-        self._view, self._thread = view, thread
-        self._newest: Snapshot | None = None
-
-    def update(self, snapshot: Snapshot) -> None:
-        """Show a moment; microseconds."""
-        waits, self._newest = self._newest is not None, snapshot
-        if not waits:
-            self._thread.do(self._draw)
-
-    def message(self, text: str) -> None:
-        """Say one line that stays; microseconds."""
-        self._thread.do(lambda: self._view.message(text))
-
-    def close(self) -> None:
-        """Wait until all is shown; whoever made the view closes it."""
-        self._thread.close()
-
-    def _draw(self) -> None:
-        snapshot, self._newest = self._newest, None
-        if snapshot is not None:
-            self._view.update(snapshot)

@@ -9,9 +9,10 @@ from typing import Any
 from walkhome.hardware.realtime import CONTROL_PRIORITY, on_time
 from walkhome.robot.config.schema import Config
 from walkhome.robot.control.plant import Plant
-from walkhome.robot.control.side_thread import CLOSE_S, BesideView, SideThread
+from walkhome.robot.control.side_thread import CLOSE_S, SideThread
 from walkhome.robot.control.stop_request import StopRequest
 from walkhome.robot.control.twin_plant import make_twin
+from walkhome.robot.monitor.background import BackgroundView
 from walkhome.robot.monitor.view import View
 from walkhome.robot.storage.run_folder import RunFolder
 from walkhome.robot.training.learner_process import start_learner
@@ -65,7 +66,7 @@ def _learn_in_real_time(
     free = config.learning.model_copy(update={"process": "free"})
     config = config.model_copy(update={"learning": free})
     with SideThread("log") as log, SideThread("view", CLOSE_S) as screen:
-        view = BesideView(view, screen)
+        view = BackgroundView(view, screen)
         trainer = make_trainer(config, view)
         with on_time(CONTROL_PRIORITY) as granted:
             for text in granted.refused:

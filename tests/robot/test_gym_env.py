@@ -70,7 +70,7 @@ def test_it_is_the_loop_step_for_step(tmp_path, make):
 
     def start(config, run):
         learner = start_learner(config, run)
-        learner.add = lambda *transition: told.append(transition)
+        learner.add = told.append
         end_episode = learner.end_episode
         learner.end_episode = lambda *args: (ends.append(len(told)), end_episode(*args))
         return learner
@@ -84,15 +84,15 @@ def test_it_is_the_loop_step_for_step(tmp_path, make):
     env = make(task="scheduled", settings=settings)
     scale = 1.0 / config.constraint.budget
     seen, info = env.reset(seed=config.run.seed)
-    for number, (observation, action, rewards, costs, following, done, task) in enumerate(told, 1):
-        np.testing.assert_array_equal(seen, observation.astype(np.float32))
-        assert info["task"] == task
-        seen, reward, fell, cut, info = env.unwrapped.step(action)  # not rounded to float32
-        np.testing.assert_array_equal(seen, following.astype(np.float32))
-        assert reward == rewards[config.tasks.index(task)]
-        assert [info["rewards"][name] for name in config.tasks] == rewards.tolist()
-        np.testing.assert_array_equal(info["costs"] * scale, costs)
-        assert fell == done
+    for number, given in enumerate(told, 1):
+        np.testing.assert_array_equal(seen, given.observation.astype(np.float32))
+        assert info["task"] == given.task
+        seen, reward, fell, cut, info = env.unwrapped.step(given.action)  # not rounded to float32
+        np.testing.assert_array_equal(seen, given.next_observation.astype(np.float32))
+        assert reward == given.rewards[config.tasks.index(given.task)]
+        assert [info["rewards"][name] for name in config.tasks] == given.rewards.tolist()
+        np.testing.assert_array_equal(info["costs"] * scale, given.costs)
+        assert fell == given.done
         assert (fell or cut) == (number in ends)
         if fell or cut:
             now = info

@@ -6,7 +6,8 @@ import time
 
 from small_runs import config_of
 
-from walkhome.robot.control.side_thread import BesideView, SideThread
+from walkhome.robot.control.side_thread import SideThread
+from walkhome.robot.monitor.background import BackgroundView
 from walkhome.robot.storage.run_folder import RunFolder
 
 
@@ -49,7 +50,7 @@ class Screen:
 
 def test_a_stopped_terminal_is_not_waited_for_and_gets_the_newest_moment():
     screen = Screen()
-    view = BesideView(screen, SideThread("test"))
+    view = BackgroundView(screen, SideThread("test"))
     view.update(0)
     assert screen.begun.wait(10.0)
     for moment in range(1, 1000):
