@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from walkhome.hardware.body import N_LEGS
+from walkhome.hardware.constants import N_LEGS
 from walkhome.robot.evaluation.gait import (
     foot_force_of_torque_n,
     on_ground,

@@ -21,12 +21,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from walkhome.hardware.body import MINITAUR
 from walkhome.hardware.robot import Fault, MotorCommand, RobotState
 from walkhome.learning.policy import NumpyPolicy
 from walkhome.robot.config.resolve import resolve_config
+from walkhome.robot.config.schema import RobotConfig
 from walkhome.robot.control.actuator import ActionPath, Actuator
 from walkhome.robot.mdp.observation import N_ACTIONS, observation_layout
+
+MINITAUR = RobotConfig().to_body()
 
 
 class Mirror:

@@ -32,9 +32,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from walkhome.hardware.body import MINITAUR
 from walkhome.hardware.robot import MotorCommand, RobotError
 from walkhome.robot.config.resolve import resolve_config
+from walkhome.robot.config.schema import RobotConfig, SimConfig
 from walkhome.robot.evaluation.evaluate import summary
 from walkhome.robot.evaluation.intervals import mean_interval, proportion_interval
 from walkhome.robot.evaluation.rollout import RollOut, roll_out
@@ -42,6 +42,9 @@ from walkhome.robot.storage.policies import checked_policies
 from walkhome.robot.storage.run_folder import RunFolder
 from walkhome.sim.terrain import Terrain
 from walkhome.sim.twin import PyBulletRobot, TwinSettings
+
+MINITAUR = RobotConfig().to_body()
+DEFAULTS = SimConfig().model_dump()
 
 TERRAINS = ("flat", "mattress", "doormat")
 PERIOD_S = 0.02
@@ -63,10 +66,12 @@ class Setting(NamedTuple):
 
     def settings(self) -> TwinSettings:
         """Of a twin."""
-        return TwinSettings(physics_rate_hz=self.rate_hz, solver_iterations=self.iterations)
+        return TwinSettings(
+            **DEFAULTS | {"physics_rate_hz": self.rate_hz, "solver_iterations": self.iterations}
+        )
 
 
-PRESENT = Setting(round(TwinSettings().physics_rate_hz), TwinSettings().solver_iterations)
+PRESENT = Setting(SimConfig().physics_rate_hz, SimConfig().solver_iterations)
 STUDY = (
     *(Setting(500, iterations) for iterations in (10, 20, 30, 50, 100, 200)),
     *(Setting(rate_hz, 30) for rate_hz in (1000, 250)),
@@ -81,7 +86,7 @@ class Walker:
     """A twin that follows random, smoothed commands, the same ones under every setting."""
 
     def __init__(self, terrain: Terrain, setting: Setting) -> None:
-        self.robot = PyBulletRobot(terrain, setting.settings())
+        self.robot = PyBulletRobot(terrain, setting.settings(), MINITAUR)
         self._rng = np.random.default_rng(0)
         self._action = np.zeros(8)
         self.gaps_mm: list[float] = []
@@ -127,7 +132,7 @@ def costs(terrain: Terrain, study: Sequence[Setting], turns: int) -> dict[Settin
 
 def drop(terrain: Terrain, setting: Setting) -> Row:
     """From 0.5 m onto the ground, the stance held."""
-    robot = PyBulletRobot(terrain, setting.settings())
+    robot = PyBulletRobot(terrain, setting.settings(), MINITAUR)
     robot.place(np.array([0.0, 0.0, 0.5]), np.array([0.0, 0.0, 0.0, 1.0]), None)
     stance = MINITAUR.stance_motor_rad()
     lowest_mm, rest_mm, trunk_mm, speeds = [], [], [], []

@@ -18,21 +18,22 @@ import json
 import math
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
-import yaml
 
-from walkhome.hardware.body import MINITAUR
 from walkhome.hardware.robot import MotorCommand, Stop
 from walkhome.hardware.rotation import roll_pitch_yaw, world_z_in_body
+from walkhome.robot.config.resolve import resolve_config
+from walkhome.robot.config.schema import RobotConfig, SimConfig
 from walkhome.safety.recovery.stand_up import StandUp, StandUpCommand
 from walkhome.sim.terrain import Terrain, surface_height
-from walkhome.sim.twin import PyBulletRobot, TrueState
+from walkhome.sim.twin import PyBulletRobot, TrueState, TwinSettings
 
-TERRAINS = Path(__file__).parent.parent / "configs" / "terrains"
+MINITAUR = RobotConfig().to_body()
+SETTINGS = TwinSettings(**SimConfig().model_dump())
+
 PERIOD_S = 0.02
 DROP_HEIGHT_M = 0.35
 FALL_S = 1.0
@@ -61,9 +62,8 @@ class Drop:
 
 def load_terrain(name: str) -> Terrain:
     """A terrain of `configs/terrains`."""
-    values = yaml.safe_load((TERRAINS / f"{name}.yaml").read_text())
-    known = {field.name for field in fields(Terrain)}
-    return Terrain(**{key: value for key, value in values.items() if key in known})
+    config = resolve_config(overrides=[f"terrain={name}"]).config
+    return Terrain(**config.terrain.model_dump())
 
 
 def random_posture(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -76,7 +76,7 @@ def random_posture(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 def stance_height_m(terrain: Terrain) -> float:
     """Height of the base over the ground of a twin that was put down in the stance."""
-    robot = PyBulletRobot(terrain)
+    robot = PyBulletRobot(terrain, SETTINGS, MINITAUR)
     stance = MINITAUR.stance_motor_rad()
     robot.place(np.array([0.0, 0.0, 0.24]), np.array([0.0, 0.0, 0.0, 1.0]), stance)
     for _ in range(100):
@@ -107,7 +107,7 @@ def stands(state: TrueState, terrain: Terrain, stance_m: float) -> bool:
 def run_drop(seed: int, terrain: Terrain, stance_m: float, fall: str = "limp") -> Drop:
     """One drop, from the fall to the verdict."""
     rng = np.random.default_rng(seed)
-    robot = PyBulletRobot(terrain, seed=seed)
+    robot = PyBulletRobot(terrain, SETTINGS, MINITAUR, seed=seed)
     quaternion, motor_rad = random_posture(rng)
     robot.place(np.array([0.0, 0.0, DROP_HEIGHT_M]), quaternion, motor_rad)
     if fall == "damped":

@@ -103,12 +103,13 @@ def release(port: str) -> None:
     """Make the board forget its faults and everybody his emergency stop."""
     from walkhome.hardware.robot import RobotError
     from walkhome.hardware.serial.board import SerialRobot
+    from walkhome.robot.config.schema import RobotConfig
     from walkhome.safety.supervisor import estop
 
     estop.clear()
     end_s = time.monotonic() + 5.0
     while True:
-        robot = SerialRobot(port)
+        robot = SerialRobot(port, RobotConfig().to_body())
         try:
             robot.open()
             robot.clear_faults()

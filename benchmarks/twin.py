@@ -34,12 +34,16 @@ import numpy as np
 import numpy.typing as npt
 import pybullet
 import pybullet_data
-import yaml
 
-from walkhome.hardware.body import MINITAUR, URDF_MOTOR_SIGN
+from walkhome.hardware.body import URDF_MOTOR_SIGN
+from walkhome.hardware.constants import GRAVITY_M_S2
 from walkhome.hardware.robot import MotorCommand
-from walkhome.sim.terrain import GRAVITY_M_S2, Terrain, build
+from walkhome.robot.config.resolve import resolve_config
+from walkhome.robot.config.schema import RobotConfig, SimConfig
+from walkhome.sim.terrain import Terrain, build
 from walkhome.sim.twin import PyBulletRobot, TwinSettings
+
+MINITAUR = RobotConfig().to_body()
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -75,7 +79,7 @@ class TwinLane:
     """The twin, as the control loop uses it, with one read per control step."""
 
     def __init__(self, terrain: Terrain, settings: TwinSettings) -> None:
-        self.robot = PyBulletRobot(terrain, settings)
+        self.robot = PyBulletRobot(terrain, settings, MINITAUR)
 
     def turn(self, first_step: int) -> float:
         """Seconds for one turn."""
@@ -92,7 +96,7 @@ class BareLane:
     """A second, identical scene, moved by the torques that the first one used."""
 
     def __init__(self, terrain: Terrain, settings: TwinSettings) -> None:
-        self._scene = PyBulletRobot(terrain, settings)
+        self._scene = PyBulletRobot(terrain, settings, MINITAUR)
 
     def turn(self, torques: list[list[float]]) -> float:
         """Seconds for one turn of joint torques, 8 per physics step, N m in the URDF's signs."""
@@ -163,7 +167,7 @@ class MinitaurLane:
 
 def record_torques(terrain: Terrain, settings: TwinSettings, turns: int) -> list[list[list[float]]]:
     """Per turn and physics step the 8 joint torques of the twin, from a run that is not timed."""
-    robot = PyBulletRobot(terrain, settings)
+    robot = PyBulletRobot(terrain, settings, MINITAUR)
     dt_s = 1.0 / settings.physics_rate_hz
     recorded = []
     for turn in range(turns):
@@ -184,7 +188,7 @@ def measure(terrain: Terrain, turns: int) -> dict[str, float]:
     Raises:
         RuntimeError: twin and bare loop did not move alike, so the ratio would mean nothing.
     """
-    settings = TwinSettings()
+    settings = TwinSettings(**SimConfig().model_dump())
     torques = record_torques(terrain, settings, turns)
     twin, bare = TwinLane(terrain, settings), BareLane(terrain, settings)
     reference = MinitaurLane(terrain, settings)
@@ -219,10 +223,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     parser.add_argument("--quick", action="store_true", help="a few seconds, rough numbers")
     arguments = parser.parse_args()
-    folder = Path(__file__).resolve().parents[1] / "configs" / "terrains"
     results = {}
     for name in TERRAINS:
-        terrain = Terrain(**yaml.safe_load((folder / f"{name}.yaml").read_text()))
+        config = resolve_config(overrides=[f"terrain={name}"]).config
+        terrain = Terrain(**config.terrain.model_dump())
         results[name] = measure(terrain, turns=4 if arguments.quick else 30)
         if not arguments.json:
             print(name, results[name])

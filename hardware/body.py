@@ -8,15 +8,21 @@ foot fore and aft (Tan 2018, arXiv 1804.10332; Haarnoja 2019, arXiv 1812.11103).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from walkhome.hardware.constants import (
+    MAX_TORQUE_NM,
+    N_LEGS,
+    N_MOTORS,
+    OVERHEAT_S,
+    OVERHEAT_TORQUE_NM,
+)
+
 FloatArray = npt.NDArray[np.float64]
 
-N_LEGS = 4
-N_MOTORS = 8
 LEG_NAMES = ("front_left", "back_left", "front_right", "back_right")
 
 # s_i = (-1)^(i // 2): the right legs' motors are mounted mirrored.
@@ -30,10 +36,6 @@ URDF_MOTOR_SIGN: FloatArray = np.array([-1.0, -1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 1
 CRANK_M = 0.112
 SHANK_M = 0.199
 TOE_M = 0.2315
-
-# Torque of a current, a DC motor of the Minitaur (bullet3 pybullet_envs, minitaur motor.py).
-CURRENT_TABLE_A: FloatArray = np.array([0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0])
-TORQUE_TABLE_NM: FloatArray = np.array([0.0, 1.0, 1.9, 2.45, 3.0, 3.25, 3.5])
 
 
 def leg_to_motor(swing_rad: FloatArray, extension_rad: FloatArray) -> FloatArray:
@@ -109,7 +111,7 @@ def toe_jacobian(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Body:
     """Geometry, stance, action range and limits of a Minitaur-style robot.
 
@@ -133,35 +135,23 @@ class Body:
         footprint_m: largest horizontal extent, for workspace checks.
     """
 
-    name: str = "minitaur"
-    stance_swing_rad: float = 0.0
-    stance_extension_rad: float = 2.0
-    action_swing_rad: float = 0.5
-    action_extension_rad: float = 0.5
+    name: str
+    stance_swing_rad: float
+    stance_extension_rad: float
+    action_swing_rad: float
+    action_extension_rad: float
+    rate_limit_rad_s: float
+    kp: float
+    kd: float
+    footprint_m: float
     swing_limit_rad: float = np.pi
     extension_min_rad: float = 0.3
     extension_max_rad: float = 2.8
-    rate_limit_rad_s: float = 25.0
-    torque_limit_nm: float = 3.5
-    overheat_torque_nm: float = 2.45
-    overheat_s: float = 1.0
-    kp: float = 0.5
-    kd: float = 0.005
+    torque_limit_nm: float = MAX_TORQUE_NM
+    overheat_torque_nm: float = OVERHEAT_TORQUE_NM
+    overheat_s: float = OVERHEAT_S
     hip_x_m: float = 0.21
     hip_y_m: float = 0.1
-    footprint_m: float = 0.6
-    motor_names: tuple[str, ...] = field(
-        default=(
-            "motor_front_leftL_joint",
-            "motor_front_leftR_joint",
-            "motor_back_leftL_joint",
-            "motor_back_leftR_joint",
-            "motor_front_rightL_joint",
-            "motor_front_rightR_joint",
-            "motor_back_rightL_joint",
-            "motor_back_rightR_joint",
-        )
-    )
 
     def stance_motor_rad(self) -> FloatArray:
         """(8,) motor angles of the stance, rad."""
@@ -199,6 +189,3 @@ class Body:
             ],
             axis=-1,
         )
-
-
-MINITAUR = Body()

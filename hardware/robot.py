@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from walkhome.hardware.body import Body
+from walkhome.hardware.constants import MAX_TORQUE_NM
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -146,7 +147,7 @@ class MotorCommand:
     kp: float
     kd: float
     valid_s: float = 0.1
-    torque_cap_nm: float = 3.5
+    torque_cap_nm: float = MAX_TORQUE_NM
 
     def to_dict(self) -> dict[str, object]:
         """As JSON can hold it, exactly."""

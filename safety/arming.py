@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from walkhome.hardware.body import Body, motor_to_leg
+from walkhome.hardware.constants import GRAVITY_M_S2
 from walkhome.hardware.robot import Fault, Pose2D, RobotState
 from walkhome.hardware.rotation import world_z_in_body
-
-GRAVITY_M_S2 = 9.81
 
 
 @dataclass(frozen=True)

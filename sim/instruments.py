@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pybullet
 
-from walkhome.hardware.body import N_LEGS
+from walkhome.hardware.constants import N_LEGS
 from walkhome.sim.twin import PyBulletRobot
 
 FloatArray = npt.NDArray[np.float64]

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pybullet
 import pybullet_data
 
-from walkhome.hardware.body import N_LEGS, N_MOTORS, Body
+from walkhome.hardware.constants import N_LEGS, N_MOTORS
 from walkhome.hardware.rotation import quaternion
 from walkhome.sim.history import SIGN, RawSample
 
@@ -35,6 +35,17 @@ FOOT_CLEARANCE_M = 0.005  # of a robot that is set down
 # The URDF's own links, for placements: motor axis to knee, knee to the joined ends.
 _CRANK_M = 0.115
 _SHANK_M = 0.2
+# The URDF's motor joints, in the order of `hardware.body`.
+MOTOR_JOINTS = (
+    "motor_front_leftL_joint",
+    "motor_front_leftR_joint",
+    "motor_back_leftL_joint",
+    "motor_back_leftR_joint",
+    "motor_front_rightL_joint",
+    "motor_front_rightR_joint",
+    "motor_back_rightL_joint",
+    "motor_back_rightR_joint",
+)
 
 _set_motors, _TORQUE = pybullet.setJointMotorControlArray, pybullet.TORQUE_CONTROL
 _get_pose, _get_velocity = pybullet.getBasePositionAndOrientation, pybullet.getBaseVelocity
@@ -46,11 +57,10 @@ class Minitaur:
 
     Args:
         client: PyBullet's client id.
-        body: names of the motors.
         mass_scale: factor on the trunk's mass.
     """
 
-    def __init__(self, client: int, body: Body, mass_scale: float = 1.0) -> None:
+    def __init__(self, client: int, mass_scale: float = 1.0) -> None:
         self._client = client
         urdf = Path(pybullet_data.getDataPath()) / "quadruped" / "minitaur.urdf"
         self.id: int = pybullet.loadURDF(str(urdf), [0, 0, START_HEIGHT_M], physicsClientId=client)
@@ -59,10 +69,10 @@ class Minitaur:
             for joint in range(pybullet.getNumJoints(self.id, physicsClientId=client))
         ]
         index = {info[1].decode(): int(info[0]) for info in joints}
-        self.motors = tuple(index[name] for name in body.motor_names)
+        self.motors = tuple(index[name] for name in MOTOR_JOINTS)
         self.knees = [
             index[name.replace("motor_", "knee_").replace("_joint", "_link")]
-            for name in body.motor_names
+            for name in MOTOR_JOINTS
         ]
         self._configure_dynamics(len(joints), mass_scale)
         self.reset_legs(np.full(N_MOTORS, START_MOTOR_RAD))

@@ -15,17 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from walkhome.hardware.constants import (
+    CURRENT_TABLE_A,
+    RESISTANCE_OHM,
+    TORQUE_CONSTANT_NM_A,
+    TORQUE_TABLE_NM,
+)
 from walkhome.sim.history import Joints
 
 FloatArray = npt.NDArray[np.float64]
 
-TORQUE_CONSTANT_NM_A = 0.0954
-RESISTANCE_OHM = 0.186
 VOLTAGE_CLIP_V = 50.0
 OBSERVED_TORQUE_LIMIT_NM = 5.7
-# Empirical saturation of the torque with the current.
-CURRENT_TABLE_A = (0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
-TORQUE_TABLE_NM = (0.0, 1.0, 1.9, 2.45, 3.0, 3.25, 3.5)
 _LAST = len(CURRENT_TABLE_A) - 1
 _SLOPES: tuple[float, ...] = tuple((np.diff(TORQUE_TABLE_NM) / np.diff(CURRENT_TABLE_A)).tolist())
 

@@ -11,7 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from walkhome.hardware.body import N_MOTORS, Body
+from walkhome.hardware.body import Body
+from walkhome.hardware.constants import N_MOTORS
 from walkhome.hardware.robot import MotorCommand, Stop
 from walkhome.sim.history import Joints, turned
 from walkhome.sim.motor import MotorModel, OverheatGuard, ThermalModel

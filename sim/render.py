@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import pybullet
 
-from walkhome.hardware.body import Body
 from walkhome.hardware.rotation import rotate
 from walkhome.sim.minitaur import Minitaur
 from walkhome.sim.terrain import Terrain, slot_lines, surface_height
@@ -55,7 +54,6 @@ class Stage:
 
     Args:
         terrain: of the ground.
-        body: of the puppet.
         width: of a picture, pixels.
         height: of a picture, pixels.
         window: show it in PyBullet's window; needs a display.
@@ -67,7 +65,6 @@ class Stage:
     def __init__(
         self,
         terrain: Terrain,
-        body: Body,
         width: int = 640,
         height: int = 480,
         window: bool = False,
@@ -77,7 +74,7 @@ class Stage:
         self._client: int = pybullet.connect(pybullet.GUI if window else pybullet.DIRECT)
         if window:
             tidy_window(self._client)
-        self._puppet = Minitaur(self._client, body)
+        self._puppet = Minitaur(self._client)
         self._middle_m = (0.0, 0.0)
         self._ground = paint_ground(terrain, self._client)
         self._place_m = np.zeros(3)
@@ -190,7 +187,7 @@ class Camera:
 
     def __init__(self, robot: PyBulletRobot, width: int = 640, height: int = 480) -> None:
         self._robot = robot
-        self._stage = Stage(robot.terrain, robot.body, width, height)
+        self._stage = Stage(robot.terrain, width, height)
 
     def shot(self) -> Picture:
         """(height, width, 3) uint8, RGB: the twin as it stands now."""

@@ -17,7 +17,6 @@ import pybullet
 
 FloatArray = npt.NDArray[np.float64]
 
-GRAVITY_M_S2 = 9.81
 _SOFT_HALF_M = 20.0
 _TILES = 4  # tiles per side of one body
 _TILE_ROOT_M = 0.05
@@ -28,7 +27,7 @@ class TerrainError(ValueError):
     """A terrain that PyBullet can't build; the message says why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Terrain:
     """Numbers of a terrain.
 
@@ -47,18 +46,18 @@ class Terrain:
         seed: of the terrain's randomness.
     """
 
-    name: str = "flat"
-    kind: str = "plane"
-    friction: float = 1.0
-    restitution: float = 0.0
-    stiffness_n_m: float = 0.0
-    damping_n_s_m: float = 0.0
-    roughness_m: float = 0.0
-    feature_m: float = 0.6
-    slot_width_m: float = 0.03
-    slot_depth_m: float = 0.012
-    size_m: float = 6.0
-    seed: int = 0
+    name: str
+    kind: str
+    friction: float
+    restitution: float
+    stiffness_n_m: float
+    damping_n_s_m: float
+    roughness_m: float
+    feature_m: float
+    slot_width_m: float
+    slot_depth_m: float
+    size_m: float
+    seed: int
 
 
 def build(terrain: Terrain, client: int) -> list[int]:

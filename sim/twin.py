@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import pybullet
 
-from walkhome.hardware.body import MINITAUR, Body
+from walkhome.hardware.body import Body
+from walkhome.hardware.constants import GRAVITY_M_S2
 from walkhome.hardware.robot import Fault, MotorCommand, Pose2D, RobotError, RobotState, Stop
 from walkhome.hardware.rotation import roll_pitch_yaw, rotated_inverse
 from walkhome.sim.history import History, Sample, turned
@@ -27,7 +28,7 @@ from walkhome.sim.minitaur import START_HEIGHT_M, Minitaur
 from walkhome.sim.motor import MotorModel
 from walkhome.sim.motor_controllers import LIMP, Motors
 from walkhome.sim.sensor_noise import SensorNoise
-from walkhome.sim.terrain import GRAVITY_M_S2, Terrain, build
+from walkhome.sim.terrain import Terrain, build
 from walkhome.sim.twin_settings import TwinSettings
 
 __all__ = [
@@ -79,17 +80,17 @@ class PyBulletRobot:
 
     def __init__(
         self,
-        terrain: Terrain | None = None,
-        settings: TwinSettings | None = None,
-        body: Body = MINITAUR,
+        terrain: Terrain,
+        settings: TwinSettings,
+        body: Body,
         seed: int = 0,
         gui: bool = False,
         carried: bool = False,
     ) -> None:
         self._body = body
         self._carried = carried
-        self.terrain = terrain or Terrain()
-        self.settings = settings or TwinSettings()
+        self.terrain = terrain
+        self.settings = settings
         self._random = SensorNoise(_N_NOISY, seed)
         self._noise = self.settings.noise()
         self._dt_s = 1.0 / self.settings.physics_rate_hz
@@ -336,7 +337,7 @@ class PyBulletRobot:
         )
         pybullet.setGravity(0, 0, -GRAVITY_M_S2, physicsClientId=c)
         self.ground_bodies = build(terrain, c)
-        self._model = Minitaur(c, self._body, self.settings.mass_scale)
+        self._model = Minitaur(c, self.settings.mass_scale)
         if terrain.kind == "soft":
             self._model.one_shank_per_foot(self.ground_bodies)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TwinSettings:
     """How the twin differs from an ideal robot. Sources: `Tan 2018` (arXiv 1804.10332) and bullet3.
 
@@ -25,18 +25,18 @@ class TwinSettings:
         mass_scale: factor on the trunk's mass.
     """
 
-    physics_rate_hz: float = 500.0
-    solver_iterations: int = 30
-    sensor_latency_s: float = 0.02
-    pd_latency_s: float = 0.002
-    motor_angle_noise_rad: float = 0.01
-    motor_velocity_noise_rad_s: float = 0.2
-    motor_torque_noise_nm: float = 0.05
-    attitude_noise_rad: float = 0.01
-    angular_velocity_noise_rad_s: float = 0.05
-    battery_v: float = 16.0
-    strength: float = 1.0
-    mass_scale: float = 1.0
+    physics_rate_hz: int
+    solver_iterations: int
+    sensor_latency_s: float
+    pd_latency_s: float
+    motor_angle_noise_rad: float
+    motor_velocity_noise_rad_s: float
+    motor_torque_noise_nm: float
+    attitude_noise_rad: float
+    angular_velocity_noise_rad_s: float
+    battery_v: float
+    strength: float
+    mass_scale: float
 
     def noise(self) -> list[float]:
         """31 standard deviations: 8 angles, velocities, torques, a quaternion, a gyro's 3."""

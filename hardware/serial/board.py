@@ -21,7 +21,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from walkhome.hardware.body import MINITAUR, N_MOTORS, Body
+from walkhome.hardware.body import Body
+from walkhome.hardware.constants import N_MOTORS
 from walkhome.hardware.robot import (
     Implausible,
     LinkDamaged,
@@ -90,7 +91,7 @@ class SerialRobot:
     def __init__(
         self,
         port: str,
-        body: Body = MINITAUR,
+        body: Body,
         wiring: Wiring | None = None,
         timing: BoardTiming | None = None,
         baud: int = 921_600,

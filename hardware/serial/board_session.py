@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from walkhome.hardware.body import N_MOTORS
+from walkhome.hardware.constants import N_MOTORS
 from walkhome.hardware.robot import LinkLost, RobotError, RobotState, RobotStopped
 from walkhome.hardware.serial.handshake import (
     BoardIdentity,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from walkhome.hardware.body import N_MOTORS
+from walkhome.hardware.constants import N_MOTORS
 from walkhome.hardware.robot import RobotError
 from walkhome.hardware.serial.protocol import (
     PROTOCOL_MAJOR,

@@ -20,9 +20,10 @@ from typing import Any
 
 from cobs import cobs
 
+from walkhome.hardware.constants import N_MOTORS
+
 PROTOCOL_MAJOR = 1
 PROTOCOL_MINOR = 0
-N_MOTORS = 8
 MAX_PAYLOAD = 320
 _HEADER = struct.Struct("<BBHI")
 _CRC = struct.Struct("<I")

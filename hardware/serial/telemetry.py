@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from walkhome.hardware.body import CURRENT_TABLE_A, TORQUE_TABLE_NM
+from walkhome.hardware.constants import CURRENT_TABLE_A, TORQUE_TABLE_NM
 from walkhome.hardware.robot import Fault, RobotState
 from walkhome.hardware.serial.protocol import BoardFault, Frame, Mode, fields_of
 from walkhome.hardware.serial.wiring import Wiring

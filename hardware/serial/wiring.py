@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from walkhome.hardware.body import N_MOTORS, leg_to_motor
+from walkhome.hardware.body import leg_to_motor
+from walkhome.hardware.constants import N_MOTORS
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from walkhome.hardware.constants import CURRENT_TABLE_A, TORQUE_TABLE_NM
 from walkhome.robot.mdp.rewards import TASKS
 from walkhome.robot.report.run_data import RunData, progress_of, series
 from walkhome.robot.storage.journal import component
-from walkhome.sim.motor import CURRENT_TABLE_A, TORQUE_TABLE_NM, WINDING_OHM
+from walkhome.sim.motor import WINDING_OHM
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -19,14 +19,13 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from walkhome.hardware.constants import N_MOTORS
 from walkhome.hardware.robot import RobotError
 from walkhome.hardware.serial.wiring import Wiring
 from walkhome.robot.config.messages import explain
 from walkhome.robot.config.sections import Section
 from walkhome.robot.config.strict_yaml import YamlError, load_yaml
 from walkhome.robot.storage.atomic_files import why, write_text
-
-N_MOTORS = 8
 
 
 class CalibrationInvalid(RobotError):  # noqa: N818 - says what is wrong

@@ -129,6 +129,7 @@ class SimConfig(Section):
     pd_latency_s: Annotated[float, Field(ge=0.0, le=0.05)] = 0.002
     motor_angle_noise_rad: Annotated[float, Field(ge=0.0, le=0.5)] = 0.01
     motor_velocity_noise_rad_s: Annotated[float, Field(ge=0.0, le=5.0)] = 0.2
+    motor_torque_noise_nm: Annotated[float, Field(ge=0.0, le=3.0)] = 0.05
     attitude_noise_rad: Annotated[float, Field(ge=0.0, le=0.5)] = 0.01
     angular_velocity_noise_rad_s: Annotated[float, Field(ge=0.0, le=5.0)] = 0.05
     battery_v: Annotated[float, Field(ge=6.0, le=30.0)] = 16.0

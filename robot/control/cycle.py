@@ -23,7 +23,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from walkhome.hardware.body import N_MOTORS
+from walkhome.hardware.constants import N_MOTORS
 from walkhome.hardware.robot import RobotError, RobotState, Stop
 from walkhome.hardware.rotation import roll_pitch_yaw
 from walkhome.robot.config.sections import EpisodeConfig

@@ -16,14 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from walkhome.hardware.body import (
-    LEG_SIGN,
-    N_LEGS,
-    Body,
-    motor_to_leg,
-    toe_jacobian,
-    toe_position,
-)
+from walkhome.hardware.body import LEG_SIGN, Body, motor_to_leg, toe_jacobian, toe_position
+from walkhome.hardware.constants import N_LEGS
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

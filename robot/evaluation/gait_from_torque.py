@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from walkhome.hardware.body import CURRENT_TABLE_A, TORQUE_TABLE_NM
+from walkhome.hardware.constants import CURRENT_TABLE_A, TORQUE_TABLE_NM
 from walkhome.robot.config.schema import Config
 from walkhome.robot.evaluation.gait import foot_force_of_torque_n
 from walkhome.robot.evaluation.gait_record import GaitRecord

@@ -14,7 +14,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from walkhome.hardware.body import N_LEGS, N_MOTORS
+from walkhome.hardware.constants import N_LEGS, N_MOTORS
 from walkhome.robot.evaluation.gait_record import GaitRecord
 from walkhome.sim.instruments import foot_forces, push
 from walkhome.sim.motor import electrical_power_w

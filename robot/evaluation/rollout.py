@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from walkhome.hardware.constants import GRAVITY_M_S2
 from walkhome.hardware.robot import RobotError
 from walkhome.hardware.rotation import quaternion, wrap_to_pi
 from walkhome.learning.policy import NumpyPolicy
@@ -29,7 +30,6 @@ from walkhome.robot.evaluation.instrumented_clock import InstrumentedClock, Push
 from walkhome.robot.mdp.rewards import TASKS
 from walkhome.robot.mdp.workspace import Workspace
 from walkhome.sim.instruments import mass_kg
-from walkhome.sim.terrain import GRAVITY_M_S2
 from walkhome.sim.twin import START_HEIGHT_M, PyBulletRobot
 
 # Evaluation never repeats the noise of a training run, nor one run's evaluation another's.

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from walkhome.hardware.body import LEG_NAMES, N_LEGS
+from walkhome.hardware.body import LEG_NAMES
+from walkhome.hardware.constants import N_LEGS
 from walkhome.robot.evaluation.gait import (
     REFERENCE_LEG,
     Gait,

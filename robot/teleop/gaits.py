@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from walkhome.hardware.body import N_LEGS
+from walkhome.hardware.constants import N_LEGS
 from walkhome.learning.policy import NumpyPolicy, PolicyInvalid
 from walkhome.robot.config.sections import OPPOSITE
 from walkhome.robot.mdp.observation import N_ACTIONS

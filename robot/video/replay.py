@@ -51,7 +51,7 @@ def film_episode(
         VideoError: the film can't be written.
     """
     video = Mp4(path, FPS)
-    stage = Stage(Terrain(**config.terrain.model_dump()), config.robot.to_body())
+    stage = Stage(Terrain(**config.terrain.model_dump()))
     try:
         frames = list(episode.frames(speed / FPS))
         for number, frame in enumerate(frames):
@@ -81,9 +81,9 @@ def show_episode(
     Raises:
         RobotError: the window does not open.
     """
-    terrain, body = Terrain(**config.terrain.model_dump()), config.robot.to_body()
+    terrain = Terrain(**config.terrain.model_dump())
     try:
-        stage = Stage(terrain, body, window=True)
+        stage = Stage(terrain, window=True)
     except pybullet.error as error:
         raise RobotError(f"PyBullet opens no window: {error}") from None
     try:

@@ -14,22 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from walkhome.hardware.body import (
+from walkhome.hardware.body import Body, leg_to_motor, motor_to_leg
+from walkhome.hardware.constants import (
     CURRENT_TABLE_A,
     N_MOTORS,
+    RESISTANCE_OHM,
+    TORQUE_CONSTANT_NM_A,
     TORQUE_TABLE_NM,
-    Body,
-    leg_to_motor,
-    motor_to_leg,
 )
 from walkhome.hardware.robot import RobotError, RobotState
 
 FloatArray = npt.NDArray[np.float64]
 
-# DC motor of the Minitaur (bullet3 pybullet_envs, minitaur motor.py).
 SUPPLY_V = 16.0
-TORQUE_CONSTANT_NM_A = 0.0954  # also the back-EMF constant, V s/rad
-RESISTANCE_OHM = 0.186
 
 # Anything larger is cut to this before arithmetic, so that no finite input can overflow.
 LARGEST_ANGLE_RAD = 1e6

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from walkhome.hardware.body import N_LEGS, Body, leg_to_motor, motor_to_leg
+from walkhome.hardware.body import Body, leg_to_motor, motor_to_leg
+from walkhome.hardware.constants import N_LEGS
 from walkhome.safety.recovery.roll_over import RollOver
 
 FloatArray = npt.NDArray[np.float64]

@@ -27,7 +27,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from walkhome.hardware.body import N_LEGS, N_MOTORS, Body, leg_to_motor, motor_to_leg
+from walkhome.hardware.body import Body, leg_to_motor, motor_to_leg
+from walkhome.hardware.constants import N_LEGS, N_MOTORS
 from walkhome.hardware.robot import RobotState
 from walkhome.hardware.rotation import world_z_in_body
 from walkhome.safety.command.limits import motor_torque_nm

@@ -22,7 +22,7 @@ from typing import TextIO
 
 import numpy as np
 
-from walkhome.hardware.body import N_MOTORS
+from walkhome.hardware.constants import N_MOTORS
 from walkhome.hardware.serial.protocol import MessageType, Mode, encode_payload, payload_size
 from walkhome.sim.emulator.core import BoardCore, BoardSensors
 from walkhome.sim.emulator.faults import Fault, active_kinds

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from walkhome.hardware.body import N_MOTORS
+from walkhome.hardware.constants import MAX_TORQUE_NM, N_MOTORS, OVERHEAT_S, OVERHEAT_TORQUE_NM
 from walkhome.hardware.robot import RobotError
 from walkhome.hardware.serial.protocol import MAX_ENCODED
 from walkhome.native.compiled import NotCompiled, load_library
@@ -76,13 +76,13 @@ DEFAULTS: Mapping[str, Any] = {
     "angle_limit_rad": 12.0,  # legs wind up: more than one turn
     "kp_limit": 2.0,
     "kd_limit": 0.1,
-    "torque_limit_nm": 3.5,
+    "torque_limit_nm": MAX_TORQUE_NM,
     "velocity_limit_rad_s": 100.0,
     "valid_limit_ms": 200,
     "damp_ms": 500,
     "damp_kd": 0.02,
-    "overheat_nm": 2.45,
-    "overheat_ms": 1000,
+    "overheat_nm": OVERHEAT_TORQUE_NM,
+    "overheat_ms": round(1e3 * OVERHEAT_S),
     "brown_out_v": 11.0,
     "zero_table": 1,
     "boot": 1,

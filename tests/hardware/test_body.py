@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Leg space, signs, five-bar kinematics and the action scaling."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from bodies import MINITAUR
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -10,11 +13,9 @@ from hypothesis.extra.numpy import arrays
 from walkhome.hardware.body import (
     CRANK_M,
     LEG_SIGN,
-    MINITAUR,
     SHANK_M,
     TOE_M,
     URDF_MOTOR_SIGN,
-    Body,
     leg_to_motor,
     motor_to_leg,
     toe_jacobian,
@@ -61,7 +62,7 @@ def test_action_round_trip(action):
 
 
 def test_actions_are_swings_then_extensions_around_the_stance():
-    body = Body(stance_swing_rad=0.1, action_swing_rad=0.4, action_extension_rad=0.2)
+    body = replace(MINITAUR, stance_swing_rad=0.1, action_swing_rad=0.4, action_extension_rad=0.2)
     action = np.array([1.0, 0, 0, 0, 0, 0, 0, -1.0])
     swing, extension = motor_to_leg(body.action_to_motor(action))
     np.testing.assert_allclose(swing, [0.5, 0.1, 0.1, 0.1])

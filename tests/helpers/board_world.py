@@ -85,6 +85,7 @@ class World:
     def robot(self, **timing):
         made = SerialRobot(
             str(self.link_path),
+            self.config.robot.to_body(),
             timing=BoardTiming(**timing),
             clock=self.now,
             open_link=self.open_link,

@@ -2,8 +2,8 @@
 """A robot without physics, and its clock."""
 
 import numpy as np
+from bodies import MINITAUR
 
-from walkhome.hardware.body import MINITAUR
 from walkhome.hardware.robot import Fault, Pose2D, RobotState
 
 LEVEL = np.array([0.0, 0.0, 0.0, 1.0])

@@ -7,6 +7,7 @@ import pty
 import tty
 
 from board_of_c import Board
+from bodies import MINITAUR
 
 from walkhome.hardware.serial.board import BoardTiming, SerialRobot
 from walkhome.hardware.serial.link import SerialLink
@@ -82,6 +83,7 @@ class PortOfC:
     def robot(self, wiring=None, **timing):
         return SerialRobot(
             self.name,
+            MINITAUR,
             wiring=wiring,
             timing=BoardTiming(**timing),
             clock=self.now,

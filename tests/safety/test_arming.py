@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bodies import MINITAUR
 
-from walkhome.hardware.body import MINITAUR, leg_to_motor
+from walkhome.hardware.body import leg_to_motor
 from walkhome.hardware.robot import Fault, Pose2D, RobotState
 from walkhome.hardware.rotation import quaternion, rotate_inverse
 from walkhome.safety.arming import ArmingLimits, ArmingSnapshot, check

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from twins import make_robot, make_settings, make_terrain
 
 from walkhome.hardware.robot import MotorCommand
 from walkhome.sim.terrain import Terrain
-from walkhome.sim.twin import PyBulletRobot, TwinSettings
+from walkhome.sim.twin import PyBulletRobot
 
 TERRAINS = Path(__file__).resolve().parents[2] / "configs" / "terrains"
 DT_S = 0.002
@@ -25,7 +26,7 @@ def shipped():
     """The shipped terrain of a name."""
 
     def load(name: str) -> Terrain:
-        return Terrain(**yaml.safe_load((TERRAINS / f"{name}.yaml").read_text()))
+        return make_terrain(**yaml.safe_load((TERRAINS / f"{name}.yaml").read_text()))
 
     return load
 
@@ -44,7 +45,7 @@ def make_twin():
                 "attitude_noise_rad": 0.0,
                 "angular_velocity_noise_rad_s": 0.0,
             } | settings
-        made.append(PyBulletRobot(terrain, TwinSettings(**settings), seed=seed))
+        made.append(make_robot(terrain, make_settings(**settings), seed=seed))
         return made[-1]
 
     yield make

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from walkhome.hardware.constants import CURRENT_TABLE_A, TORQUE_TABLE_NM
 from walkhome.sim.motor import (
     AMBIENT_C,
     CASE_TO_AIR_K_W,
     CORE_TO_CASE_K_W,
-    CURRENT_TABLE_A,
-    TORQUE_TABLE_NM,
     WINDING_OHM,
     MotorModel,
     OverheatGuard,

@@ -13,10 +13,12 @@ import numpy as np
 import pybullet
 import pybullet_data
 import pytest
+from bodies import MINITAUR
+from twins import make_terrain
 
-from walkhome.hardware.body import MINITAUR
+from walkhome.hardware.constants import GRAVITY_M_S2
 from walkhome.hardware.robot import MotorCommand
-from walkhome.sim.terrain import GRAVITY_M_S2, Terrain, build
+from walkhome.sim.terrain import build
 
 DT_S = 0.002
 STEPS = 300
@@ -64,7 +66,7 @@ def reference_run(bullet3, targets, kp, kd, pd_latency_s):
         enableConeFriction=0,
     )
     client.setGravity(0, 0, -GRAVITY_M_S2)
-    assert build(Terrain(), client.id) == [0]
+    assert build(make_terrain(), client.id) == [0]
     robot = bullet3.minitaur.Minitaur(
         client,
         urdf_root=pybullet_data.getDataPath(),

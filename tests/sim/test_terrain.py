@@ -6,8 +6,9 @@ import dataclasses
 import numpy as np
 import pybullet
 import pytest
+from twins import make_terrain
 
-from walkhome.sim.terrain import Terrain, TerrainError, mounds, slot_lines, surface_height
+from walkhome.sim.terrain import TerrainError, mounds, slot_lines, surface_height
 
 DT_S = 0.002
 CORNERS = [(x, y) for x in (-0.005, 0.005) for y in (-0.005, 0.005)]
@@ -174,6 +175,16 @@ def test_a_seed_is_a_terrain(shipped, name):
     assert not np.array_equal(np.array(shape(terrain)), np.array(shape(other)))
 
 
+NUMBERS = {
+    "stiffness_n_m": 0.0,
+    "damping_n_s_m": 0.0,
+    "feature_m": 0.6,
+    "slot_width_m": 0.03,
+    "slot_depth_m": 0.012,
+    "size_m": 6.0,
+}
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
@@ -187,7 +198,7 @@ def test_a_seed_is_a_terrain(shipped, name):
 )
 def test_what_cannot_be_built_is_refused_with_the_reason(make_twin, fields, reason):
     with pytest.raises(TerrainError, match=reason):
-        make_twin(Terrain(name="mine", **fields))
+        make_twin(make_terrain(name="mine", **(NUMBERS | fields)))
 
 
 def test_friction_reaches_every_body_of_the_ground(make_twin, shipped):

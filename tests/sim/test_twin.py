@@ -6,15 +6,17 @@ import math
 import numpy as np
 import pybullet
 import pytest
+from bodies import MINITAUR
+from twins import make_robot
 
-from walkhome.hardware.body import MINITAUR, SHANK_M, leg_to_motor, motor_to_leg, toe_position
+from walkhome.hardware.body import SHANK_M, leg_to_motor, motor_to_leg, toe_position
 from walkhome.hardware.robot import Fault, MotorCommand, Pose2D, RobotError, Stop
 from walkhome.hardware.rotation import quaternion, roll_pitch_yaw, rotate_inverse
 from walkhome.robot.config.resolve import resolve_config
 from walkhome.sim.motor import MotorModel
 from walkhome.sim.motor_controllers import SETTLE_KD, SETTLE_S
 from walkhome.sim.terrain import Terrain
-from walkhome.sim.twin import PyBulletRobot, SimulationDiverged
+from walkhome.sim.twin import SimulationDiverged
 
 DT_S = 0.002
 LEVEL = [0.0, 0.0, 0.0, 1.0]
@@ -341,7 +343,7 @@ def feet_from_hips(twin):
 @pytest.mark.parametrize("terrain", ["flat", "mattress", "doormat"])
 def test_a_carried_twin_stands_at_its_place(terrain):
     config = resolve_config(flags={"terrain": terrain}).config
-    twin = PyBulletRobot(Terrain(**config.terrain.model_dump()), carried=True)
+    twin = make_robot(Terrain(**config.terrain.model_dump()), carried=True)
     try:
         twin.advance(0.5)
         time_s, warm = twin.time_s, twin.read().motor_temperature_c
@@ -362,7 +364,7 @@ def test_a_carried_twin_stands_at_its_place(terrain):
 
 
 def test_a_carried_twin_is_at_rest_and_a_saved_one_too():
-    twin, other = PyBulletRobot(carried=True), PyBulletRobot(carried=True)
+    twin, other = make_robot(carried=True), make_robot(carried=True)
     try:
         twin.command(MotorCommand(MINITAUR.stance_motor_rad() + 0.3, 0.5, 0.005, 0.1))
         twin.advance(0.1)

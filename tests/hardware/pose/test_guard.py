@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bodies import MINITAUR
 from hypothesis import given
 from hypothesis import strategies as st
 
-from walkhome.hardware.body import MINITAUR, leg_to_motor
+from walkhome.hardware.body import leg_to_motor
 from walkhome.hardware.pose.guard import (
     MAX_AGE_S,
     NOWHERE,

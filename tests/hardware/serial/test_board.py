@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import pytest
+from bodies import MINITAUR
 from port_of_c import PortOfC
 
 import walkhome.hardware.serial.board_session as board_session
@@ -125,7 +126,7 @@ def test_a_modem_is_not_a_board(port):
 
 def test_no_port(tmp_path):
     with pytest.raises(PortRefused, match="no such port"):
-        SerialRobot(str(tmp_path / "none")).open()
+        SerialRobot(str(tmp_path / "none"), MINITAUR).open()
 
 
 def test_what_a_program_left_half_sent_does_not_matter(port):

@@ -15,10 +15,10 @@ import time
 
 import numpy as np
 import pytest
+from bodies import MINITAUR
 from learned_run import TASKS, posture_policy
 from typer.testing import CliRunner
 
-from walkhome.hardware.body import MINITAUR
 from walkhome.learning.policy import save_policies
 from walkhome.robot.cli.app import app
 from walkhome.robot.config.resolve import resolve_config

@@ -4,8 +4,8 @@
 import numpy as np
 import pytest
 from board_world import World
+from bodies import MINITAUR
 
-from walkhome.hardware.body import MINITAUR
 from walkhome.robot.board.replay import RecordedActions, actions_of, replay_actions
 from walkhome.robot.control.actuator import ActionPath
 from walkhome.robot.control.behaviours import EasingIn

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from walkhome.hardware.body import MINITAUR
+from walkhome.hardware.body import Body
 from walkhome.robot.config.resolve import (
     ConfigError,
     config_to_yaml,
@@ -125,7 +125,17 @@ def test_another_terrain_later():
 
 
 def test_the_body_is_what_is_configured():
-    assert resolve_config().config.robot.to_body() == MINITAUR
+    assert resolve_config().config.robot.to_body() == Body(
+        name="minitaur",
+        kp=0.5,
+        kd=0.005,
+        stance_swing_rad=0.0,
+        stance_extension_rad=2.0,
+        action_swing_rad=0.5,
+        action_extension_rad=0.5,
+        rate_limit_rad_s=25.0,
+        footprint_m=0.6,
+    )
     body = resolve_config(overrides=["robot.kp=0.7"]).config.robot.to_body()
     assert body.kp == 0.7
 

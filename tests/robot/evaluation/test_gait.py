@@ -5,10 +5,11 @@ import math
 
 import numpy as np
 import pytest
+from bodies import MINITAUR
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from walkhome.hardware.body import MINITAUR, leg_to_motor, motor_to_leg, toe_position
+from walkhome.hardware.body import leg_to_motor, motor_to_leg, toe_position
 from walkhome.hardware.rotation import quaternion, rotate_inverse
 from walkhome.robot.evaluation.gait import (
     LEAVES_N,

@@ -6,6 +6,7 @@ import pytest
 from board_world import World
 from fake_run import make_fake_run
 
+from walkhome.hardware.constants import GRAVITY_M_S2
 from walkhome.hardware.rotation import roll_pitch_yaw
 from walkhome.robot.control.actuator import ActionPath
 from walkhome.robot.control.cycle import ControlCycle
@@ -21,7 +22,6 @@ from walkhome.robot.report.run_data import RunData
 from walkhome.robot.storage.journal import FLAG_FALL, FLAG_FIRST, RECORD
 from walkhome.robot.storage.run_folder import RunFolder
 from walkhome.sim.instruments import foot_forces, mass_kg
-from walkhome.sim.terrain import GRAVITY_M_S2
 
 STANDS_S, TROTS_S, STRIDE_HZ = 1.5, 6.0, 1.5
 

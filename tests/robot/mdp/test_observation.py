@@ -2,8 +2,8 @@
 """The observation's layout is a contract with every saved policy."""
 
 import numpy as np
+from bodies import MINITAUR
 
-from walkhome.hardware.body import MINITAUR
 from walkhome.hardware.robot import Fault, RobotState
 from walkhome.hardware.rotation import quaternion
 from walkhome.robot.mdp.observation import FRAME_SIZE, ObservationLayout, Observer

@@ -11,10 +11,11 @@ import imageio_ffmpeg
 import numpy as np
 import pybullet
 import pytest
+from bodies import MINITAUR
 from fake_run import STEPS, make_fake_run
+from twins import make_terrain
 from typer.testing import CliRunner
 
-from walkhome.hardware.body import MINITAUR
 from walkhome.hardware.rotation import quaternion
 from walkhome.robot.cli.app import app
 from walkhome.robot.storage.journal import (
@@ -31,7 +32,6 @@ from walkhome.robot.video.mp4 import Mp4, VideoError
 from walkhome.robot.video.overlay import Caption, write_over
 from walkhome.robot.video.replay import film_episode, show_episode
 from walkhome.sim.render import Stage
-from walkhome.sim.terrain import Terrain
 
 
 def streams(path):
@@ -215,7 +215,7 @@ def test_a_wrong_picture_is_refused(tmp_path):
 
 
 def test_the_puppet_stands_on_its_ground_however_it_lies():
-    stage = Stage(Terrain(), MINITAUR, 32, 24)
+    stage = Stage(make_terrain(), 32, 24)
     try:
         for roll, pitch in ((0, 0), (0.4, 0.2), (math.pi, 0), (math.pi / 2, 0)):
             stage.put(1.0, 2.0, quaternion(roll, pitch, 0.5), MINITAUR.stance_motor_rad())
@@ -229,9 +229,9 @@ def test_the_puppet_stands_on_its_ground_however_it_lies():
         stage.close()
 
 
-@pytest.mark.parametrize("terrain", [Terrain(), Terrain(kind="soft")])
+@pytest.mark.parametrize("terrain", [make_terrain(), make_terrain(kind="soft")])
 def test_a_robot_that_walks_far_still_walks_on_its_ground(terrain):
-    stage = Stage(terrain, MINITAUR, 64, 48)
+    stage = Stage(terrain, 64, 48)
     try:
         pictures = []
         for x_m in (0.0, 9.0, -14.0, 0.0):

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 import numpy as np
 import pytest
+from bodies import MINITAUR
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from walkhome.hardware.body import MINITAUR, leg_to_motor, motor_to_leg
+from walkhome.hardware.body import leg_to_motor, motor_to_leg
 from walkhome.hardware.robot import Fault, RobotState
 from walkhome.safety.command.limits import CommandLimiter, UnsafeCommand, motor_torque_nm
 

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bodies import MINITAUR
+from twins import make_robot
 
-from walkhome.hardware.body import MINITAUR, leg_to_motor, motor_to_leg
+from walkhome.hardware.body import leg_to_motor, motor_to_leg
 from walkhome.hardware.robot import Fault, Implausible, MotorCommand, RobotState, Stop
 from walkhome.hardware.rotation import quaternion, roll_pitch_yaw, world_z_in_body
 from walkhome.safety.recovery.moves import (
@@ -19,7 +21,6 @@ from walkhome.safety.recovery.moves import (
 )
 from walkhome.safety.recovery.roll_over import FROM_BACK, FROM_SIDE, Phase
 from walkhome.safety.recovery.stand_up import StandUp, StandUpPhase
-from walkhome.sim.twin import PyBulletRobot
 
 PERIOD_S = 0.02
 FASTEST_RAD_S = 80.0  # of any move of the script
@@ -65,7 +66,7 @@ def stand_up(robot, seed=0, limit_s=16.0):
 
 
 def dropped(roll, pitch, motor_rad, seed=0, height_m=0.25, fall=Stop.SETTLE):
-    robot = PyBulletRobot(seed=seed)
+    robot = make_robot(seed=seed)
     robot.place(np.array([0.0, 0.0, height_m]), quaternion(roll, pitch, 0.3), motor_rad)
     robot.stop(fall)
     robot.advance(0.8)
@@ -104,7 +105,7 @@ def test_stands_up_from(name):
 
 def test_is_quick_when_it_stands_already():
     rng = np.random.default_rng(1)
-    robot = PyBulletRobot()
+    robot = make_robot()
     robot.place(np.array([0.0, 0.0, 0.24]), LEVEL, STANCE)
     for _ in range(4):
         posture = STANCE + rng.uniform(-0.3, 0.3, size=8)
@@ -352,7 +353,7 @@ def test_a_roll_is_over_when_it_lies_flat_otherwise_than_before(roll):
 @pytest.mark.parametrize("script", FROM_SIDE)
 @pytest.mark.parametrize("lower", ["left", "right"])
 def test_scripts_from_the_side_leave_it(script, lower):
-    robot = PyBulletRobot()
+    robot = make_robot()
     roll = -math.pi / 2 if lower == "left" else math.pi / 2
     splayed = leg_to_motor(SPLAYED_RAD, np.full(4, SPLAYED_EXTENSION_RAD))
     robot.place(np.array([0.0, 0.0, 0.2]), quaternion(roll, 0.0, 0.0), splayed)
@@ -399,7 +400,7 @@ def test_a_leaning_robot_rises_and_does_not_roll_over(low):
     """As walks end: short legs on one side, long ones on the other. It folds them and rises."""
     extension = np.array([1.7, 1.7, 2.3, 2.3]) if low == "left" else np.array([2.3, 2.3, 1.7, 1.7])
     posture = leg_to_motor(np.array([0.5, -0.5, -0.5, 0.5]), extension)
-    robot = PyBulletRobot()
+    robot = make_robot()
     robot.place(np.array([0.0, 0.0, 0.24]), LEVEL, STANCE)
     for _ in range(25):
         robot.command(MotorCommand(posture, MINITAUR.kp, MINITAUR.kd))

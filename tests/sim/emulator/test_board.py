@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bodies import MINITAUR
+from twins import make_robot
 
-from walkhome.hardware.body import MINITAUR
 from walkhome.hardware.robot import LinkLost
 from walkhome.hardware.serial.link import SerialLink
 from walkhome.hardware.serial.protocol import (
@@ -27,7 +28,6 @@ from walkhome.hardware.serial.protocol import (
 )
 from walkhome.sim.emulator.board import BoardSettings, EmulatedBoard
 from walkhome.sim.emulator.faults import Fault, FaultInvalid
-from walkhome.sim.twin import PyBulletRobot
 
 STANCE = MINITAUR.stance_motor_rad()
 STEP_S = 0.002
@@ -38,7 +38,7 @@ class Bench:
 
     def __init__(self, *faults, **settings):
         self.log = io.StringIO()
-        twin = PyBulletRobot(seed=1)
+        twin = make_robot(seed=1)
         twin.place(np.array([0.0, 0.0, 0.24]), np.array([0.0, 0.0, 0.0, 1.0]), STANCE)
         parsed = [Fault.parse(text) for text in faults]
         self.twin = twin
