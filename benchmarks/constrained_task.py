@@ -26,10 +26,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from learner_settings import constraint_settings, learner_settings, sac_settings
 
-from walkhome.learning.constraint import ConstraintConfig
-from walkhome.learning.learner import Learner, LearnerConfig
-from walkhome.learning.sac import SacConfig
+from walkhome.learning.learner import Learner
+from walkhome.learning.networks import NetworkSizes
 from walkhome.learning.transition import Transition
 
 BUDGET = 0.1
@@ -46,9 +46,19 @@ def wanted(state: float) -> float:
 def run(kind: str, start: float, seed: int, episodes: int) -> dict:
     """Learn once; means over the last quarter of the episodes."""
     began = time.process_time()
-    sac = SacConfig((32, 32), 64, 1e-3, 1e-3, discount=0.9, cost_discount=0.9, tau=0.01)
-    constraint = ConstraintConfig(kind=kind, budgets=(BUDGET,), initial=(start,))
-    learner = Learner(LearnerConfig(sac, constraint, STEPS * episodes), ("only",), 1, 1, 1, seed)
+    sac = sac_settings(
+        hidden_sizes=(32, 32),
+        batch_size=64,
+        learning_rate=1e-3,
+        temperature_learning_rate=1e-3,
+        discount=0.9,
+        cost_discount=0.9,
+        tau=0.01,
+    )
+    constraint = constraint_settings(kind=kind, budgets=(BUDGET,), initial=(start,))
+    learner = Learner(
+        learner_settings(sac, constraint, STEPS * episodes), ("only",), NetworkSizes(1, 1, 1), seed
+    )
     policy = learner.policy("only")
     rng = np.random.default_rng(seed)
     lambdas, costs, rewards = [], [], []

@@ -49,11 +49,12 @@ os.environ["XLA_FLAGS"] = (
 
 import numpy as np
 import torch
+from learner_settings import constraint_settings, learner_settings, sac_settings
 
-from walkhome.learning.constraint import ConstraintConfig
 from walkhome.learning.cuda_sac import why_no_cuda
 from walkhome.learning.fused.kernels import Kernels
-from walkhome.learning.learner import Learner, LearnerConfig
+from walkhome.learning.learner import Learner
+from walkhome.learning.networks import NetworkSizes
 from walkhome.learning.sac import SacConfig
 from walkhome.learning.transition import Transition
 from walkhome.native.compiled import bfloat16_pays
@@ -99,17 +100,17 @@ def make_env() -> Any:
 def ours(batch: int, backend: str, precision: str, device: str = "cpu") -> Update:
     """Our learner of one task, with a filled replay."""
     rng = np.random.default_rng(0)
-    config = LearnerConfig(
-        SacConfig(batch_size=batch),
-        ConstraintConfig(
+    config = learner_settings(
+        sac_settings(batch_size=batch),
+        constraint_settings(
             kind="fixed", budgets=(1.0,) * CONSTRAINTS, initial=(0.4,) * 2, fixed=(0.3, 0.5)
         ),
         replay_capacity=TRANSITIONS,
-        backend=backend,  # type: ignore[arg-type]
-        precision=precision,  # type: ignore[arg-type]
-        device=device,  # type: ignore[arg-type]
+        backend=backend,
+        precision=precision,
+        device=device,
     )
-    learner = Learner(config, ("walk",), OBSERVATIONS, ACTIONS, CONSTRAINTS, seed=0)
+    learner = Learner(config, ("walk",), NetworkSizes(OBSERVATIONS, ACTIONS, CONSTRAINTS), seed=0)
     if learner.slow_because:
         sys.exit(f"error: {learner.slow_because}")
     for _ in range(TRANSITIONS):
@@ -375,7 +376,7 @@ def main() -> None:
     for batch in BATCHES:
         times = measure(batch, turns, peers, arguments.device)
         first = next(iter(times))
-        limits = {n: 1e3 * operations(SacConfig(batch_size=batch)) / r for n, r in rates.items()}
+        limits = {n: 1e3 * operations(sac_settings(batch_size=batch)) / r for n, r in rates.items()}
         print(f"\nbatch {batch}   ms per update   updates/s   {first} is   of which products")
         for name, taken in times.items():
             limit = f"{limits[name]:8.2f} ms" if name in limits else ""

@@ -55,22 +55,22 @@ def learn_ours(
 ) -> tuple[float, float]:
     """Final return and CPU seconds of learning."""
     import gymnasium
+    from learner_settings import constraint_settings, learner_settings, sac_settings
 
-    from walkhome.learning.constraint import ConstraintConfig
-    from walkhome.learning.learner import Learner, LearnerConfig
-    from walkhome.learning.sac import SacConfig
+    from walkhome.learning.learner import Learner
+    from walkhome.learning.networks import NetworkSizes
     from walkhome.learning.transition import Transition
 
     env = gymnasium.make(name)
     space = env.action_space
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-    sac = SacConfig(layer_norm=layer_norm, initial_temperature=1.0, log_std_range=(-20.0, 2.0))
+    sac = sac_settings(layer_norm=layer_norm, initial_temperature=1.0, log_std_range=(-20.0, 2.0))
     capacity = max(steps, 256)
-    config = LearnerConfig(
-        sac, ConstraintConfig(kind="off"), capacity, critics=critics, device=device
+    config = learner_settings(
+        sac, constraint_settings(kind="off"), capacity, critics=critics, device=device
     )
     size = env.observation_space.shape[0]
-    learner = Learner(config, ("only",), size, len(low), 0, seed)
+    learner = Learner(config, ("only",), NetworkSizes(size, len(low), 0), seed)
     policy = learner.policy("only")
     rng, no_costs = np.random.default_rng(seed), np.zeros(0)
 

@@ -30,36 +30,41 @@ Floats = NDArray[np.float64]
 _MAX_VIOLATION = 1e6  # beyond it a measurement is huge all the same
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConstraintConfig:
     """How multipliers follow the measured cost. Tuples hold one entry per constraint.
 
-    A violation v is (mean cost - budget) / scale, at least -1; above 1 it counts as 1 + log v, so
-    that a robot on its back for a whole episode does not take the multiplier to the ceiling at
-    once, yet a larger violation is always answered by a larger step.
+    A violation v is (mean cost - budget) / scale, at least -1; above 1 it counts as 1 + log v. So
+    an episode spent on the robot's back does not drive the multiplier to its ceiling at once, and a
+    larger violation still moves it further.
+
+    Raises:
+        ValueError: A setting is out of range or not finite.
     """
 
-    kind: Literal["pid", "dual", "fixed", "off"] = "pid"
-    budgets: tuple[float, ...] = ()
-    """Mean cost per step that is still allowed."""
-    scales: tuple[float, ...] | None = None
-    """What counts as a violation of one; None is the budget itself, or 1 where that is zero."""
-    initial: tuple[float, ...] | None = None
+    kind: Literal["pid", "dual", "fixed", "off"]
+    budgets: tuple[float, ...]
+    """Mean cost per step that is allowed."""
+    scales: tuple[float, ...] | None
+    """Excess cost that counts as a violation of 1; None takes the budget, or 1 if that is zero."""
+    initial: tuple[float, ...] | None
     """Multipliers at the start (`dual`, `pid`); None is zero."""
-    fixed: tuple[float, ...] = ()
-    """The constants of `fixed`."""
-    lambda_min: float = 0.0
-    """What `dual` and `pid` never go below. A price that only violations pay costs nothing while
-    there are none, and one that was forgotten has to be learned again by falling."""
-    lambda_max: float = 100.0
-    proportional: float = 0.5
-    integral: float = 0.06
-    derivative: float = 0.5
-    growth: float = 0.1
-    """Share by which the integral also grows or shrinks per unit of violation (`pid`)."""
-    smoothing: float = 0.7
-    """Weight of the past in the running mean that P and D see (`pid`)."""
-    dual_rate: float = 0.05
+    fixed: tuple[float, ...]
+    """The constant multipliers of `fixed`."""
+    lambda_min: float
+    """Floor of `dual` and `pid`. A positive floor costs nothing while constraints hold and avoids
+    relearning the multiplier after each violation."""
+    lambda_max: float
+    """Ceiling of `dual` and `pid`."""
+    proportional: float
+    integral: float
+    derivative: float
+    """Gains of `pid`, per unit of violation."""
+    growth: float
+    """Relative growth of the integral per unit of violation, in addition to `integral` (`pid`)."""
+    smoothing: float
+    """Weight of the past in the moving average that the P and D terms see (`pid`), in [0, 1)."""
+    dual_rate: float
     """Step of `dual` per unit of violation."""
 
     def __post_init__(self) -> None:

@@ -128,7 +128,7 @@ class CrossSac(Sac):
     def _make_critics(self, input_size: int) -> CrossCritics:
         c = self.config
         return CrossCritics(
-            input_size, c.hidden_sizes, c.n_critics, self.n_constraints, self.generator
+            input_size, c.hidden_sizes, c.n_critics, self.sizes.constraints, self.generator
         )
 
     def _make_targets(self) -> list[Tensor]:

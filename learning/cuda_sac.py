@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from walkhome.learning.networks import Actor
+from walkhome.learning.networks import Actor, NetworkSizes
 from walkhome.learning.replay import Batch
 from walkhome.learning.sac import Sac, SacConfig, TensorBatch
 
@@ -46,11 +46,9 @@ class CudaSac(Sac):
     """Drop-in for `Sac`.
 
     Args:
-        config: See `Sac`, likewise the sizes and the seed.
-        observation_size: O.
-        action_size: A.
-        n_constraints: K.
-        seed: Of everything random.
+        config: See `Sac`.
+        sizes: See `Sac`.
+        seed: See `Sac`.
         device: Another than a CUDA device learns there too, without graphs.
 
     Raises:
@@ -60,13 +58,11 @@ class CudaSac(Sac):
     def __init__(
         self,
         config: SacConfig,
-        observation_size: int,
-        action_size: int,
-        n_constraints: int,
+        sizes: NetworkSizes,
         seed: int,
         device: str = "cuda",
     ) -> None:
-        super().__init__(config, observation_size, action_size, n_constraints, seed)
+        super().__init__(config, sizes, seed)
         self.device = torch.device(device)
         self._graphed = self.device.type == "cuda"
         if self._graphed and (why := why_no_cuda()):
@@ -96,7 +92,7 @@ class CudaSac(Sac):
         """
         n = len(batch.not_done)
         if n not in self._stages:
-            self._stages[n] = _Stage(batch, self.n_constraints, self.action_size, self.device)
+            self._stages[n] = _Stage(batch, self.sizes.constraints, self.sizes.action, self.device)
         stage = self._stages[n]
         learns_actor = (self.updates + 1) % self.config.actor_every == 0
         stage.take(batch, multipliers, learns_actor, self.generator)

@@ -10,7 +10,7 @@ Deterministic: the same seed and the same calls give the same bytes, also across
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypedDict
 
@@ -23,6 +23,7 @@ from walkhome.learning.crossq import CrossSac
 from walkhome.learning.cuda_sac import CudaSac
 from walkhome.learning.fused.fast_sac import FastSac
 from walkhome.learning.fused.kernels import Kernels
+from walkhome.learning.networks import NetworkSizes
 from walkhome.learning.policy import NumpyPolicy
 from walkhome.learning.replay import Batch, Floats, Replay
 from walkhome.learning.sac import Sac, SacConfig
@@ -42,25 +43,30 @@ class LearnerState(TypedDict):
     scalars: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LearnerConfig:
-    """Settings of the learner."""
+    """Settings of a learner of several tasks.
 
-    sac: SacConfig = field(default_factory=SacConfig)
-    constraint: ConstraintConfig = field(default_factory=ConstraintConfig)
-    replay_capacity: int = 300_000
-    relabel: bool = True
-    """Every task learns from every transition; else only from those of its own episodes."""
-    shared_network: bool = False
-    """One network and temperature for all, told the task by a one-hot input, not one per task."""
-    backend: Literal["fast", "plain"] = "fast"
-    """Gradients written out (`fast_sac`) or by autograd (`sac`): same mathematics, same states."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the fast backend's matrix products; parameters and sums are float32 in either case."""
-    critics: Literal["targets", "crossq"] = "targets"
-    """Bootstrapped from target networks, or from themselves (`crossq`, by autograd only)."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where it learns; on `cuda` as a graph (`cuda_sac`), in float32, whatever the backend."""
+    Raises:
+        ValueError: A setting is unknown, or two of them contradict each other.
+    """
+
+    sac: SacConfig
+    constraint: ConstraintConfig
+    replay_capacity: int
+    """Transitions kept."""
+    relabel: bool
+    """Every task learns from every transition; otherwise only from those of its own episodes."""
+    shared_network: bool
+    """One network and temperature for all tasks, with a one-hot task input; otherwise one each."""
+    backend: Literal["fast", "plain"]
+    """Gradients by hand (`fused.fast_sac`) or autograd (`sac`): same mathematics, same states."""
+    precision: Literal["float32", "bfloat16"]
+    """Of the factors of the fast backend's matrix products; parameters and sums are float32."""
+    critics: Literal["targets", "crossq"]
+    """Critics with target networks, or CrossQ's (`crossq`, by autograd only)."""
+    device: Literal["cpu", "cuda"]
+    """`cuda` runs the update as a CUDA graph (`cuda_sac`) in float32, whatever the backend."""
 
     def __post_init__(self) -> None:
         if self.replay_capacity < self.sac.batch_size:
@@ -80,22 +86,30 @@ class LearnerConfig:
 
 
 class Learner:
-    """Learns several tasks from one stream of transitions.
+    """Learns several tasks from one stream of transitions, in the calling process.
+
+    Args:
+        config: Settings.
+        tasks: Names of the tasks, each once.
+        sizes: Sizes of the observations, actions and costs of the transitions.
+        seed: Seed of the initial weights and of all random numbers after them.
+        symmetries: Reflections under which a transition stays true; see `Replay`.
+
+    Raises:
+        ValueError: No task, or one that is there twice.
 
     Attributes:
         tasks: Their names; indices follow this order.
-        replay: What it learns from.
-        gradient_steps: Updates done, over all tasks.
-        slow_because: Why the plain backend is used though the fast one was asked for, or "".
+        replay: The stored transitions.
+        gradient_steps: Gradient steps done, over all tasks.
+        slow_because: Why the plain backend runs although the fast one was configured, or "".
     """
 
     def __init__(
         self,
         config: LearnerConfig,
         tasks: tuple[str, ...],
-        observation_size: int,
-        action_size: int,
-        n_constraints: int,
+        sizes: NetworkSizes,
         seed: int,
         symmetries: Sequence[Symmetry] = (),
     ) -> None:
@@ -103,13 +117,12 @@ class Learner:
             raise ValueError(f"tasks must be named, each once, got {tasks}")
         self.config = config
         self.tasks = tuple(tasks)
-        self.n_constraints = n_constraints
         self.replay = Replay(
             config.replay_capacity,
-            observation_size,
-            action_size,
+            sizes.observation,
+            sizes.action,
             len(tasks),
-            n_constraints,
+            sizes.constraints,
             symmetries,
         )
         seeds = np.random.SeedSequence(seed).spawn(len(tasks) + 1)
@@ -121,14 +134,12 @@ class Learner:
         self._sacs = [
             make_sac(
                 config.sac,
-                observation_size + self._task_codes.shape[1],
-                action_size,
-                n_constraints,
+                replace(sizes, observation=sizes.observation + code_size),
                 int(s.generate_state(1, np.uint64)[0] >> 1),
             )
             for s in seeds[1 : 2 if config.shared_network else None]
         ]
-        self._multipliers = [make_multipliers(config.constraint, n_constraints) for _ in tasks]
+        self._multipliers = [make_multipliers(config.constraint, sizes.constraints) for _ in tasks]
         self._turn = 0
         self.gradient_steps = 0
         self._learned = tuple(range(len(tasks)))

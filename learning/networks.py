@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -17,6 +18,21 @@ from torch.nn import functional
 
 _LOG_2 = math.log(2.0)
 _HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
+
+
+@dataclass(frozen=True)
+class NetworkSizes:
+    """Numbers that go into and come out of one task's networks.
+
+    Attributes:
+        observation: O, what the actor reads.
+        action: A, what it decides on.
+        constraints: K, outputs of the cost critic; 0 for no cost critic.
+    """
+
+    observation: int
+    action: int
+    constraints: int
 
 
 def _uniform(shape: Sequence[int], fan_in: int, generator: torch.Generator) -> Tensor:

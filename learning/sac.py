@@ -22,30 +22,40 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from walkhome.learning.networks import Actor, Critics
+from walkhome.learning.networks import Actor, Critics, NetworkSizes
 from walkhome.learning.replay import Batch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SacConfig:
-    """Settings of one learner. Costs and rewards are per step, discounts too."""
+    """Settings of one task's networks and their update. Discounts are per control step.
 
-    hidden_sizes: tuple[int, ...] = (256, 256)
-    batch_size: int = 256
-    learning_rate: float = 3e-4
-    temperature_learning_rate: float = 3e-4
-    discount: float = 0.99
-    cost_discount: float = 0.99
-    tau: float = 0.005
-    """Share of the live critics that enters the targets after each update."""
-    initial_temperature: float = 0.1
-    target_entropy: float | None = None
-    """Wanted entropy in nats; None is minus the number of actions (1812.05905, appendix D)."""
-    layer_norm: bool = True
-    actor_every: int = 1
-    """Actor and temperature step once per so many critic steps."""
-    n_critics: int = 2
-    log_std_range: tuple[float, float] = (-10.0, 2.0)
+    Raises:
+        ValueError: A setting is out of range.
+    """
+
+    hidden_sizes: tuple[int, ...]
+    """Units of each hidden layer, for actor and critics alike."""
+    batch_size: int
+    learning_rate: float
+    """Of actor and critics."""
+    temperature_learning_rate: float
+    discount: float
+    cost_discount: float
+    tau: float
+    """Weight of the live critics in the moving average that is the targets, per update."""
+    initial_temperature: float
+    target_entropy: float | None
+    """Entropy that the temperature steers to, nats; None is minus the number of actions
+    (1812.05905, appendix D)."""
+    layer_norm: bool
+    """Layer normalisation in the critics."""
+    actor_every: int
+    """Critic updates per actor and temperature update."""
+    n_critics: int
+    """Reward critics, of which the minimum counts."""
+    log_std_range: tuple[float, float]
+    """Bounds of the policy's log standard deviation, before the tanh."""
 
     def __post_init__(self) -> None:
         if not self.hidden_sizes or min(self.hidden_sizes) < 1:
@@ -152,6 +162,11 @@ class TensorBatch:
 class Sac:
     """One task's actor, critics, targets, temperature and their optimisers.
 
+    Args:
+        config: Settings.
+        sizes: Sizes of the networks' inputs and outputs.
+        seed: Seed of the initial weights and of all random numbers after them.
+
     Attributes:
         updates: Critic updates done.
         actor: Its tensors are updated in place and never replaced: views of them stay live.
@@ -160,27 +175,24 @@ class Sac:
     def __init__(
         self,
         config: SacConfig,
-        observation_size: int,
-        action_size: int,
-        n_constraints: int,
+        sizes: NetworkSizes,
         seed: int,
     ) -> None:
         self.config = config
+        self.sizes = sizes
         self.generator = torch.Generator().manual_seed(seed)
-        self.action_size = action_size
-        self.n_constraints = n_constraints
         self.actor = Actor(
-            observation_size,
-            action_size,
+            sizes.observation,
+            sizes.action,
             config.hidden_sizes,
             config.log_std_range,
             self.generator,
         )
-        self.critics = self._make_critics(observation_size + action_size)
+        self.critics = self._make_critics(sizes.observation + sizes.action)
         self.targets = self._make_targets()
         self.log_alpha = torch.tensor(math.log(config.initial_temperature), requires_grad=True)
         self.target_entropy = (
-            -float(action_size) if config.target_entropy is None else config.target_entropy
+            -float(sizes.action) if config.target_entropy is None else config.target_entropy
         )
         self._make_optimisers()
         self.updates = 0
@@ -206,7 +218,7 @@ class Sac:
             input_size,
             c.hidden_sizes,
             c.n_critics,
-            self.n_constraints,
+            self.sizes.constraints,
             c.layer_norm,
             self.generator,
         )
@@ -286,7 +298,7 @@ class Sac:
         self._last["log_prob"] = log_prob.detach()
 
     def _noise(self, n: int) -> Tensor:
-        return torch.randn(n, self.action_size, generator=self.generator)
+        return torch.randn(n, self.sizes.action, generator=self.generator)
 
     def metrics(self) -> dict[str, float]:
         """Numbers of the newest update; computed only when asked for."""

@@ -41,6 +41,7 @@ from walkhome.learning.fused.gradients import (
 from walkhome.learning.fused.kernel_library import Job
 from walkhome.learning.fused.kernels import Kernels
 from walkhome.learning.fused.objective import Objective
+from walkhome.learning.networks import NetworkSizes
 from walkhome.learning.replay import Batch
 from walkhome.learning.sac import Sac, SacConfig
 
@@ -51,11 +52,9 @@ class FastSac(Sac):
     A state of the one loads into the other.
 
     Args:
-        config: See `Sac`, likewise the sizes and the seed.
-        observation_size: O.
-        action_size: A.
-        n_constraints: K.
-        seed: Of everything random.
+        config: See `Sac`.
+        sizes: See `Sac`.
+        seed: See `Sac`.
         half: Matrix products in bfloat16, with sums in float32.
 
     Raises:
@@ -65,17 +64,15 @@ class FastSac(Sac):
     def __init__(
         self,
         config: SacConfig,
-        observation_size: int,
-        action_size: int,
-        n_constraints: int,
+        sizes: NetworkSizes,
         seed: int,
         half: bool = False,
     ) -> None:
-        super().__init__(config, observation_size, action_size, n_constraints, seed)
+        super().__init__(config, sizes, seed)
         self.kernels = kernels = Kernels(torch.bfloat16 if half else torch.get_default_dtype())
         self._objective = Objective(kernels)
         critics, n_critics, tau = self.critics, config.n_critics, config.tau
-        names, rows = critics.names, {"hidden0.weight": observation_size}
+        names, rows = critics.names, {"hidden0.weight": sizes.observation}
         first_rows = [rows.get(name, 0) if is_product(name) else None for name in names]
         flat = Flat(kernels, critics.parameters, first_rows, self.targets)
         self._critic_adam = Adam(kernels, self._critic_optimiser, 0, flat, tau)
@@ -193,7 +190,7 @@ class _Workspace:
     def __init__(self, sac: FastSac, n: int) -> None:
         kernels, objective = sac.kernels, sac._objective
         config, critics = sac.config, sac.config.n_critics
-        o, a, k = sac.actor.weights[0].shape[1], sac.action_size, sac.n_constraints
+        o, a, k = sac.sizes.observation, sac.sizes.action, sac.sizes.constraints
         inputs, next_inputs, policy_inputs = (
             kernels.stored(n, o + a)[:n, : o + a] for _ in range(3)
         )

@@ -14,6 +14,11 @@ from walkhome.robot.mdp.symmetry import symmetries
 if TYPE_CHECKING:
     from walkhome.learning.learner import Learner
 
+# Parts of the algorithm that are not in the configuration.
+N_CRITICS = 2  # Haarnoja et al. 2018, arXiv 1812.05905, section 5
+LOG_STD_RANGE = (-10.0, 2.0)
+SMOOTHING = 0.7
+
 
 def precision(config: Config) -> Literal["float32", "bfloat16"]:
     """Of the learner's products; "auto" is bfloat16 where that is known to be faster."""
@@ -32,6 +37,7 @@ def make_learner(config: Config) -> Learner:
 
     from walkhome.learning.constraint import ConstraintConfig
     from walkhome.learning.learner import Learner, LearnerConfig
+    from walkhome.learning.networks import NetworkSizes
     from walkhome.learning.sac import SacConfig
 
     torch.set_num_threads(config.learning.torch_threads)
@@ -49,12 +55,15 @@ def make_learner(config: Config) -> Learner:
         target_entropy=learning.target_entropy,
         layer_norm=learning.layer_norm,
         actor_every=learning.actor_every,
+        n_critics=N_CRITICS,
+        log_std_range=LOG_STD_RANGE,
     )
     multipliers = ConstraintConfig(
         kind=constraint.kind,
         # The paper's margin is held at zero, the two angles under a small budget each; all in units
         # of that budget.
         budgets=(1.0, 1.0) if k == 2 else (0.0,),
+        scales=None,
         initial=(constraint.lambda_initial,) * k,
         fixed=(constraint.lambda_fixed,) * k,
         lambda_min=constraint.lambda_min,
@@ -63,24 +72,23 @@ def make_learner(config: Config) -> Learner:
         integral=constraint.ki,
         derivative=constraint.kd,
         growth=constraint.growth,
+        smoothing=SMOOTHING,
         dual_rate=constraint.learning_rate,
     )
     return Learner(
         LearnerConfig(
-            sac,
-            multipliers,
-            learning.replay_capacity,
-            learning.relabel,
-            learning.shared_network,
+            sac=sac,
+            constraint=multipliers,
+            replay_capacity=learning.replay_capacity,
+            relabel=learning.relabel,
+            shared_network=learning.shared_network,
             backend=learning.backend,
             precision=precision(config),
             critics=learning.critics,
             device=learning.device,
         ),
         config.tasks,
-        observation_layout(config.control).size,
-        N_ACTIONS,
-        k,
+        NetworkSizes(observation_layout(config.control).size, N_ACTIONS, k),
         config.run.seed,
         symmetries(learning.symmetry, observation_layout(config.control), config.tasks),
     )

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_sac import constraint_config
 
-from walkhome.learning.constraint import ConstraintConfig, make_multipliers
+from walkhome.learning.constraint import make_multipliers
 
 anything = st.floats(allow_nan=True, allow_infinity=True, width=64)
 kinds = st.sampled_from(["pid", "dual"])
 
 
 def make(kind: str, k: int = 1, budget: float = 0.01, **settings_):
-    return make_multipliers(ConstraintConfig(kind=kind, budgets=(budget,) * k, **settings_), k)
+    return make_multipliers(constraint_config(kind=kind, budgets=(budget,) * k, **settings_), k)
 
 
 @given(
@@ -207,8 +208,8 @@ def test_each_constraint_has_its_own_multiplier(kind):
 
 
 def test_fixed_and_off_never_move():
-    fixed = make_multipliers(ConstraintConfig(kind="fixed", fixed=(2.0, 3.0)), 2)
-    off = make_multipliers(ConstraintConfig(kind="off"), 2)
+    fixed = make_multipliers(constraint_config(kind="fixed", fixed=(2.0, 3.0)), 2)
+    off = make_multipliers(constraint_config(kind="off"), 2)
     for multipliers in (fixed, off):
         before = multipliers.values
         multipliers.update([5.0, math.nan])
@@ -220,7 +221,7 @@ def test_fixed_and_off_never_move():
 
 def test_no_constraint_is_a_number_of_constraints_too():
     for kind in ("pid", "dual", "fixed", "off"):
-        multipliers = make_multipliers(ConstraintConfig(kind=kind), 0)
+        multipliers = make_multipliers(constraint_config(kind=kind), 0)
         multipliers.update([])
         assert multipliers.values.shape == (0,)
 
@@ -277,9 +278,9 @@ def test_loading_refuses_what_does_not_fit():
 )
 def test_settings_that_make_no_sense_are_refused(bad):
     with pytest.raises(ValueError):
-        ConstraintConfig(**bad)
+        constraint_config(**bad)
 
 
 def test_a_missing_budget_is_named():
     with pytest.raises(ValueError, match="budgets needs 2"):
-        make_multipliers(ConstraintConfig(budgets=(0.1,)), 2)
+        make_multipliers(constraint_config(budgets=(0.1,)), 2)

@@ -6,14 +6,24 @@ import math
 import numpy as np
 import pytest
 import torch
-from small_sac import OBS, SMALL, A, K, random_replay, sample
+from small_sac import (
+    OBS,
+    SMALL,
+    A,
+    K,
+    constraint_config,
+    learner_config,
+    random_replay,
+    sac_config,
+    sample,
+)
 
 from walkhome.learning import checkpoint, crossq
-from walkhome.learning.constraint import ConstraintConfig
 from walkhome.learning.crossq import EPSILON, KEPT, CrossSac
-from walkhome.learning.learner import Learner, LearnerConfig
+from walkhome.learning.learner import Learner
+from walkhome.learning.networks import NetworkSizes
 from walkhome.learning.replay import Replay
-from walkhome.learning.sac import Sac, SacConfig
+from walkhome.learning.sac import Sac
 from walkhome.learning.transition import Transition
 
 PRICES = np.array([0.5, 2.0])
@@ -118,8 +128,8 @@ class ByHand:
 @pytest.mark.parametrize("warm_up", [2, 100])
 def test_updates_are_those_written_out_by_hand(warm_up, monkeypatch):
     monkeypatch.setattr(crossq, "WARM_UP", warm_up)
-    config = SacConfig(**SMALL, cost_discount=0.9, temperature_learning_rate=1e-3)
-    sac = CrossSac(config, OBS, A, K, seed=3)
+    config = sac_config(**SMALL, cost_discount=0.9, temperature_learning_rate=1e-3)
+    sac = CrossSac(config, NetworkSizes(OBS, A, K), seed=3)
     by_hand = ByHand(sac, warm_up)
     replay = random_replay()
     for i in range(5):
@@ -136,7 +146,7 @@ def test_renormalisation_makes_a_difference_once_it_is_warm(monkeypatch):
     states = []
     for warm_up in (0, 100):
         monkeypatch.setattr(crossq, "WARM_UP", warm_up)
-        sac = CrossSac(SacConfig(**SMALL), OBS, A, K, seed=0)
+        sac = CrossSac(sac_config(**SMALL), NetworkSizes(OBS, A, K), seed=0)
         sac.update(sample(random_replay()), PRICES)
         states.append(sac.state_dict())
     name = "critics.hidden0.weight"
@@ -144,7 +154,7 @@ def test_renormalisation_makes_a_difference_once_it_is_warm(monkeypatch):
 
 
 def test_there_are_no_targets_and_acting_moves_no_statistics():
-    sac = CrossSac(SacConfig(**SMALL), OBS, A, K, seed=0)
+    sac = CrossSac(sac_config(**SMALL), NetworkSizes(OBS, A, K), seed=0)
     assert not [name for name in sac.tensors() if name.startswith("targets")]
     sac.update(sample(random_replay()), PRICES)
     before = {name: tensor.clone() for name, tensor in sac.critics.statistics.items()}
@@ -164,7 +174,9 @@ def test_values_of_a_one_step_problem_are_its_reward_and_cost():
         a = rng.uniform(-1, 1)
         costs, before, after = [max(0.0, a)], [rng.normal()], [rng.normal()]
         replay.add(Transition(before, [a], [a], costs, after, True, "only"), 0)
-    sac = CrossSac(SacConfig((32, 32), 64, 3e-3, initial_temperature=0.01), 1, 1, 1, seed=0)
+    sac = CrossSac(
+        sac_config((32, 32), 64, 3e-3, initial_temperature=0.01), NetworkSizes(1, 1, 1), seed=0
+    )
     for _ in range(600):
         sac.update(replay.sample(rng, 64, 0, False), np.zeros(1))
     actions = torch.linspace(-0.8, 0.8, 17)
@@ -181,7 +193,7 @@ def test_equal_seeds_give_equal_bytes():
     states = []
     for seed in (1, 1, 2):
         torch.manual_seed(len(states))  # the global generator must not matter
-        sac = CrossSac(SacConfig(**SMALL), OBS, A, K, seed)
+        sac = CrossSac(sac_config(**SMALL), NetworkSizes(OBS, A, K), seed)
         for i in range(4):
             sac.update(sample(random_replay(), i), PRICES)
         states.append(sac.state_dict())
@@ -190,14 +202,14 @@ def test_equal_seeds_give_equal_bytes():
 
 
 def learner(seed: int, critics: str = "crossq", backend: str = "fast") -> Learner:
-    config = LearnerConfig(
-        SacConfig(**SMALL),
-        ConstraintConfig(budgets=(0.01, 0.02)),
+    config = learner_config(
+        sac_config(**SMALL),
+        constraint_config(budgets=(0.01, 0.02)),
         300,
         critics=critics,
         backend=backend,
     )
-    made = Learner(config, ("forward", "backward"), OBS, A, K, seed)
+    made = Learner(config, ("forward", "backward"), NetworkSizes(OBS, A, K), seed)
     rng = np.random.default_rng(0)
     for i in range(100):
         made.add(
@@ -242,7 +254,7 @@ def test_a_state_of_other_critics_is_refused_and_changes_nothing():
         one.load_state_dict(other.state_dict())
     assert all(before[k].tobytes() == v.tobytes() for k, v in one.state_dict()["tensors"].items())
     with pytest.raises(ValueError, match="critics"):
-        LearnerConfig(critics="cross")
+        learner_config(critics="cross")
     assert isinstance(one._sacs[0], Sac)
 
 

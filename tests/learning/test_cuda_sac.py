@@ -10,22 +10,25 @@ import numpy as np
 import pytest
 import torch
 from batches import OBS, PRICES, A, N, make_batch
+from small_sac import constraint_config, learner_config, sac_config
 
 from walkhome.learning import cuda_sac
-from walkhome.learning.constraint import ConstraintConfig
 from walkhome.learning.cuda_sac import CudaSac, NoCuda, why_no_cuda
-from walkhome.learning.learner import Learner, LearnerConfig
+from walkhome.learning.learner import Learner
+from walkhome.learning.networks import NetworkSizes
 from walkhome.learning.sac import Sac, SacConfig
 from walkhome.learning.transition import Transition
 
 HAS_CUDA = torch.cuda.is_available()
 # Rounding: none on the processor, where the arithmetic is the same; float32's on a device.
 DEVICES = [("cpu", 0.0), *([("cuda", 2e-4)] if HAS_CUDA else [])]
-CONFIG = SacConfig(hidden_sizes=(16, 12), batch_size=N, actor_every=2)
+CONFIG = sac_config(hidden_sizes=(16, 12), batch_size=N, actor_every=2)
 
 
 def make_pair(device: str, config: SacConfig = CONFIG, k: int = 2) -> tuple[Sac, CudaSac]:
-    return Sac(config, OBS, A, k, seed=3), CudaSac(config, OBS, A, k, seed=3, device=device)
+    return Sac(config, NetworkSizes(OBS, A, k), seed=3), CudaSac(
+        config, NetworkSizes(OBS, A, k), seed=3, device=device
+    )
 
 
 def check_equal(a: Sac, b: Sac, tolerance: float) -> None:
@@ -43,7 +46,7 @@ def check_equal(a: Sac, b: Sac, tolerance: float) -> None:
 @pytest.mark.parametrize("n_constraints", [0, 1, 2])
 @pytest.mark.parametrize("actor_every", [1, 3])
 def test_updates_in_a_row_are_the_plain_ones(device, tolerance, n_constraints, actor_every):
-    config = SacConfig(hidden_sizes=(16, 12), batch_size=N, actor_every=actor_every)
+    config = sac_config(hidden_sizes=(16, 12), batch_size=N, actor_every=actor_every)
     plain, other = make_pair(device, config, n_constraints)
     for seed in range(8):
         batch = make_batch(seed, n_constraints)
@@ -65,7 +68,7 @@ def test_batches_of_another_size_get_their_own_place(device, tolerance):
 
 @pytest.mark.parametrize(("device", "tolerance"), DEVICES)
 def test_the_host_sees_each_new_actor_through_the_same_views(device, tolerance):
-    plain, other = make_pair(device, SacConfig(hidden_sizes=(16, 12), batch_size=N))
+    plain, other = make_pair(device, sac_config(hidden_sizes=(16, 12), batch_size=N))
     views = [t.detach().numpy() for t in other.host_actor.parameters]
     for seed in range(3):
         before = [view.copy() for view in views]
@@ -90,7 +93,7 @@ def test_states_go_both_ways_and_learning_goes_on_from_them(device, tolerance):
         for sac in (plain, other):
             sac.update(make_batch(seed + 100, 2), PRICES)
     check_equal(plain, other, tolerance)
-    fresh = Sac(CONFIG, OBS, A, 2, seed=9)
+    fresh = Sac(CONFIG, NetworkSizes(OBS, A, 2), seed=9)
     fresh.load_state_dict(other.state_dict())
     check_equal(other, fresh, 0.0)
 
@@ -120,7 +123,7 @@ def test_without_a_device_it_says_why(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", None)
     with pytest.raises(NoCuda, match="built without CUDA"):
-        CudaSac(CONFIG, OBS, A, 2, seed=3)
+        CudaSac(CONFIG, NetworkSizes(OBS, A, 2), seed=3)
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     assert "nvidia-smi" in why_no_cuda()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -135,10 +138,15 @@ def test_a_learner_on_another_device_gives_policies_of_its_newest_weights(monkey
         return on_device(*args, device=device)
 
     monkeypatch.setattr("walkhome.learning.learner.CudaSac", there)
-    sac = SacConfig(hidden_sizes=(16,), batch_size=8)
-    prices = ConstraintConfig(kind="fixed", budgets=(1.0,), initial=(0.4,), fixed=(0.3,))
+    sac = sac_config(hidden_sizes=(16,), batch_size=8)
+    prices = constraint_config(kind="fixed", budgets=(1.0,), initial=(0.4,), fixed=(0.3,))
     learners = [
-        Learner(LearnerConfig(sac, prices, backend="plain", device=d), ("go",), OBS, A, 1, seed=0)
+        Learner(
+            learner_config(sac, prices, backend="plain", device=d),
+            ("go",),
+            NetworkSizes(OBS, A, 1),
+            seed=0,
+        )
         for d in ("cpu", "cuda")
     ]
     rng, actions = np.random.default_rng(1), []
@@ -164,4 +172,4 @@ def test_a_learner_on_another_device_gives_policies_of_its_newest_weights(monkey
 
 def test_crossq_is_refused_there():
     with pytest.raises(ValueError, match="processor only"):
-        LearnerConfig(device="cuda", critics="crossq")
+        learner_config(device="cuda", critics="crossq")

@@ -5,11 +5,11 @@ import json
 
 import numpy as np
 import pytest
+from small_sac import constraint_config, learner_config, sac_config
 
-from walkhome.learning.constraint import ConstraintConfig
-from walkhome.learning.learner import Learner, LearnerConfig
+from walkhome.learning.learner import Learner
+from walkhome.learning.networks import NetworkSizes
 from walkhome.learning.policy import load_policies, save_policies
-from walkhome.learning.sac import SacConfig
 from walkhome.learning.transition import Transition
 
 OBS, ACT, K = 4, 2, 2
@@ -19,14 +19,14 @@ TASKS = ("forward", "backward")
 def make(
     seed: int = 0, tasks=TASKS, relabel: bool = True, shared: bool = False, **constraint
 ) -> Learner:
-    config = LearnerConfig(
-        sac=SacConfig((16, 16), batch_size=16, learning_rate=3e-3),
-        constraint=ConstraintConfig(**{"budgets": (0.01, 0.02), **constraint}),
+    config = learner_config(
+        sac=sac_config((16, 16), batch_size=16, learning_rate=3e-3),
+        constraint=constraint_config(**{"budgets": (0.01, 0.02), **constraint}),
         replay_capacity=300,
         relabel=relabel,
         shared_network=shared,
     )
-    return Learner(config, tasks, OBS, ACT, K, seed)
+    return Learner(config, tasks, NetworkSizes(OBS, ACT, K), seed)
 
 
 def feed(learner: Learner, n: int, seed: int = 0, task: str | None = None) -> None:
@@ -324,7 +324,7 @@ def test_wrong_names_are_refused():
     with pytest.raises(ValueError, match="each once"):
         make(tasks=("forward", "forward"))
     with pytest.raises(ValueError, match="holds no batch"):
-        LearnerConfig(replay_capacity=10)
+        learner_config(replay_capacity=10)
 
 
 def test_a_weight_that_breaks_is_noticed():

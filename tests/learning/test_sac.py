@@ -9,14 +9,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_sac import OBS, SMALL, A, K, random_replay, sample
+from small_sac import OBS, SMALL, A, K, random_replay, sac_config, sample
 from torch import nn
 
 from walkhome.learning.fused.fast_sac import FastSac
+from walkhome.learning.networks import NetworkSizes
 from walkhome.learning.replay import Replay
 from walkhome.learning.sac import (
     Sac,
-    SacConfig,
     actor_loss,
     cost_target,
     critic_loss,
@@ -184,10 +184,10 @@ class Naive:
 @pytest.mark.parametrize("make", [Sac, FastSac])
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_updates_are_those_of_a_plain_implementation(layer_norm, make):
-    config = SacConfig(
+    config = sac_config(
         **SMALL, layer_norm=layer_norm, cost_discount=0.9, temperature_learning_rate=1e-3
     )
-    sac = make(config, OBS, A, K, seed=3)
+    sac = make(config, NetworkSizes(OBS, A, K), seed=3)
     naive = Naive(sac)
     replay, lam = random_replay(), np.array([0.5, 2.0])
     for i in range(5):
@@ -223,8 +223,8 @@ def chain(steps: int = 500) -> tuple[Sac, np.ndarray]:
         costs = (1.0, 0.2) if state == 0 else (0.5, 0.0)
         action = rng.uniform(-1, 1, 1)
         replay.add(Transition([state], action, [0.0], costs, [1.0], False, "only"), 0)
-    config = SacConfig((32, 32), 64, 3e-3, cost_discount=0.8, tau=0.05, initial_temperature=0.5)
-    sac = Sac(config, 1, 1, 2, seed=0)
+    config = sac_config((32, 32), 64, 3e-3, cost_discount=0.8, tau=0.05, initial_temperature=0.5)
+    sac = Sac(config, NetworkSizes(1, 1, 2), seed=0)
     for _ in range(steps):
         sac.update(replay.sample(rng, 64, 0, False), np.zeros(2))
     actions = rng.uniform(-1, 1, 20)
@@ -257,7 +257,9 @@ def one_step(
         costs = np.zeros(k)
         costs[:1] = max(0.0, a)
         replay.add(Transition([0.5], [a], [a], costs, [0.5], True, "only"), 0)
-    sac = Sac(SacConfig((32, 32), 64, 3e-3, initial_temperature=0.01), 1, 1, k, seed=0)
+    sac = Sac(
+        sac_config((32, 32), 64, 3e-3, initial_temperature=0.01), NetworkSizes(1, 1, k), seed=0
+    )
     for _ in range(steps):
         sac.update(replay.sample(rng, 64, 0, False), np.asarray(multipliers, np.float64))
     with torch.no_grad():
@@ -290,7 +292,7 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not():
     states = []
     for seed in (1, 1, 2):
         torch.manual_seed(len(states))  # the global generator must not matter
-        sac = Sac(SacConfig(**SMALL), OBS, A, K, seed)
+        sac = Sac(sac_config(**SMALL), NetworkSizes(OBS, A, K), seed)
         for i in range(4):
             sac.update(sample(replay, i), np.ones(K))
         states.append(sac.state_dict())
@@ -299,7 +301,7 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not():
 
 
 def test_plain_sac_is_a_number_of_constraints_too():
-    sac = Sac(SacConfig(**SMALL), OBS, A, 0, seed=0)
+    sac = Sac(sac_config(**SMALL), NetworkSizes(OBS, A, 0), seed=0)
     replay = random_replay(k=0)
     for i in range(3):
         sac.update(sample(replay, i), np.zeros(0))
@@ -313,7 +315,7 @@ def test_without_a_price_the_costs_do_not_touch_the_actor():
         replay = random_replay()
         columns = replay._columns[4]
         replay._rows[:, columns] *= scale
-        sac = Sac(SacConfig(**SMALL), OBS, A, K, seed=0)
+        sac = Sac(sac_config(**SMALL), NetworkSizes(OBS, A, K), seed=0)
         for i in range(3):
             sac.update(sample(replay, i), np.zeros(K))
         results.append(sac.actor.weights[0].detach().clone())
@@ -321,7 +323,7 @@ def test_without_a_price_the_costs_do_not_touch_the_actor():
 
 
 def test_the_actor_moves_only_each_kth_time():
-    sac = Sac(SacConfig(**SMALL, actor_every=3), OBS, A, K, seed=0)
+    sac = Sac(sac_config(**SMALL, actor_every=3), NetworkSizes(OBS, A, K), seed=0)
     replay = random_replay()
     moved = []
     for i in range(6):
@@ -333,12 +335,12 @@ def test_the_actor_moves_only_each_kth_time():
 
 
 def test_views_of_the_actor_stay_live():
-    sac = Sac(SacConfig(**SMALL), OBS, A, K, seed=0)
+    sac = Sac(sac_config(**SMALL), NetworkSizes(OBS, A, K), seed=0)
     view = sac.actor.weights[0].detach().numpy()
     before = view.copy()
     sac.update(sample(random_replay()), np.ones(K))
     assert not np.array_equal(view, before)
-    sac.load_state_dict(Sac(SacConfig(**SMALL), OBS, A, K, seed=0).state_dict())
+    sac.load_state_dict(Sac(sac_config(**SMALL), NetworkSizes(OBS, A, K), seed=0).state_dict())
     np.testing.assert_array_equal(view, before)
 
 
@@ -347,7 +349,7 @@ def test_views_of_the_actor_stay_live():
 )
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_broken_weight_is_noticed(name, bad):
-    sac = Sac(SacConfig(**SMALL), OBS, A, K, seed=0)
+    sac = Sac(sac_config(**SMALL), NetworkSizes(OBS, A, K), seed=0)
     assert sac.finite()
     with torch.no_grad():
         sac.tensors()[name].view(-1)[1 if sac.tensors()[name].numel() > 1 else 0] = bad
@@ -356,8 +358,8 @@ def test_a_broken_weight_is_noticed(name, bad):
 
 def test_saved_state_continues_bit_for_bit():
     replay = random_replay()
-    one = Sac(SacConfig(**SMALL), OBS, A, K, seed=0)
-    two = Sac(SacConfig(**SMALL), OBS, A, K, seed=9)
+    one = Sac(sac_config(**SMALL), NetworkSizes(OBS, A, K), seed=0)
+    two = Sac(sac_config(**SMALL), NetworkSizes(OBS, A, K), seed=9)
     for i in range(3):
         one.update(sample(replay, i), np.ones(K))
     two.update(sample(replay, 50), np.ones(K))
@@ -371,8 +373,8 @@ def test_saved_state_continues_bit_for_bit():
 
 
 def test_a_fresh_state_restores_too():
-    one = Sac(SacConfig(**SMALL), OBS, A, K, seed=0)
-    two = Sac(SacConfig(**SMALL), OBS, A, K, seed=9)
+    one = Sac(sac_config(**SMALL), NetworkSizes(OBS, A, K), seed=0)
+    two = Sac(sac_config(**SMALL), NetworkSizes(OBS, A, K), seed=9)
     two.update(sample(random_replay()), np.ones(K))
     two.load_state_dict(one.state_dict())
     for sac in (one, two):
@@ -382,11 +384,11 @@ def test_a_fresh_state_restores_too():
 
 
 def test_a_state_that_does_not_fit_is_refused_by_name():
-    sac = Sac(SacConfig(**SMALL), OBS, A, K, seed=0)
+    sac = Sac(sac_config(**SMALL), NetworkSizes(OBS, A, K), seed=0)
     sac.update(sample(random_replay()), np.ones(K))
     state = sac.state_dict()
     with pytest.raises(ValueError, match=r"actor\.layer0\.weight"):
-        Sac(SacConfig(**SMALL), OBS + 1, A, K, seed=0).load_state_dict(state)
+        Sac(sac_config(**SMALL), NetworkSizes(OBS + 1, A, K), seed=0).load_state_dict(state)
     with pytest.raises(ValueError, match="log_alpha"):
         sac.load_state_dict({k: v for k, v in state.items() if k != "log_alpha"})
     with pytest.raises(ValueError, match="differ"):
@@ -414,4 +416,4 @@ def test_a_state_that_does_not_fit_is_refused_by_name():
 )
 def test_settings_that_make_no_sense_are_refused(bad):
     with pytest.raises(ValueError):
-        SacConfig(**bad)
+        sac_config(**bad)

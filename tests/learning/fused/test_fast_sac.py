@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from batches import OBS, PRICES, A, N, make_batch
+from small_sac import learner_config, sac_config
 from torch import Tensor
 
 from walkhome.learning import sac as reference
@@ -20,9 +21,9 @@ from walkhome.learning.fused import kernel_library, kernels
 from walkhome.learning.fused.fast_sac import FastSac
 from walkhome.learning.fused.kernels import Kernels
 from walkhome.learning.fused.objective import Objective
-from walkhome.learning.learner import Learner, LearnerConfig
-from walkhome.learning.networks import Actor
-from walkhome.learning.sac import Sac, SacConfig
+from walkhome.learning.learner import Learner
+from walkhome.learning.networks import Actor, NetworkSizes
+from walkhome.learning.sac import Sac
 from walkhome.native.compiled import has_bfloat16
 
 # Compilers' flags for lesser processors of this kind: other widths of vectors and tiles.
@@ -72,10 +73,10 @@ def use_kernels(
 
 
 def make_pair(n_constraints: int = 2, **settings: Any) -> tuple[Sac, FastSac]:
-    config = SacConfig(hidden_sizes=(16, 12), batch_size=N, **settings)
+    config = sac_config(hidden_sizes=(16, 12), batch_size=N, **settings)
     return (
-        Sac(config, OBS, A, n_constraints, seed=3),
-        FastSac(config, OBS, A, n_constraints, seed=3),
+        Sac(config, NetworkSizes(OBS, A, n_constraints), seed=3),
+        FastSac(config, NetworkSizes(OBS, A, n_constraints), seed=3),
     )
 
 
@@ -92,7 +93,7 @@ def gradients(sac: Sac) -> dict[str, Tensor]:
 
 
 def check_gradients(plain: Sac, fast: FastSac, multipliers: np.ndarray, n: int = N) -> None:
-    batch = make_batch(0, plain.n_constraints, n)
+    batch = make_batch(0, plain.sizes.constraints, n)
     for sac in (plain, fast):
         sac.update(batch, multipliers)
     expected, got = gradients(plain), gradients(fast)
@@ -134,8 +135,12 @@ class TestMathematics:
 
     @pytest.mark.parametrize("n_hidden", [1, 3])
     def test_gradients_at_other_depths(self, n_hidden: int) -> None:
-        config = SacConfig(hidden_sizes=tuple(range(8, 8 + n_hidden)))
-        check_gradients(Sac(config, OBS, A, 2, 3), FastSac(config, OBS, A, 2, 3), PRICES)
+        config = sac_config(hidden_sizes=tuple(range(8, 8 + n_hidden)))
+        check_gradients(
+            Sac(config, NetworkSizes(OBS, A, 2), 3),
+            FastSac(config, NetworkSizes(OBS, A, 2), 3),
+            PRICES,
+        )
 
     def test_gradients_where_log_std_is_clipped(self) -> None:
         plain, fast = make_pair(log_std_range=(-0.05, 0.05))
@@ -190,8 +195,8 @@ class TestMathematics:
         tmp_path: Path,
     ) -> None:
         use_kernels(monkeypatch, tmp_path, flags=flags)
-        config = SacConfig(hidden_sizes=sizes)
-        pair = Sac(config, OBS, A, 2, 3), FastSac(config, OBS, A, 2, 3)
+        config = sac_config(hidden_sizes=sizes)
+        pair = Sac(config, NetworkSizes(OBS, A, 2), 3), FastSac(config, NetworkSizes(OBS, A, 2), 3)
         check_gradients(*pair, PRICES, n)
 
     @pytest.mark.parametrize(
@@ -235,8 +240,11 @@ class TestMathematics:
             for layer_norm in (True, False):
                 check_gradients(*make_pair(layer_norm=layer_norm), PRICES)
             check_gradients(*make_pair(log_std_range=(-0.05, 0.05)), PRICES)
-            config = SacConfig(hidden_sizes=(70, 129))
-            pair = Sac(config, OBS, A, 2, 3), FastSac(config, OBS, A, 2, 3)
+            config = sac_config(hidden_sizes=(70, 129))
+            pair = (
+                Sac(config, NetworkSizes(OBS, A, 2), 3),
+                FastSac(config, NetworkSizes(OBS, A, 2), 3),
+            )
             check_gradients(*pair, PRICES, 30)
 
         with pytest.raises(AssertionError):
@@ -283,8 +291,10 @@ class TestBfloat16:
     """Products rounded to eight bits: near `Sac`, and never a step away from its own state."""
 
     def make(self, **settings: Any) -> tuple[Sac, FastSac]:
-        config = SacConfig(hidden_sizes=(64, 48), batch_size=64, **settings)
-        return Sac(config, OBS, A, 2, seed=3), FastSac(config, OBS, A, 2, seed=3, half=True)
+        config = sac_config(hidden_sizes=(64, 48), batch_size=64, **settings)
+        return Sac(config, NetworkSizes(OBS, A, 2), seed=3), FastSac(
+            config, NetworkSizes(OBS, A, 2), seed=3, half=True
+        )
 
     @pytest.mark.parametrize("layer_norm", [True, False])
     def test_gradients_point_where_those_of_float32_do(self, layer_norm: bool) -> None:
@@ -303,8 +313,11 @@ class TestBfloat16:
     ) -> None:
         # Without the instructions for bfloat16 its products are done in float32.
         use_kernels(monkeypatch, tmp_path, flags=flags)
-        config = SacConfig(hidden_sizes=(131, 71), batch_size=67)
-        plain, fast = Sac(config, OBS, A, 2, 3), FastSac(config, OBS, A, 2, 3, half=True)
+        config = sac_config(hidden_sizes=(131, 71), batch_size=67)
+        plain, fast = (
+            Sac(config, NetworkSizes(OBS, A, 2), 3),
+            FastSac(config, NetworkSizes(OBS, A, 2), 3, half=True),
+        )
         for sac in (plain, fast):
             sac.update(make_batch(0, 2, 67), PRICES)
         got = gradients(fast)
@@ -409,8 +422,8 @@ class TestStates:
     def test_where_memory_lies_changes_nothing(
         self, half: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        config = SacConfig(hidden_sizes=(70, 36), batch_size=34)
-        one = FastSac(config, OBS, A, 2, seed=3, half=half)
+        config = sac_config(hidden_sizes=(70, 36), batch_size=34)
+        one = FastSac(config, NetworkSizes(OBS, A, 2), seed=3, half=half)
         zeros = torch.zeros
 
         def elsewhere(*shape: Any, dtype: torch.dtype | None = None) -> Tensor:
@@ -420,7 +433,7 @@ class TestStates:
 
         monkeypatch.setattr(torch, "zeros", elsewhere)
         monkeypatch.setattr(torch, "empty", elsewhere)
-        other = FastSac(config, OBS, A, 2, seed=3, half=half)
+        other = FastSac(config, NetworkSizes(OBS, A, 2), seed=3, half=half)
         assert other.critics.parameters[0].data_ptr() % 64 == 24
         for sac in (one, other):
             for i in range(3):
@@ -499,8 +512,8 @@ class TestStates:
 
 class TestLearner:
     def made(self, **settings: Any) -> Learner:
-        config = LearnerConfig(SacConfig(batch_size=4), replay_capacity=10, **settings)
-        return Learner(config, ("walk",), OBS, A, 0, 0)
+        config = learner_config(sac_config(batch_size=4), replay_capacity=10, **settings)
+        return Learner(config, ("walk",), NetworkSizes(OBS, A, 0), 0)
 
     @pytest.mark.parametrize(
         ("backend", "precision", "kind", "store"),
@@ -531,4 +544,4 @@ class TestLearner:
     @pytest.mark.parametrize("setting", [{"backend": "quick"}, {"precision": "float16"}])
     def test_unknown_settings(self, setting: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match=next(iter(setting))):
-            LearnerConfig(**setting)
+            learner_config(**setting)
