@@ -193,3 +193,13 @@ def test_every_sub_package_is_in_the_contributors_table():
         for path in (REPOSITORY / folder).rglob("__init__.py")
     }
     assert found <= listed
+
+
+def test_the_floors_are_those_of_the_import_contract():
+    project = (REPOSITORY / "pyproject.toml").read_text()
+    contract = project[project.index('containers = ["walkhome.robot"]') :]
+    floors = re.findall(r'^  "([\w |]+)",$', contract, re.M)[::-1]
+    known = {room: n for n, floor in enumerate(floors, 1) for room in floor.split(" | ")}
+    text = (DOCS / "development.md").read_text()
+    rows = re.findall(r"^\| `robot/(\w+)(?:/|\.py)` \| (\d+) \|", text, re.M)
+    assert {room: int(floor) for room, floor in rows} == known
