@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""`Sac` with the gradients written out: the same numbers in a fraction of the time.
+"""`Sac` with hand-written gradients: the same numbers in a fraction of the time.
 
-    targets (eqs. 2, 3, 6) --> critics: forward, backward, Adam
-                           --> actor and temperature: forward, backward through the live critics
-                           --> targets follow
+    TD targets (eqs. 2, 3, 6) --> critics: forward, backward, Adam, targets' moving average
+                              --> actor and temperature: forward, backward through the live critics
 
-What is learnt, and from which random numbers, is `Sac`'s own;
-`tests/learning/fused/test_fast_sac.py`
-holds the two together. What differs is how the arithmetic reaches the processor:
+README.md derives the update. Losses and random numbers are those of `Sac`, and
+`tests/learning/fused/test_fast_sac.py` holds the two together. What differs is how the arithmetic
+reaches the processor:
 
-- Networks run in compiled C (`kernels`), products included; their factors are float32 or bfloat16.
-  Parameters, moments, gradients, heads and sums stay in float32.
-- The optimiser leaves the weights as the next products read them, and moves the targets while it
-  is there.
-- All that a call needs is put together once per batch size (`_Workspace`).
-- One network after the other, so that what it keeps for its way back is still in the cache.
-- The actor's gradient passes through the cost critic only if a constraint has a price.
+- Networks run in compiled C (`kernels`), matrix products included; the products' factors are
+  float32 or bfloat16. Parameters, moments, gradients, heads and sums stay in float32.
+- The optimiser writes the weights in the layout that the next products read, and updates the
+  targets in the same pass.
+- All arguments of the C calls are built once per batch size (`_BatchBuffers`).
+- Networks run one after the other, so that the activations of a forward pass are still in the cache
+  in its backward pass.
+- The actor's gradient passes through the cost critic only if a multiplier is not zero.
 
-Equation numbers are those of 1812.05905; the losses they belong to are in `sac`.
+Equation numbers are those of 1812.05905; the losses are in `sac`.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from torch import Tensor
 
 from walkhome.learning.fused.gradients import (
     Adam,
-    Bound,
-    Buffers,
-    Flat,
+    BoundNetwork,
+    FlatParameters,
+    LayerBuffers,
     actor_network,
     critic_networks,
     is_product,
 )
-from walkhome.learning.fused.kernel_library import Job
+from walkhome.learning.fused.kernel_library import KernelArguments
 from walkhome.learning.fused.kernels import Kernels
 from walkhome.learning.fused.objective import Objective
 from walkhome.learning.networks import NetworkSizes
@@ -47,18 +47,18 @@ from walkhome.learning.sac import Sac, SacConfig
 
 
 class FastSac(Sac):
-    """Drop-in for `Sac`: the same draws and, up to rounding, the same numbers, without autograd.
+    """Drop-in for `Sac`: the same random numbers and, up to rounding, the same results.
 
-    A state of the one loads into the other.
+    A state of either loads into the other.
 
     Args:
         config: See `Sac`.
         sizes: See `Sac`.
         seed: See `Sac`.
-        half: Matrix products in bfloat16, with sums in float32.
+        half: Factors of matrix products in bfloat16, with sums in float32.
 
     Raises:
-        NotCompiled: There is no C compiler here.
+        NotCompiled: There is no C compiler on this machine, or it failed.
     """
 
     def __init__(
@@ -74,19 +74,21 @@ class FastSac(Sac):
         critics, n_critics, tau = self.critics, config.n_critics, config.tau
         names, rows = critics.names, {"hidden0.weight": sizes.observation}
         first_rows = [rows.get(name, 0) if is_product(name) else None for name in names]
-        flat = Flat(kernels, critics.parameters, first_rows, self.targets)
+        flat = FlatParameters(kernels, critics.parameters, first_rows, self.targets)
         self._critic_adam = Adam(kernels, self._critic_optimiser, 0, flat, tau)
         self._live = critic_networks(names, critics.parameters, n_critics, flat.factors)
         self._target = critic_networks(names, self.targets, n_critics, flat.factors, target=True)
         self._gradient = critic_networks(names, self._critic_adam.gradients, n_critics, None)
         tensors, n_hidden = self.actor.parameters, len(config.hidden_sizes)
-        actor = Flat(kernels, tensors, [0 if i < n_hidden else None for i in range(len(tensors))])
+        actor = FlatParameters(
+            kernels, tensors, [0 if i < n_hidden else None for i in range(len(tensors))]
+        )
         self._actor_adam = Adam(kernels, self._actor_optimiser, 0, actor)
         self._actor = actor_network(tensors, actor.factors)
         self._actor_gradient = actor_network(self._actor_adam.gradients)
-        alpha = Flat(kernels, [self.log_alpha], [None])
+        alpha = FlatParameters(kernels, [self.log_alpha], [None])
         self._alpha_adam = Adam(kernels, self._actor_optimiser, 1, alpha)
-        self._workspaces: dict[int, _Workspace] = {}
+        self._batch_buffers: dict[int, _BatchBuffers] = {}
         self._newest: tuple[Tensor, ...] = ()
 
     def update(self, batch: Batch, multipliers: NDArray[np.float64]) -> None:
@@ -97,7 +99,7 @@ class FastSac(Sac):
             multipliers: (K,) one per constraint, each at least 0.
         """
         with torch.inference_mode():
-            work = self._workspace(len(batch.not_done))
+            work = self._buffers_of(len(batch.not_done))
             self._learn_critics(work, batch)
             self.updates += 1
             if self.updates % self.config.actor_every == 0:
@@ -120,22 +122,22 @@ class FastSac(Sac):
         for adam in (self._critic_adam, self._actor_adam, self._alpha_adam):
             adam.adopt()
 
-    def _workspace(self, n: int) -> _Workspace:
-        if n not in self._workspaces:
+    def _buffers_of(self, n: int) -> _BatchBuffers:
+        if n not in self._batch_buffers:
             with torch.inference_mode(False):
-                self._workspaces[n] = _Workspace(self, n)
-        return self._workspaces[n]
+                self._batch_buffers[n] = _BatchBuffers(self, n)
+        return self._batch_buffers[n]
 
-    def _learn_critics(self, work: _Workspace, batch: Batch) -> None:
+    def _learn_critics(self, work: _BatchBuffers, batch: Batch) -> None:
         kernels, from_numpy = self.kernels, torch.from_numpy
-        kernels.take_in(work.take_next, from_numpy(batch.next_observation))
+        kernels.store_input(work.store_next, from_numpy(batch.next_observation))
         work.next_actor.forward()
-        self._draw(work, work.next_sample)
+        self._sample(work, work.next_sample)
         for bound in work.targets:
             bound.forward()
         reward, not_done, cost = (from_numpy(x) for x in (batch.reward, batch.not_done, batch.cost))
-        self._objective.targets(work.target, reward, not_done, cost, self.alpha)
-        kernels.take_in(work.take_inputs, from_numpy(batch.observation_action))
+        self._objective.compute_targets(work.target, reward, not_done, cost, self.alpha)
+        kernels.store_input(work.store_batch, from_numpy(batch.observation_action))
         for bound in work.critics:
             bound.forward()
             bound.backward()
@@ -143,48 +145,49 @@ class FastSac(Sac):
         self._newest = (work.errors, work.values[: self.config.n_critics])
 
     def _learn_actor(
-        self, work: _Workspace, batch: Batch, multipliers: NDArray[np.float64]
+        self, work: _BatchBuffers, batch: Batch, multipliers: NDArray[np.float64]
     ) -> None:
         kernels, n = self.kernels, self.config.n_critics
-        kernels.take_in(work.take_policy, torch.from_numpy(batch.observation))
+        kernels.store_input(work.store_policy, torch.from_numpy(batch.observation))
         work.actor.forward()
-        log_prob = self._draw(work, work.sample)
-        priced = bool(multipliers.any())  # without a price the cost critic has no say
-        for bound in work.policies[: n + priced]:
+        log_prob = self._sample(work, work.sample)
+        constrained = bool(multipliers.any())  # else the cost critic has no part in the loss
+        for bound in work.policies[: n + constrained]:
             bound.forward()
-        prices = torch.from_numpy(np.ascontiguousarray(multipliers, np.float64))
-        self._objective.slopes(work.policy_values, n, prices, work.slopes)
+        lambdas = torch.from_numpy(np.ascontiguousarray(multipliers, np.float64))
+        self._objective.value_gradient(work.policy_values, n, lambdas, work.d_policy_values)
         work.d_action.zero_()
-        for bound in work.policies[: n + priced]:
+        for bound in work.policies[: n + constrained]:
             bound.backward()
             bound.add_input_gradient(work.d_action)
-        self._objective.draw_back(work.sample, self.alpha)
+        self._objective.sample_backward(work.sample, self.alpha)
         work.actor.backward()
         self._actor_adam.step()
         self._alpha_adam.step()
         self._last["log_prob"] = log_prob
 
-    def _draw(self, work: _Workspace, sample: Job) -> Tensor:
-        """Draw the actor's actions for the head just computed; their log densities, (N,)."""
+    def _sample(self, work: _BatchBuffers, sample: KernelArguments) -> Tensor:
+        """Sample actions for the head just computed; returns their log densities, (N,)."""
         work.noise.normal_(generator=self.generator)
-        self._objective.draw(sample)
-        log_prob: Tensor = sample.drawn[1]
+        self._objective.sample_actions(sample)
+        log_prob: Tensor = sample.sampled[1]
         return log_prob
 
 
-class _Workspace:
-    """Every buffer that an update of N samples writes to, and the networks bound to them.
+class _BatchBuffers:
+    """All buffers that an update of N samples writes to, and the networks bound to them.
 
     Attributes:
-        take_inputs, take_next, take_policy: Ways of observations into the critics' inputs, (N, O +
-            A) stored: the batch, what follows it, and the batch with the actor's actions.
-        next_sample, sample: What fills in the actions that the latter two lack.
+        store_batch, store_next, store_policy: Arguments that copy observations into the critics'
+            inputs, (N, O + A) stored: the batch's observations and actions, the next observations,
+            and the batch's observations for the policy's actions.
+        next_sample, sample: Arguments that sample the actions of the latter two.
         values: (n_critics + K, N) values of all critics, reward critics first.
-        errors: Likewise, the loss's gradient by them: their errors over N.
-        target: What they should be.
-        policy_values: Likewise, values of the policy's actions; `slopes`: the actor's loss's
-            gradient by them.
-        d_action: (N, A) that by the actor's actions.
+        errors: Gradient of the critics' loss with respect to `values`: the TD errors over N.
+        target: Arguments that compute the TD targets.
+        policy_values: (n_critics + K, N) values of the policy's actions.
+        d_policy_values: Gradient of the actor's loss with respect to `policy_values`.
+        d_action: (N, A) gradient of the actor's loss with respect to the policy's actions.
     """
 
     def __init__(self, sac: FastSac, n: int) -> None:
@@ -200,49 +203,53 @@ class _Workspace:
             return torch.zeros(*shape, dtype=kernels.real)
 
         def rows(x: Tensor) -> list[Tensor]:
-            """Each critic's part, (N, 1), or (N, K) for the cost critic."""
+            """Each critic's rows as columns: (N, 1), or (N, K) for the cost critic."""
             return [*(x[i : i + 1].t() for i in range(critics)), *([x[critics:].t()] if k else [])]
 
-        self.take_inputs = kernels.intake(inputs, packed)
-        self.take_next = kernels.intake(next_inputs[:, :o])
-        self.take_policy = kernels.intake(policy_inputs[:, :o])
-        self.values, self.errors, self.policy_values, self.slopes = (
+        self.store_batch = kernels.input_arguments(inputs, packed)
+        self.store_next = kernels.input_arguments(next_inputs[:, :o])
+        self.store_policy = kernels.input_arguments(policy_inputs[:, :o])
+        self.values, self.errors, self.policy_values, self.d_policy_values = (
             zeros(critics + k, n) for _ in range(4)
         )
-        wanted, head, d_head = zeros(1 + k, n), zeros(n, 2 * a), zeros(n, 2 * a)
+        td_target_rows, head, d_head = zeros(1 + k, n), zeros(n, 2 * a), zeros(n, 2 * a)
         self.noise, self.d_action = zeros(n, a), zeros(n, a)
         actions, bounds = (x[:, o:] for x in (next_inputs, policy_inputs)), config.log_std_range
         back = self.d_action, d_head, sac._alpha_adam.gradients[0], sac.target_entropy
         self.next_sample = objective.sample(head, self.noise, next(actions), bounds)
         self.sample = objective.sample(head, self.noise, next(actions), bounds, back)
-        log_prob = self.next_sample.drawn[1]
+        log_prob = self.next_sample.sampled[1]
         discounts = config.discount, config.cost_discount
-        self.target = objective.target(self.values, log_prob, wanted, critics, discounts)
+        self.target = objective.target(self.values, log_prob, td_target_rows, critics, discounts)
 
-        def buffers() -> Buffers:
-            return Buffers(kernels, n, config.hidden_sizes)
+        def buffers() -> LayerBuffers:
+            return LayerBuffers(kernels, n, config.hidden_sizes)
 
         shared, acting = buffers(), buffers()
         own = [*(buffers() for _ in sac._live[1:]), shared]
         values = rows(self.values)
         self.targets = [
-            Bound(kernels, network, shared, next_inputs, row)
+            BoundNetwork(kernels, network, shared, next_inputs, row)
             for network, row in zip(sac._target, values, strict=True)
         ]
-        aims = [*([wanted[:1].t()] * critics), wanted[1:].t()]
+        td_targets = [*([td_target_rows[:1].t()] * critics), td_target_rows[1:].t()]
         self.critics = [
-            Bound(kernels, live, shared, inputs, row, d_row, (packed, gradient), (aim, 1.0 / n))
-            for live, row, d_row, gradient, aim in zip(
-                sac._live, values, rows(self.errors), sac._gradient, aims, strict=False
+            BoundNetwork(
+                kernels, live, shared, inputs, row, d_row, (packed, gradient), (td_target, 1.0 / n)
+            )
+            for live, row, d_row, gradient, td_target in zip(
+                sac._live, values, rows(self.errors), sac._gradient, td_targets, strict=False
             )
         ]
         self.policies = [
-            Bound(kernels, live, mine, policy_inputs, row, d_row)
+            BoundNetwork(kernels, live, mine, policy_inputs, row, d_row)
             for live, mine, row, d_row in zip(
-                sac._live, own, rows(self.policy_values), rows(self.slopes), strict=True
+                sac._live, own, rows(self.policy_values), rows(self.d_policy_values), strict=True
             )
         ]
-        self.next_actor = Bound(kernels, sac._actor, acting, next_inputs[:, :o], head)
+        self.next_actor = BoundNetwork(kernels, sac._actor, acting, next_inputs[:, :o], head)
         gradient = packed, sac._actor_gradient
         policy_observations = policy_inputs[:, :o]
-        self.actor = Bound(kernels, sac._actor, acting, policy_observations, head, d_head, gradient)
+        self.actor = BoundNetwork(
+            kernels, sac._actor, acting, policy_observations, head, d_head, gradient
+        )

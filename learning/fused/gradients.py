@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What `fast_sac` is made of: parameters in one vector, networks bound to buffers, and Adam.
+"""Building blocks of `fast_sac`: parameters in one vector, Adam, networks bound to buffers.
 
-The arithmetic is `kernels`. Nothing here sets the gradient mode; call it under
+The arithmetic is in `kernels`. Nothing here sets the gradient mode: call it under
 `torch.inference_mode`.
 """
 
@@ -13,24 +13,26 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from walkhome.learning.fused.kernel_library import Job
+from walkhome.learning.fused.kernel_library import KernelArguments
 from walkhome.learning.fused.kernels import Kernels, Matrix
 
 
-class Flat:
-    """Parameters moved into one vector, and those that products read packed for them.
+class FlatParameters:
+    """Parameters moved into one vector, with buffers for packed copies of the weights.
 
     Args:
-        kernels: What computes.
-        parameters: Each is a view of `values` from here on.
-        first_rows: Per parameter, None if no product reads it; else it is a matrix, or several,
-            and this is the first row that its transpose is wanted of.
-        targets: What follows the parameters, if anything; likewise views from here on.
+        kernels: Makes the buffers.
+        parameters: Each becomes a view of `values`.
+        first_rows: Per parameter: None if no matrix product reads it; otherwise it is a weight, or
+            a stack of weights, and this is the first row whose transpose backward needs.
+        targets: The target networks' parameters, which become views of `target`; None for none.
 
     Attributes:
-        values: All of them.
-        target: Likewise the targets; None where nothing follows.
-        matrices: What `values` holds, for `Kernels.parameters`.
+        parameters: The parameters.
+        values: (n,) all parameters.
+        target: (n,) all target parameters; None without targets.
+        factors: Per parameter, its matrices with their packed copies.
+        matrices: All of them in the order of `values`, for `Kernels.parameters`.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Flat:
         self.matrices = [matrix for part in self.factors for matrix in part]
 
     def views(self, vector: Tensor) -> list[Tensor]:
-        """The parts of a vector that lies like `values`, by parameter."""
+        """Views of an (n,) vector, one with the shape of each parameter."""
         parts = torch.split(vector, [p.numel() for p in self.parameters])
         return [x.view(p.shape) for x, p in zip(parts, self.parameters, strict=True)]
 
@@ -78,19 +80,19 @@ class Flat:
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015, arXiv 1412.6980) over a `Flat` whose parameters step together.
+    """Adam (Kingma & Ba 2015, arXiv 1412.6980) on a `FlatParameters`, with one step count for all.
 
-    Its state lies in a `torch.optim.Adam`, under the same names, so that `Sac` saves and loads it.
+    The moments live in the state of a `torch.optim.Adam`, so `Sac` saves and loads them.
 
     Args:
-        kernels: What computes.
-        optimiser: Whose state.
-        group: Which of its groups of parameters.
+        kernels: Computes the step.
+        optimiser: Holds settings and state.
+        group: Index of its parameter group.
         flat: The same parameters.
-        tau: Share of the way that the targets follow at each step.
+        tau: Weight of the live parameters in the targets' moving average, per step.
 
     Attributes:
-        gradients: Per parameter, for the caller to fill before `step`.
+        gradients: Per parameter, a view for the caller to fill before `step`.
     """
 
     def __init__(
@@ -98,7 +100,7 @@ class Adam:
         kernels: Kernels,
         optimiser: torch.optim.Optimizer,
         group: int,
-        flat: Flat,
+        flat: FlatParameters,
         tau: float = 0.0,
     ) -> None:
         self._kernels, self._optimiser, self._flat = kernels, optimiser, flat
@@ -111,7 +113,7 @@ class Adam:
         self._step = torch.zeros(())
         self._count = self._step.numpy()
         self._begun = False
-        self._job = kernels.parameters(
+        self._args = kernels.parameters(
             flat.matrices,
             flat.values,
             gradient,
@@ -122,12 +124,10 @@ class Adam:
         self.refresh()
 
     def adopt(self) -> None:
-        """Work on the present parameters and the optimiser's present state.
-
-        From here on there is one step count for all.
+        """Take over the optimiser's state and the parameters, after they were loaded.
 
         Raises:
-            ValueError: Some of the tensors have taken other steps than the rest.
+            ValueError: The parameters' step counts differ.
         """
         state = self._optimiser.state
         known = [state[p] for p in self._parameters if p in state]
@@ -149,17 +149,17 @@ class Adam:
         self.refresh()
 
     def refresh(self) -> None:
-        """Pack again what was written to from outside: parameters and targets."""
-        self._kernels.pack(self._job)
+        """Renew the packed copies after parameters or targets were written from outside."""
+        self._kernels.pack(self._args)
 
     def step(self) -> None:
-        """One step along `gradients`, and of the targets behind it."""
+        """One step along `gradients`; updates the targets and all packed copies too."""
         if not self._begun:
             with torch.inference_mode(False):
                 self._begin()
         self._count += 1.0  # the tensor's own memory
         count = float(self._count)
-        self._kernels.step(self._job, *(1.0 - beta**count for beta in self._betas))
+        self._kernels.step(self._args, *(1.0 - beta**count for beta in self._betas))
 
     def _begin(self) -> None:
         for p in self._parameters:
@@ -174,9 +174,9 @@ class Layer(NamedTuple):
 
     Attributes:
         weight: (in, out) packed.
-        back: Its transpose packed, (out, in); of the first layer of critics the actions' part,
-            (out, A). Targets have none.
-        rest: Bias and, if normalised, gain and shift, (out,) each.
+        back: Its transpose packed, (out, in), for backward; in the critics' first layer only that
+            of the action's rows, (out, A). Target networks have none.
+        rest: Bias and, with layer normalisation, gain and shift, (out,) each.
     """
 
     weight: Tensor
@@ -184,22 +184,28 @@ class Layer(NamedTuple):
     rest: tuple[Tensor, ...]
 
 
-class Slope(NamedTuple):
-    """Where the gradients by a hidden layer's parameters go.
+class LayerGradient(NamedTuple):
+    """Views that receive the gradients of a hidden layer's parameters.
 
     Attributes:
-        weight: (in, out), or (out, in) if `turned`.
-        turned: Likewise.
-        rest: As in `Layer`.
+        weight: (in, out), or (out, in) if `transposed_weight`.
+        transposed_weight: True for the actor, whose weights are stored (out, in).
+        rest: Bias and, with layer normalisation, gain and shift, (out,) each.
     """
 
     weight: Tensor
-    turned: bool
+    transposed_weight: bool
     rest: tuple[Tensor, ...]
 
 
 class Network(NamedTuple):
-    """A network, or where its gradients go; the head's are (outputs, in) and (outputs,)."""
+    """One network's parameters, or the views that receive their gradients.
+
+    Attributes:
+        hidden: `Layer` or `LayerGradient` of each hidden layer.
+        head_weight: (outputs, in).
+        head_bias: (outputs,).
+    """
 
     hidden: list[Any]
     head_weight: Tensor
@@ -207,7 +213,7 @@ class Network(NamedTuple):
 
 
 def is_product(name: str) -> bool:
-    """Whether a parameter of `Critics` by that name is a factor of a matrix product."""
+    """True if the parameter of `Critics` with this name is a factor of a matrix product."""
     return name.startswith("hidden") and name.endswith("weight")
 
 
@@ -218,32 +224,35 @@ def critic_networks(
     factors: Sequence[Sequence[Matrix]] | None,
     target: bool = False,
 ) -> list[Network]:
-    """The critics one by one, reward critics first; without factors, of gradients.
+    """Per-critic views of stacked parameters, or of their gradients if `factors` is None.
 
     Args:
         names: `Critics.names`.
-        tensors: Stacked over the critics as `Critics.parameters` are: these, or others like them.
-        n_critics: How many reward critics.
-        factors: `Flat.factors`.
-        target: Of the targets.
+        tensors: Parameters or gradients, stacked over the E critics like `Critics.parameters`.
+        n_critics: Number of reward critics.
+        factors: `FlatParameters.factors`; None for gradients.
+        target: Use the packed copies of the target networks.
+
+    Returns:
+        One network per critic: the reward critics, then the cost critic if there is one.
     """
     named = {name: tensor.detach() for name, tensor in zip(names, tensors, strict=True)}
     packed = dict(zip(names, factors or [], strict=False))
     layers = dict.fromkeys(n.split(".")[0] for n in names if n.startswith("hidden"))
     result: list[Network] = []
     for i in range(n_critics + ("cost.weight" in named)):
-        hidden: list[Layer | Slope] = []
+        hidden: list[Layer | LayerGradient] = []
         for layer in layers:
             weight = f"{layer}.weight"
             found = (named.get(f"{layer}.{part}") for part in ("bias", "gain", "shift"))
             rest = tuple(x[i, 0] for x in found if x is not None)
             if factors is None:
-                hidden.append(Slope(named[weight][i], False, rest))
+                hidden.append(LayerGradient(named[weight][i], False, rest))
             elif target:
-                hidden.append(Layer(_there(packed[weight][i].target), None, rest))
+                hidden.append(Layer(_require(packed[weight][i].target), None, rest))
             else:
                 matrix = packed[weight][i]
-                hidden.append(Layer(_there(matrix.packed), matrix.transposed, rest))
+                hidden.append(Layer(_require(matrix.packed), matrix.transposed, rest))
         if i < n_critics:
             head = named["reward.weight"][i], named["reward.bias"][i]
         else:
@@ -255,27 +264,38 @@ def critic_networks(
 def actor_network(
     tensors: Sequence[Tensor], factors: Sequence[Sequence[Matrix]] | None = None
 ) -> Network:
-    """The actor: its weights, (out, in), then its biases; without factors, of gradients."""
+    """Views of the actor's parameters, or of their gradients if `factors` is None.
+
+    Args:
+        tensors: `Actor.parameters`: the weights, (out, in), then the biases, (out,).
+        factors: `FlatParameters.factors`; None for gradients.
+    """
     half = len(tensors) // 2
     weights, biases = ([t.detach() for t in part] for part in (tensors[:half], tensors[half:]))
-    hidden: list[Layer | Slope] = []
+    hidden: list[Layer | LayerGradient] = []
     for i, (weight, bias) in enumerate(zip(weights[:-1], biases[:-1], strict=True)):
         if factors is None:
-            hidden.append(Slope(weight, True, (bias,)))
+            hidden.append(LayerGradient(weight, True, (bias,)))
         else:
             matrix = factors[i][0]
-            hidden.append(Layer(_there(matrix.transposed), matrix.packed, (bias,)))
+            hidden.append(Layer(_require(matrix.transposed), matrix.packed, (bias,)))
     return Network(hidden, weights[-1], biases[-1])
 
 
-def _there(tensor: Tensor | None) -> Tensor:
+def _require(tensor: Tensor | None) -> Tensor:
     if tensor is None:
-        raise ValueError("a product reads what nothing packs")
+        raise ValueError("this weight has no packed copy: give it a first row in FlatParameters")
     return tensor
 
 
-class Buffers:
-    """What one pass of N samples leaves for its way back. Networks may share it in turns."""
+class LayerBuffers:
+    """Activations and gradients of one pass of N samples; networks may use it in turns.
+
+    Args:
+        kernels: Makes the buffers.
+        n: N.
+        sizes: Units of each hidden layer.
+    """
 
     def __init__(self, kernels: Kernels, n: int, sizes: Sequence[int]) -> None:
         self.active, self.normal, self.d = (
@@ -287,36 +307,37 @@ class Buffers:
         self.rstd = [torch.zeros(n, dtype=kernels.real) for _ in sizes]
 
 
-class Bound:
-    """One network with fixed inputs, outputs and buffers.
+class BoundNetwork:
+    """One network with fixed inputs, outputs and buffers, ready to run.
 
     Args:
-        kernels: What computes.
-        network: Which.
-        buffers: Used by forward, and by the backward that follows it.
+        kernels: Computes.
+        network: The network's parameters.
+        buffers: Written by `forward`, and read by the `backward` that follows it.
         x: (N, in) inputs, stored; rows may have gaps.
-        values: (N, O) where its values go.
-        d_values: Gradient of the loss by them, with the same strides, for backward.
-        gradient: The inputs packed, and where gradients by the parameters go; None spends nothing
-            on them.
-        wanted: See `Kernels.head`.
+        values: (N, O) output.
+        d_values: Gradient of the loss with respect to `values`, with the same strides, for
+            `backward`; None for a network that only runs forward.
+        gradient: The inputs packed, and the views that receive the parameters' gradients; None
+            computes no gradients of parameters.
+        td_target: See `Kernels.head`.
     """
 
     def __init__(
         self,
         kernels: Kernels,
         network: Network,
-        buffers: Buffers,
+        buffers: LayerBuffers,
         x: Tensor,
         values: Tensor,
         d_values: Tensor | None = None,
         gradient: tuple[Tensor, Network] | None = None,
-        wanted: tuple[Tensor, float] | None = None,
+        td_target: tuple[Tensor, float] | None = None,
     ) -> None:
         self._kernels = kernels
         n, hidden = len(x), network.hidden
         last = len(hidden) - 1
-        layers: list[Job] = []
+        layers: list[KernelArguments] = []
         for i, layer in enumerate(hidden):
             kept = d_values is not None and len(layer.rest) > 1
             normal = (buffers.normal[i], buffers.rstd[i]) if kept else None
@@ -329,9 +350,9 @@ class Bound:
         if gradient is not None:
             given = gradient[1].head_weight, gradient[1].head_bias
         weight, bias = network.head_weight, network.head_bias
-        self._head = kernels.head(weight, bias, values, d_values, given, wanted)
+        self._head = kernels.head(weight, bias, values, d_values, given, td_target)
         self._forward = kernels.chain(layers)
-        backs: list[Job] = []
+        backs: list[KernelArguments] = []
         samples = torch.zeros(n, dtype=torch.int32) if gradient is None else None
         for i in reversed(range(len(layers) if d_values is not None else 0)):
             after = (backs[-1], hidden[i + 1].back) if backs else self._head
@@ -339,20 +360,25 @@ class Bound:
             if gradient is not None:
                 slope = gradient[1].hidden[i]
                 x_packed = buffers.active_packed[i - 1] if i else gradient[0]
-                weights = (buffers.d_packed[i], x_packed, slope.weight, slope.turned)
+                weights = (buffers.d_packed[i], x_packed, slope.weight, slope.transposed_weight)
             rest = slope.rest if slope is not None else ()
-            backs.append(kernels.back(layers[i], after, buffers.d[i], weights, rest, samples))
+            backs.append(
+                kernels.layer_backward(layers[i], after, buffers.d[i], weights, rest, samples)
+            )
         self._backward = kernels.chain(backs)
-        self._first, self._entrance = backs[-1] if backs else None, hidden[0].back
+        self._first, self._input_weight = backs[-1] if backs else None, hidden[0].back
 
     def forward(self) -> None:
-        """Run the network, and keep what backward needs."""
+        """Compute `values`, and keep what `backward` needs."""
         self._kernels.forward(self._forward, self._head)
 
     def backward(self) -> None:
-        """From `d_values` back to the first layer, writing the gradients that are wanted."""
+        """Backpropagate `d_values` to the first layer; writes the parameters' gradients if any."""
         self._kernels.backward(self._backward)
 
     def add_input_gradient(self, to: Tensor) -> None:
-        """Add the gradient by the inputs that the first layer's `back` is of to `to`, (N, A)."""
-        self._kernels.add_input_gradient(self._first, self._entrance, to)
+        """Add the gradient with respect to the last A inputs (the actions) to `to`, (N, A).
+
+        Call it after `backward`.
+        """
+        self._kernels.add_input_gradient(self._first, self._input_weight, to)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`kernels.c` as a library, and the structures of addresses that it reads."""
+"""Compiles and loads `kernels.c`, and mirrors the C structures of its arguments in ctypes."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ FOLDER = Path(__file__).parent
 HEADERS = ("forward.h", "objective.h", "packed.h", "parameters.h", "product.h")
 _BITS = {torch.float32: 32, torch.bfloat16: 16, torch.float64: 64}
 
-Job = Any  # a structure of addresses, with the tensors they lead to
+KernelArguments = Any  # a ctypes structure of addresses; keeps the tensors they point to alive
 
 
 class Structures(NamedTuple):
-    """The kinds of structures there are, with the C's fields in the C's order."""
+    """The ctypes structure types, with the fields of the C structures in their order."""
 
     layer: type
     head: type
-    back: type
-    intake: type
+    layer_backward: type
+    input: type
     matrix: type
     parameters: type
     sample: type
@@ -45,7 +45,7 @@ class Structures(NamedTuple):
 
 @cache
 def structures(real: Any) -> Structures:
-    """Those for sums in a type of `ctypes`."""
+    """The structure types, with `real` (a ctypes float type) for the C type of that name."""
 
     def structure(name: str, sizes: str, pointers: str, numbers: str = "") -> type:
         kinds = (ctypes.c_ssize_t, ctypes.c_void_p, real)
@@ -63,15 +63,15 @@ def structures(real: Any) -> Structures:
         structure(
             "Head",
             "outputs row_stride output_stride",
-            "weight bias values wanted d_values d_weight d_bias",
+            "weight bias values td_target d_values d_weight d_bias",
             "scale",
         ),
         structure(
-            "Back",
-            "turned rows",
+            "LayerBackward",
+            "transposed_weight rows",
             "layer head above weight samples d d_packed x_packed d_weight d_bias d_gain d_shift",
         ),
-        structure("Intake", "rows columns to_stride", "to packed"),
+        structure("Input", "rows columns to_stride", "to packed"),
         structure("Matrix", "rows columns first_row", "packed transposed target"),
         structure(
             "Parameters",
@@ -85,42 +85,44 @@ def structures(real: Any) -> Structures:
             "head noise action log_prob to d_action d_head d_log_alpha",
             "low high target_entropy",
         ),
-        structure("Target", "rows critics costs", "next log_prob wanted", "discount cost_discount"),
+        structure(
+            "Target", "rows critics costs", "next log_prob td_target", "discount cost_discount"
+        ),
     )
 
 
-def make_job(structure: type, **fields: Any) -> Job:
-    """A structure filled in: tensors by their address; it keeps them alive."""
-    job: Any = structure()
-    job.keeps = [x for x in fields.values() if isinstance(x, Tensor)]
+def make_arguments(structure: type, **fields: Any) -> KernelArguments:
+    """An instance of a structure type, with tensors as their addresses; keeps the tensors alive."""
+    args: Any = structure()
+    args.keeps = [x for x in fields.values() if isinstance(x, Tensor)]
     for name, value in fields.items():
-        setattr(job, name, value.data_ptr() if isinstance(value, Tensor) else value)
-    job.pointer = ctypes.byref(job)
-    return job
+        setattr(args, name, value.data_ptr() if isinstance(value, Tensor) else value)
+    args.pointer = ctypes.byref(args)
+    return args
 
 
 @cache
 def library(store: torch.dtype) -> ctypes.CDLL:
-    """The code for one type of factors.
+    """Compile (once, cached) and load the kernels for one type of matrix factors.
 
     Raises:
-        NotCompiled: There is no C compiler here.
+        NotCompiled: There is no C compiler on this machine, or it failed.
     """
     headers = [FOLDER / name for name in HEADERS]
     flags = (*FLAGS, f"-DWK_STORE={_BITS[store]}")
     loaded = load_library(FOLDER / "kernels.c", flags, headers)
     pointer, size, number = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_double
     for name, result, arguments in (
-        ("wk_room", size, [size]),
+        ("wk_scratch_size", size, [size]),
         ("wk_packed_size", size, [size, size]),
         ("wk_forward", None, [pointer, size, pointer, pointer]),
         ("wk_backward", None, [pointer, size, pointer]),
         ("wk_add_input_gradient", None, [pointer, pointer, size, pointer, pointer]),
-        ("wk_take_in", None, [pointer, pointer, size]),
-        ("wk_draw", None, [pointer]),
-        ("wk_draw_back", None, [pointer, number]),
+        ("wk_store_input", None, [pointer, pointer, size]),
+        ("wk_sample_actions", None, [pointer]),
+        ("wk_sample_backward", None, [pointer, number]),
         ("wk_targets", None, [pointer, pointer, pointer, pointer, size, number]),
-        ("wk_slopes", None, [size, size, size, pointer, pointer, pointer]),
+        ("wk_value_gradient", None, [size, size, size, pointer, pointer, pointer]),
         ("wk_step", None, [pointer, number, number, pointer]),
         ("wk_pack", None, [pointer, pointer]),
     ):

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""What `kernels.c` does, on tensors: all of an update that is not tiny.
+"""Python interface to `kernels.c`: layers, heads, their gradients and Adam, on tensors.
 
-Work is described once, in structures of addresses (`Job`), and then done by handing over one
-pointer, because a call with a dozen arguments takes as long as the work. A job keeps the tensors
-it points to alive; they may be written to, but never replaced.
+    build once per batch size: tensors --> KernelArguments (a C structure of addresses)
+    run at every update:       KernelArguments --> one C call
 
-Factors of products are *stored* in one type and with whole units per row (`Kernels.stored`), and
-the right ones *packed* (`Kernels.packed`); `product.h` says how and why.
+A call with a dozen arguments takes as long as the work itself, so the arguments are put into a
+structure once and the call passes one pointer. The structure keeps its tensors alive; they may be
+written to, but never replaced, because C reads their addresses.
+
+Factors of matrix products are *stored* in one type with whole units per row (`Kernels.stored`), and
+right factors are *packed* into panels (`Kernels.packed`); README.md and `product.h` say why.
 """
 
 from __future__ import annotations
@@ -18,21 +21,26 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from walkhome.learning.fused.kernel_library import Job, library, make_job, structures
+from walkhome.learning.fused.kernel_library import (
+    KernelArguments,
+    library,
+    make_arguments,
+    structures,
+)
 
 EPSILON = 1e-5  # of torch.nn.LayerNorm
 
 
 class Matrix(NamedTuple):
-    """A matrix of parameters, and where it goes packed.
+    """A matrix of parameters and the buffers for its packed copies.
 
     Attributes:
-        rows: Of the matrix, R; one that no product reads may be a single row.
+        rows: R. Parameters that no product reads are one row.
         columns: C.
-        packed: (R, C).
-        transposed: (C, R - first_row), of the rows from `first_row` on.
-        first_row: Likewise.
-        target: (R, C), of the target.
+        packed: Packed copy, (R, C); None if no product reads it.
+        transposed: Packed transpose of the rows from `first_row` on, (C, R - first_row).
+        first_row: First row that `transposed` holds.
+        target: Packed copy of the target network's matrix, (R, C).
     """
 
     rows: int
@@ -44,19 +52,19 @@ class Matrix(NamedTuple):
 
 
 class Kernels:
-    """The compiled code for one type of factors.
+    """The compiled kernels for one type of matrix factors.
 
     Args:
-        store: float32, bfloat16, or float64 (for proofs): what products read.
+        store: Type of the factors: float32, bfloat16, or float64 (for tests of the mathematics).
 
     Raises:
-        NotCompiled: There is no C compiler here.
+        NotCompiled: There is no C compiler on this machine, or it failed.
 
     Attributes:
-        store: Likewise.
-        real: What parameters, sums and moments are: float64 for float64, else float32.
-        library: The C itself.
-        kinds: Its structures.
+        store: Type of the factors.
+        real: Type of parameters, sums and moments: float64 for float64, otherwise float32.
+        library: The loaded C library.
+        kinds: The structure types of the arguments.
     """
 
     def __init__(self, store: torch.dtype) -> None:
@@ -65,15 +73,15 @@ class Kernels:
         self._per_unit = 2 if store is torch.bfloat16 else 1
         self.library = library(store)
         self.kinds = structures(ctypes.c_double if store is torch.float64 else ctypes.c_float)
-        self._room = torch.zeros(0, dtype=self.real)
+        self._scratch = torch.zeros(0, dtype=self.real)
 
     def stored(self, rows: int, columns: int) -> Tensor:
-        """Zeros for (rows, columns) factors: rows of whole units, and units of whole rows."""
+        """A zeroed left factor in type `store`, (rows, columns), both rounded up to whole units."""
         rows, columns = (-(-n // self._per_unit) * self._per_unit for n in (rows, columns))
         return torch.zeros(rows, columns, dtype=self.store)
 
     def packed(self, rows: int, columns: int) -> Tensor:
-        """Zeros for a packed right factor (rows, columns)."""
+        """A zeroed, flat buffer for a packed right factor of (rows, columns)."""
         return torch.zeros(self.library.wk_packed_size(rows, columns), dtype=self.store)
 
     def layer(
@@ -84,24 +92,28 @@ class Kernels:
         active: Tensor,
         normal: tuple[Tensor, Tensor] | None,
         packed: Tensor | None,
-    ) -> Job:
-        """A hidden layer of one network, for `forward`.
+    ) -> KernelArguments:
+        """Arguments of one hidden layer, for `forward`.
 
         Args:
-            x: (N, in) stored; rows may have gaps.
+            x: (N, in) stored input; rows may have gaps.
             weight: (in, H) packed.
-            rest: Bias and, if normalised, gain and shift, (H,) each.
-            active: (N, H) stored: where what comes after the ReLU goes.
-            normal: (N, H) stored, normalised, and (N,) reciprocal deviations: for the way back.
-            packed: (N, H), the same packed, for the gradient by the next weights.
+            rest: Bias and, with layer normalisation, gain and shift, (H,) each.
+            active: (N, H) stored output after the ReLU.
+            normal: Outputs that backward needs with layer normalisation: (N, H) stored normalised
+                rows and (N,) reciprocal standard deviations.
+            packed: (N, H) packed copy of `active`, for the gradient of the next layer's weight.
+
+        Raises:
+            ValueError: A tensor has the wrong type or layout.
         """
         bias, gain, shift = [*rest, None, None][:3]
         rows, inputs = x.shape
         width = len(rest[0])
-        self._need_room(max(inputs, width))
+        self._reserve_scratch(max(inputs, width))
         if x.dtype is not self.store or x.stride(1) != 1 or x.stride(0) % self._per_unit:
             raise ValueError(f"{self.store} in whole units expected, got {x.dtype} {x.stride()}")
-        return make_job(
+        return make_arguments(
             self.kinds.layer,
             rows=rows,
             inputs=inputs,
@@ -126,25 +138,30 @@ class Kernels:
         values: Tensor,
         d_values: Tensor | None = None,
         gradient: tuple[Tensor, Tensor] | None = None,
-        wanted: tuple[Tensor, float] | None = None,
-    ) -> Job:
-        """The last layer of one network, for `forward` and, with `d_values`, the way back.
+        td_target: tuple[Tensor, float] | None = None,
+    ) -> KernelArguments:
+        """Arguments of a network's output layer, for `forward` and, with `d_values`, `backward`.
 
         Args:
             weight: (O, H).
             bias: (O,).
-            values: (N, O), with any strides.
-            d_values: Gradient of the loss by them, with the same strides.
-            gradient: Where those of weight and bias go, if wanted.
-            wanted: What the values should be, with the same strides, and a factor: `forward` then
-                makes `d_values` the factor times their errors.
+            values: (N, O) output, with any strides.
+            d_values: Gradient of the loss with respect to `values`, with the same strides.
+            gradient: Outputs for the gradients of weight and bias; None skips them.
+            td_target: (N, O) TD targets, with the same strides, and a factor: `forward` then sets
+                `d_values` = factor * (values - targets), the gradient of the squared error.
+
+        Raises:
+            ValueError: A tensor has the wrong type or layout.
         """
-        aim, scale = wanted or (None, 0.0)
-        for like in (d_values, aim):
+        target, scale = td_target or (None, 0.0)
+        for like in (d_values, target):
             if like is not None and like.stride() != values.stride():
-                raise ValueError(f"values lie as {values.stride()}, not as {like.stride()}")
+                raise ValueError(
+                    f"values have strides {values.stride()}, another tensor {like.stride()}"
+                )
         d_weight, d_bias = gradient or (None, None)
-        return make_job(
+        return make_arguments(
             self.kinds.head,
             outputs=values.shape[1],
             row_stride=values.stride(0),
@@ -152,41 +169,45 @@ class Kernels:
             weight=self.as_real(weight),
             bias=self.as_real(bias),
             values=self.typed(values, self.real),
-            wanted=self.typed(aim, self.real),
+            td_target=self.typed(target, self.real),
             d_values=self.typed(d_values, self.real),
             d_weight=self.as_real(d_weight),
             d_bias=self.as_real(d_bias),
             scale=scale,
         )
 
-    def back(
+    def layer_backward(
         self,
-        layer: Job,
-        after: Job | tuple[Job, Tensor],
+        layer: KernelArguments,
+        after: KernelArguments | tuple[KernelArguments, Tensor],
         d: Tensor,
         gradient: tuple[Tensor, Tensor, Tensor, bool] | None,
         rest: Sequence[Tensor] = (),
         samples: Tensor | None = None,
-    ) -> Job:
-        """The way back through a hidden layer, for `backward`.
+    ) -> KernelArguments:
+        """Arguments of the backward pass through one hidden layer, for `backward`.
 
         Args:
-            layer: The layer.
-            after: The head if it is the last one; else the way back through the layer above, and
-                that one's weights transposed, (H above, H) packed.
-            d: (N, H) stored: becomes the gradient by its products.
-            gradient: `d` packed, the layer's input packed, (N, in), and where the gradient by the
-                weights goes, (in, H), or (H, in) if the fourth says so.
-            rest: Where those of bias and, if normalised, gain and shift go.
-            samples: (N,) int32 room for the numbers of those that have a gradient, one for all
-                layers, where none goes to parameters: the others then cost nothing.
+            layer: The layer's own arguments.
+            after: The head, for the last layer; otherwise the backward arguments of the layer above
+                and that layer's transposed weight, (H above, H) packed.
+            d: (N, H) stored output: gradient with respect to the layer's matrix product.
+            gradient: None if no parameter needs a gradient; otherwise `d` packed, the layer's input
+                packed, (N, in), the output for the weight's gradient, (in, H), and True if that
+                output is transposed, (H, in).
+            rest: Outputs for the gradients of bias and, with normalisation, gain and shift.
+            samples: (N,) int32 scratch, shared by all layers, for the indices of the samples whose
+                gradient is not zero; the others are skipped. Only without `gradient`.
+
+        Raises:
+            ValueError: A tensor has the wrong type or layout.
         """
         head, (above, weight) = (None, after) if isinstance(after, tuple) else (after, (None, None))
-        d_packed, x_packed, d_weight, turned = gradient or (None, None, None, False)
-        wanted = [*rest, None, None, None][:3]
+        d_packed, x_packed, d_weight, transposed_weight = gradient or (None, None, None, False)
+        d_bias, d_gain, d_shift = [*rest, None, None, None][:3]
         above_width = above.keeps[-1].width if above is not None else 0
-        job = make_job(
-            self.kinds.back,
+        args = make_arguments(
+            self.kinds.layer_backward,
             layer=ctypes.addressof(layer),
             head=None if head is None else ctypes.addressof(head),
             above=None if above is None else ctypes.addressof(above),
@@ -196,24 +217,24 @@ class Kernels:
             d_packed=self._packed(d_packed, layer.rows, layer.width),
             x_packed=self._packed(x_packed, layer.rows, layer.inputs, or_more=True),
             d_weight=self.as_real(d_weight),
-            turned=turned,
-            d_bias=self.as_real(wanted[0]),
-            d_gain=self.as_real(wanted[1]),
-            d_shift=self.as_real(wanted[2]),
+            transposed_weight=transposed_weight,
+            d_bias=self.as_real(d_bias),
+            d_gain=self.as_real(d_gain),
+            d_shift=self.as_real(d_shift),
         )
-        job.keeps += [head, above, layer]
-        return job
+        args.keeps += [head, above, layer]
+        return args
 
-    def intake(self, to: Tensor, packed: Tensor | None = None) -> Job:
-        """Where numbers from outside become factors, for `take_in`.
+    def input_arguments(self, to: Tensor, packed: Tensor | None = None) -> KernelArguments:
+        """Arguments of `store_input`.
 
         Args:
-            to: (N, n) stored; rows may have gaps.
-            packed: (N, n) the same packed.
+            to: (N, n) stored output; rows may have gaps.
+            packed: (N, n) packed copy of it; None for none.
         """
         rows, columns = to.shape
-        return make_job(
-            self.kinds.intake,
+        return make_arguments(
+            self.kinds.input,
             rows=rows,
             columns=columns,
             to_stride=to.stride(0),
@@ -229,24 +250,24 @@ class Kernels:
         moments: tuple[Tensor, Tensor],
         settings: tuple[float, float, float, float],
         target: tuple[Tensor, float] | None = None,
-    ) -> Job:
-        """Parameters that step together, for `step` and `pack`.
+    ) -> KernelArguments:
+        """Arguments of `step` and `pack`, for parameters that one optimiser updates.
 
         Args:
-            matrices: What the vectors hold, one after the other.
-            values: (n,).
-            gradient: (n,).
-            moments: Adam's first and second, (n,) each.
+            matrices: Shapes and packed copies of the parts of the vectors, in their order.
+            values: (n,) all parameters.
+            gradient: (n,) their gradients.
+            moments: Adam's first and second moments, (n,) each.
             settings: Learning rate, beta 1, beta 2, epsilon.
-            target: (n,) what follows the values, and by which share of the way.
+            target: (n,) parameters of the target networks, and tau; None for none.
         """
         for matrix in matrices:
-            self._need_room(matrix.columns if matrix.packed is not None else 0)
+            self._reserve_scratch(matrix.columns if matrix.packed is not None else 0)
         kind: Any = self.kinds.matrix
         array = (kind * len(matrices))(*(self._matrix(m) for m in matrices))
         rate, beta1, beta2, eps = settings
         vector, tau = target or (None, 0.0)
-        job = make_job(
+        args = make_arguments(
             self.kinds.parameters,
             n_matrices=len(matrices),
             matrices=ctypes.addressof(array),
@@ -261,61 +282,71 @@ class Kernels:
             eps=eps,
             tau=tau,
         )
-        job.keeps += [array, *matrices]
-        return job
+        args.keeps += [array, *matrices]
+        return args
 
-    def chain(self, jobs: Sequence[Job]) -> Job:
-        """Layers, or ways back through them, in the order in which they are done."""
-        array: Any = (ctypes.c_void_p * len(jobs))(*(ctypes.addressof(job) for job in jobs))
-        array.keeps = list(jobs)
+    def chain(self, calls: Sequence[KernelArguments]) -> KernelArguments:
+        """A C array of pointers to the arguments of layers, in the order in which they run."""
+        array: Any = (ctypes.c_void_p * len(calls))(*(ctypes.addressof(args) for args in calls))
+        array.keeps = list(calls)
         return array
 
-    def forward(self, layers: Job, head: Job) -> None:
-        """Through a chain of layers to the head's values."""
-        self.library.wk_forward(layers, len(layers), head.pointer, self._room.data_ptr())
+    def forward(self, layers: KernelArguments, head: KernelArguments) -> None:
+        """Run a chain of layers and the head; writes the head's values."""
+        self.library.wk_forward(layers, len(layers), head.pointer, self._scratch.data_ptr())
 
-    def backward(self, backs: Job) -> None:
-        """From the gradient by the head's values through a chain of ways back."""
-        self.library.wk_backward(backs, len(backs), self._room.data_ptr())
+    def backward(self, backs: KernelArguments) -> None:
+        """Run a chain of `layer_backward` arguments, last layer first; writes all gradients."""
+        self.library.wk_backward(backs, len(backs), self._scratch.data_ptr())
 
-    def add_input_gradient(self, back: Job, weight: Tensor, to: Tensor) -> None:
-        """Add the gradient by some inputs of the first layer to `to`.
+    def add_input_gradient(self, back: KernelArguments, weight: Tensor, to: Tensor) -> None:
+        """Add the gradient with respect to some inputs of the first layer to `to`.
 
         Args:
-            back: The way back through that layer, done.
-            weight: Transpose of their weights, (H, n) packed.
+            back: Backward arguments of the first layer, after `backward`.
+            weight: Transposed weight of those inputs, (H, n) packed.
             to: (N, n).
         """
         columns = to.shape[1]
-        room = self._room.data_ptr()
+        scratch = self._scratch.data_ptr()
         self.library.wk_add_input_gradient(
-            back.pointer, weight.data_ptr(), columns, to.data_ptr(), room
+            back.pointer, weight.data_ptr(), columns, to.data_ptr(), scratch
         )
 
-    def take_in(self, job: Job, numbers: Tensor) -> None:
-        """Write (N, n) numbers, whose rows may have gaps, to where the job says."""
-        if numbers.shape != (job.rows, job.columns) or numbers.stride(1) != 1:
-            raise ValueError(f"({job.rows}, {job.columns}) expected, got {tuple(numbers.shape)}")
+    def store_input(self, args: KernelArguments, numbers: Tensor) -> None:
+        """Copy (N, n) numbers, whose rows may have gaps, into the buffers of `args`.
+
+        Raises:
+            ValueError: They have another shape or type than the arguments were made for.
+        """
+        if numbers.shape != (args.rows, args.columns) or numbers.stride(1) != 1:
+            raise ValueError(f"({args.rows}, {args.columns}) expected, got {tuple(numbers.shape)}")
         self.typed(numbers, self.real)
-        self.library.wk_take_in(job.pointer, numbers.data_ptr(), numbers.stride(0))
+        self.library.wk_store_input(args.pointer, numbers.data_ptr(), numbers.stride(0))
 
-    def step(self, parameters: Job, correction1: float, correction2: float) -> None:
-        """One step of Adam; the corrections are 1 - beta^t. Targets follow; all is packed."""
-        room = self._room.data_ptr()
-        self.library.wk_step(parameters.pointer, correction1, correction2, room)
+    def step(self, parameters: KernelArguments, correction1: float, correction2: float) -> None:
+        """One step of Adam, the targets' moving average, and all packed copies.
 
-    def pack(self, parameters: Job) -> None:
-        """Pack again what was written to from outside."""
-        self.library.wk_pack(parameters.pointer, self._room.data_ptr())
+        Args:
+            parameters: See `parameters`.
+            correction1: 1 - beta1^t, the bias correction of the first moment.
+            correction2: 1 - beta2^t, of the second moment.
+        """
+        scratch = self._scratch.data_ptr()
+        self.library.wk_step(parameters.pointer, correction1, correction2, scratch)
 
-    def _need_room(self, width: int) -> None:
-        size = self.library.wk_room(width)
-        if self._room.numel() < size:
-            self._room = torch.zeros(size, dtype=self.real)
+    def pack(self, parameters: KernelArguments) -> None:
+        """Renew all packed copies after parameters or targets were written from outside."""
+        self.library.wk_pack(parameters.pointer, self._scratch.data_ptr())
 
-    def _matrix(self, matrix: Matrix) -> Job:
+    def _reserve_scratch(self, width: int) -> None:
+        size = self.library.wk_scratch_size(width)
+        if self._scratch.numel() < size:
+            self._scratch = torch.zeros(size, dtype=self.real)
+
+    def _matrix(self, matrix: Matrix) -> KernelArguments:
         rows, columns, packed, transposed, first_row, target = matrix
-        return make_job(
+        return make_arguments(
             self.kinds.matrix,
             rows=rows,
             columns=columns,
@@ -325,13 +356,13 @@ class Kernels:
             target=self._packed(target, rows, columns),
         )
 
-    # C sees an address: what type and layout lie there is checked here, once per job.
+    # C sees an address only, so type and layout are checked here, when arguments are built.
 
     def as_real(self, tensor: Tensor | None) -> Tensor | None:
-        """The same, checked.
+        """Return the tensor after checking that it is contiguous and of type `real`.
 
         Raises:
-            ValueError: It is of another type than `real`, or has gaps.
+            ValueError: It is not.
         """
         return self.typed(tensor, self.real, whole=True)
 
@@ -349,7 +380,11 @@ class Kernels:
 
     @staticmethod
     def typed(tensor: Tensor | None, kind: torch.dtype, whole: bool = False) -> Tensor | None:
-        """The same, checked for its type and, if it must be whole, for gaps."""
+        """Return the tensor after checking its type and, if `whole`, that it is contiguous.
+
+        Raises:
+            ValueError: It has another type, or gaps.
+        """
         if tensor is not None and (
             tensor.dtype is not kind or (whole and not tensor.is_contiguous())
         ):

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What SAC asks of its networks, sample by sample: the actor's actions and their density, the
- * critics' targets, and the slopes of the actor's loss. Equations as in `sac.py`.
+ * The parts of the SAC losses that work sample by sample: the policy's actions and log densities,
+ * the TD targets, and dL/dQ of the actor's loss. Equations are those of `sac.py`.
  */
 #ifndef WK_OBJECTIVE_H
 #define WK_OBJECTIVE_H
@@ -17,8 +17,8 @@
 static inline real exponential(real x) { return exp(x); }
 static inline real log_one_plus(real x) { return log1p(x); }
 #else
-/* e^x within a few units in the last place, in a form that compilers make vectors of: a power of
- * two times a polynomial in what is left, at most log(2) / 2. */
+/* e^x to within a few units in the last place, in a form that compilers vectorise: a power of two
+ * times a polynomial in the remainder, which is at most log(2) / 2. */
 static inline real exponential(real x)
 {
     x = x < -87 ? -87 : x > 88 ? 88 : x;
@@ -56,81 +56,82 @@ static inline real log_one_plus(real x)
 
 static inline real clamp(real x, real low, real high) { return x < low ? low : x > high ? high : x; }
 
-/* The actor's actions for N samples. */
+/* Arguments for sampling the actions of N samples, and for its backward pass. */
 typedef struct {
     ptrdiff_t rows, actions, to_stride;
-    const real *head;     /* (N, 2 A) means, then raw logarithms of the standard deviation */
-    const real *noise;    /* (N, A) normal */
+    const real *head;     /* (N, 2 A) means, then unclipped log standard deviations */
+    const real *noise;    /* (N, A) standard normal */
     real *action;         /* (N, A) in (-1, 1) */
     real *log_prob;       /* (N) */
     store *to;            /* (N, A) the action as the critics read it */
-    const real *d_action; /* (N, A) the loss's gradient by it, through the critics, and */
-    real *d_head;         /* (N, 2 A) by the head; NULL where there is no way back */
+    const real *d_action; /* (N, A) gradient of the loss with respect to the action */
+    real *d_head;         /* (N, 2 A) with respect to the head; NULL for no backward pass */
     real *d_log_alpha;
-    real low, high, target_entropy; /* bounds of the logarithm */
+    real low, high, target_entropy; /* bounds of log std */
 } wk_sample;
 
 /* SAC appendix C, with softplus(-2 u) + u = |u| + log(1 + e^(-2 |u|)), symmetric and never large. */
-void wk_draw(const wk_sample *job)
+void wk_sample_actions(const wk_sample *args)
 {
-    ptrdiff_t actions = job->actions;
-    for (ptrdiff_t n = 0; n < job->rows; n++) {
-        const real *restrict mean = job->head + n * 2 * actions, *restrict raw = mean + actions;
-        const real *restrict noise = job->noise + n * actions;
-        real *restrict action = job->action + n * actions;
+    ptrdiff_t actions = args->actions;
+    for (ptrdiff_t n = 0; n < args->rows; n++) {
+        const real *restrict mean = args->head + n * 2 * actions, *restrict raw = mean + actions;
+        const real *restrict noise = args->noise + n * actions;
+        real *restrict action = args->action + n * actions;
         real sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (ptrdiff_t j = 0; j < actions; j++) {
-            real log_std = clamp(raw[j], job->low, job->high);
+            real log_std = clamp(raw[j], args->low, args->high);
             real u = mean[j] + exponential(log_std) * noise[j];
             real size = u < 0 ? -u : u, e = exponential(-2 * size), tanh = (1 - e) / (1 + e);
             action[j] = u < 0 ? -tanh : tanh;
             sum += noise[j] * noise[j] / 2 + log_std + HALF_LOG_2_PI
                    + 2 * (LOG_2 - size - log_one_plus(e));
         }
-        job->log_prob[n] = -sum;
-        pack_row(action, actions, job->to + n * job->to_stride);
+        args->log_prob[n] = -sum;
+        pack_row(action, actions, args->to + n * args->to_stride);
     }
 }
 
-/* From the gradient by the actions, and of alpha log pi averaged over the samples, to that by the
- * head; and that of the temperature's loss. */
-void wk_draw_back(const wk_sample *job, double alpha)
+/* Backward pass: from the gradient with respect to the actions, and from the loss's own mean of
+ * alpha log pi, to the gradient with respect to the head; and the gradient of the temperature's
+ * loss. */
+void wk_sample_backward(const wk_sample *args, double alpha)
 {
-    ptrdiff_t actions = job->actions;
-    real weight = (real)(alpha / (double)job->rows), entropy = 0;
-    for (ptrdiff_t n = 0; n < job->rows; n++) {
-        const real *restrict raw = job->head + (2 * n + 1) * actions;
-        const real *restrict noise = job->noise + n * actions;
-        const real *restrict action = job->action + n * actions;
-        const real *restrict d_action = job->d_action + n * actions;
-        real *restrict d_mean = job->d_head + n * 2 * actions, *restrict d_log_std = d_mean + actions;
+    ptrdiff_t actions = args->actions;
+    real weight = (real)(alpha / (double)args->rows), entropy = 0;
+    for (ptrdiff_t n = 0; n < args->rows; n++) {
+        const real *restrict raw = args->head + (2 * n + 1) * actions;
+        const real *restrict noise = args->noise + n * actions;
+        const real *restrict action = args->action + n * actions;
+        const real *restrict d_action = args->d_action + n * actions;
+        real *restrict d_mean = args->d_head + n * 2 * actions, *restrict d_log_std = d_mean + actions;
 #pragma omp simd
         for (ptrdiff_t j = 0; j < actions; j++) {
-            real log_std = clamp(raw[j], job->low, job->high);
-            /* through a = tanh(u), and from log pi, whose derivative by u is 2 tanh(u) */
+            real log_std = clamp(raw[j], args->low, args->high);
+            /* through a = tanh(u), and from log pi, where d(log pi)/du = 2 tanh(u) */
             real d_u = d_action[j] * (1 - action[j] * action[j]) + 2 * weight * action[j];
-            /* u = mean + std noise, and log pi holds -log std; past its bounds it does not learn */
+            /* u = mean + std noise, and log pi contains -log std; clipped values get no gradient */
             real d = d_u * exponential(log_std) * noise[j] - weight;
             d_mean[j] = d_u;
             d_log_std[j] = log_std == raw[j] ? d : 0 * d;
         }
-        entropy -= job->log_prob[n];
+        entropy -= args->log_prob[n];
     }
-    *job->d_log_alpha = entropy / (real)job->rows - job->target_entropy;
+    *args->d_log_alpha = entropy / (real)args->rows - args->target_entropy;
 }
 
-/* What the critics should say about N samples. */
+/* Arguments for the TD targets of N samples. */
 typedef struct {
     ptrdiff_t rows, critics, costs;
-    const real *next;     /* (critics + K, N) what the targets say about what follows */
-    const real *log_prob; /* (N) of the action that follows */
-    real *wanted;         /* (1 + K, N), first what all reward critics should say */
+    const real *next;     /* (critics + K, N) values of the next state and action by the targets */
+    const real *log_prob; /* (N) log density of the next action */
+    real *td_target;         /* (1 + K, N) output: the reward target, then those of the costs */
     real discount, cost_discount;
 } wk_target;
 
-/* The smallest of the critics' values for sample n; not-a-number if one is. */
-static inline real smallest(const real *values, ptrdiff_t critics, ptrdiff_t rows, ptrdiff_t n)
+/* Minimum over the reward critics for sample n; NaN if one of them is NaN. */
+static inline real minimum_value(const real *values, ptrdiff_t critics, ptrdiff_t rows, ptrdiff_t n)
 {
     real least = values[n];
     for (ptrdiff_t i = 1; i < critics; i++) {
@@ -140,39 +141,39 @@ static inline real smallest(const real *values, ptrdiff_t critics, ptrdiff_t row
     return least;
 }
 
-/* Equations 2, 3 and 6. The batch's rows are `stride` numbers apart in all three. */
-void wk_targets(const wk_target *job, const real *reward, const real *not_done, const real *cost,
+/* Equations 2, 3 and 6 of 1812.05905. All three inputs have rows `stride` numbers apart. */
+void wk_targets(const wk_target *args, const real *reward, const real *not_done, const real *cost,
                 ptrdiff_t stride, double alpha)
 {
-    ptrdiff_t rows = job->rows;
+    ptrdiff_t rows = args->rows;
     for (ptrdiff_t n = 0; n < rows; n++) {
-        real going_on = not_done[n * stride];
-        real value = smallest(job->next, job->critics, rows, n) - (real)alpha * job->log_prob[n];
-        job->wanted[n] = reward[n * stride] + job->discount * going_on * value;
-        for (ptrdiff_t k = 0; k < job->costs; k++)
-            job->wanted[(1 + k) * rows + n] =
+        real not_done_n = not_done[n * stride];
+        real value = minimum_value(args->next, args->critics, rows, n) - (real)alpha * args->log_prob[n];
+        args->td_target[n] = reward[n * stride] + args->discount * not_done_n * value;
+        for (ptrdiff_t k = 0; k < args->costs; k++)
+            args->td_target[(1 + k) * rows + n] =
                 cost[n * stride + k]
-                + job->cost_discount * going_on * job->next[(job->critics + k) * rows + n];
+                + args->cost_discount * not_done_n * args->next[(args->critics + k) * rows + n];
     }
 }
 
-/* Gradient of -E[(min Q - sum lambda Qc) / (1 + sum lambda)] by all values, (critics + K, N). As
- * autograd has it, critics that tie for the minimum share it. */
-void wk_slopes(ptrdiff_t rows, ptrdiff_t critics, ptrdiff_t costs, const real *values,
-               const double *prices, real *slopes)
+/* dL/dQ for L = -E[(min Q - sum lambda Qc) / (1 + sum lambda)], (critics + K, N). Critics that tie
+ * for the minimum share the gradient, as in autograd. */
+void wk_value_gradient(ptrdiff_t rows, ptrdiff_t critics, ptrdiff_t costs, const real *values,
+               const double *lambdas, real *dL_dQ)
 {
     double sum = 1;
     for (ptrdiff_t k = 0; k < costs; k++)
-        sum += prices[k];
+        sum += lambdas[k];
     real scale = (real)(1 / (sum * (double)rows));
     for (ptrdiff_t n = 0; n < rows; n++) {
-        real least = smallest(values, critics, rows, n), ties = 0;
+        real least = minimum_value(values, critics, rows, n), ties = 0;
         for (ptrdiff_t i = 0; i < critics; i++)
             ties += values[i * rows + n] == least;
         for (ptrdiff_t i = 0; i < critics; i++)
-            slopes[i * rows + n] = -scale * (values[i * rows + n] == least) / ties;
+            dL_dQ[i * rows + n] = -scale * (values[i * rows + n] == least) / ties;
         for (ptrdiff_t k = 0; k < costs; k++)
-            slopes[(critics + k) * rows + n] = (real)prices[k] * scale;
+            dL_dQ[(critics + k) * rows + n] = (real)lambdas[k] * scale;
     }
 }
 

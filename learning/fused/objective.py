@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What SAC asks of its networks sample by sample, on tensors: `objective.h`.
+"""Python interface to `objective.h`: the parts of the SAC losses that work sample by sample.
 
-The formulas are those of `networks.Actor.sample` and `sac`.
+Sampling of actions and its backward pass, TD targets, and the actor loss's gradient with respect to
+the critics' values. The formulas are those of `networks.Actor.sample` and `sac`.
 """
 
 from __future__ import annotations
@@ -9,12 +10,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from walkhome.learning.fused.kernel_library import Job, make_job
+from walkhome.learning.fused.kernel_library import KernelArguments, make_arguments
 from walkhome.learning.fused.kernels import Kernels
 
 
 class Objective:
-    """Jobs as those of `Kernels`, and what does them."""
+    """Builds and runs arguments as `Kernels` does.
+
+    Args:
+        kernels: Gives the types and the library.
+    """
 
     def __init__(self, kernels: Kernels) -> None:
         self._kernels = kernels
@@ -26,23 +31,24 @@ class Objective:
         to: Tensor,
         log_std_range: tuple[float, float],
         back: tuple[Tensor, Tensor, Tensor, float] | None = None,
-    ) -> Job:
-        """The actor's actions, for `draw` and, with `back`, `draw_back`.
+    ) -> KernelArguments:
+        """Arguments of `sample_actions` and, with `back`, of `sample_backward`.
 
-        The job's `drawn` are the actions, (N, A), and their log densities, (N,).
+        Their attribute `sampled` holds the outputs: actions, (N, A), and log densities, (N,).
 
         Args:
-            head: (N, 2 A) means, and logarithms of the standard deviation before they are clipped.
-            noise: (N, A) normal numbers.
-            to: (N, A) stored, rows may have gaps: where the actions go too.
-            log_std_range: Bounds of the logarithm.
-            back: Gradient by the actions, (N, A), where those by the head, (N, 2 A), and by
-                log(alpha), (), go, and the target entropy.
+            head: (N, 2 A) the actor's output: means, then log standard deviations before clipping.
+            noise: (N, A) standard normal numbers.
+            to: (N, A) stored copy of the actions, an input of the critics; rows may have gaps.
+            log_std_range: Bounds of the log standard deviation.
+            back: Gradient of the loss with respect to the actions, (N, A); outputs for the
+                gradients with respect to the head, (N, 2 A), and to log(alpha), (); target
+                entropy, nats.
         """
         rows, actions = noise.shape
         action, log_prob = noise.new_zeros(rows, actions), noise.new_zeros(rows)
         d_action, d_head, d_log_alpha, target_entropy = back or (None, None, None, 0.0)
-        job = make_job(
+        args = make_arguments(
             self._kernels.kinds.sample,
             rows=rows,
             actions=actions,
@@ -59,54 +65,67 @@ class Objective:
             high=log_std_range[1],
             target_entropy=target_entropy,
         )
-        job.drawn = action, log_prob
-        return job
+        args.sampled = action, log_prob
+        return args
 
     def target(
         self,
-        following: Tensor,
+        next_values: Tensor,
         log_prob: Tensor,
-        wanted: Tensor,
+        td_target: Tensor,
         n_critics: int,
         discounts: tuple[float, float],
-    ) -> Job:
-        """What the critics should say, for `targets`.
+    ) -> KernelArguments:
+        """Arguments of `compute_targets`.
 
         Args:
-            following: (n_critics + K, N) what the targets say about what follows.
-            log_prob: (N,) of the action that follows.
-            wanted: (1 + K, N) for all reward critics, and for each constraint.
-            n_critics: How many reward critics.
-            discounts: Of rewards and of costs.
+            next_values: (n_critics + K, N) values of the next state and action by the target
+                networks, reward critics first.
+            log_prob: (N,) log density of the next action.
+            td_target: (1 + K, N) output: the target of all reward critics, and of each cost.
+            n_critics: Number of reward critics.
+            discounts: Discounts of rewards and of costs.
         """
-        return make_job(
+        return make_arguments(
             self._kernels.kinds.target,
-            rows=following.shape[1],
+            rows=next_values.shape[1],
             critics=n_critics,
-            costs=len(wanted) - 1,
-            next=self._kernels.as_real(following),
+            costs=len(td_target) - 1,
+            next=self._kernels.as_real(next_values),
             log_prob=self._kernels.as_real(log_prob),
-            wanted=self._kernels.as_real(wanted),
+            td_target=self._kernels.as_real(td_target),
             discount=discounts[0],
             cost_discount=discounts[1],
         )
 
-    def draw(self, job: Job) -> None:
-        """Write what `Actor.sample` gives to the job's `drawn`."""
-        self._kernels.library.wk_draw(job.pointer)
+    def sample_actions(self, args: KernelArguments) -> None:
+        """Compute `Actor.sample`; writes the arguments' `sampled`."""
+        self._kernels.library.wk_sample_actions(args.pointer)
 
-    def draw_back(self, job: Job, alpha: float) -> None:
-        """From the gradient by the actions to that of the actor's loss by the head.
+    def sample_backward(self, args: KernelArguments, alpha: float) -> None:
+        """Backward pass of `sample_actions`, for the actor's and the temperature's loss.
 
-        Likewise that of the temperature's.
+        Writes the gradients with respect to the head and to log(alpha).
+
+        Args:
+            args: See `sample`; built with `back`, after `sample_actions`.
+            alpha: The temperature.
         """
-        self._kernels.library.wk_draw_back(job.pointer, alpha)
+        self._kernels.library.wk_sample_backward(args.pointer, alpha)
 
-    def targets(
-        self, job: Job, reward: Tensor, not_done: Tensor, cost: Tensor, alpha: float
+    def compute_targets(
+        self, args: KernelArguments, reward: Tensor, not_done: Tensor, cost: Tensor, alpha: float
     ) -> None:
-        """Write what the critics should say about a batch: (N,), (N,) and (N, K), whole rows."""
-        # from a replay's rows they are all as far apart; else they are copied side by side
+        """Write the TD targets of a batch (1812.05905 eqs. 2, 3 and 6).
+
+        Args:
+            args: See `target`.
+            reward: (N,).
+            not_done: (N,) 1, or 0 where the episode terminated.
+            cost: (N, K).
+            alpha: The temperature.
+        """
+        # Columns of a replay's batch share one stride, which C expects; others are copied.
         strides = {x.stride(0) for x in (reward, not_done, cost) if x.numel()}
         if len(strides) > 1:
             rows = torch.column_stack((reward, not_done, cost))
@@ -114,16 +133,20 @@ class Objective:
         for x in (reward, not_done, cost):
             self._kernels.typed(x, self._kernels.real)
         addresses = (x.data_ptr() for x in (reward, not_done, cost))
-        self._kernels.library.wk_targets(job.pointer, *addresses, reward.stride(0), alpha)
+        self._kernels.library.wk_targets(args.pointer, *addresses, reward.stride(0), alpha)
 
-    def slopes(self, values: Tensor, n_critics: int, prices: Tensor, slopes: Tensor) -> None:
-        """Write the gradient of the actor's loss by the critics' values, (n_critics + K, N).
+    def value_gradient(
+        self, values: Tensor, n_critics: int, lambdas: Tensor, d_values: Tensor
+    ) -> None:
+        """Write dL/dQ, the actor loss's gradient with respect to the critics' values.
 
         Args:
-            values: (n_critics + K, N), rewards first.
-            n_critics: How many reward critics.
-            prices: (K,) float64 multipliers.
-            slopes: Where it goes.
+            values: (n_critics + K, N) values of the policy's actions, reward critics first.
+            n_critics: Number of reward critics.
+            lambdas: (K,) float64 multipliers.
+            d_values: (n_critics + K, N) output.
         """
-        addresses = (values.data_ptr(), prices.data_ptr(), slopes.data_ptr())
-        self._kernels.library.wk_slopes(values.shape[1], n_critics, len(prices), *addresses)
+        addresses = (values.data_ptr(), lambdas.data_ptr(), d_values.data_ptr())
+        self._kernels.library.wk_value_gradient(
+            values.shape[1], n_critics, len(lambdas), *addresses
+        )

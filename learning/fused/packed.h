@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * How numbers get into the layouts that `product.h` reads.
+ * Conversion of numbers into the layouts that `product.h` reads.
  */
 #ifndef WK_PACKED_H
 #define WK_PACKED_H
@@ -36,7 +36,7 @@ static inline unit join(store first, store second)
 }
 #endif
 
-/* A row of numbers as stored ones. */
+/* Converts a row of `real` into stored numbers. */
 static inline void pack_row(const real *restrict from, ptrdiff_t n, store *restrict to)
 {
     ptrdiff_t j = 0;
@@ -51,27 +51,27 @@ static inline void pack_row(const real *restrict from, ptrdiff_t n, store *restr
         to[i] = pack(from[i]);
 }
 
-static inline ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+static inline ptrdiff_t minimum(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
-/* Length of a row of `columns` stored numbers: whole units. */
+/* Length of a row of `columns` stored numbers, rounded up to whole units. */
 static inline ptrdiff_t row_length(ptrdiff_t columns) { return units(columns) * PER_UNIT; }
 
-/* One unit of each column, from PER_UNIT rows, into all panels of something packed; `to` is the
- * unit's place in the first panel, `depth` how many units a panel holds for each column. */
+/* Packs PER_UNIT rows, which are one unit of each column, into all panels; `to` is the unit's place
+ * in the first panel, `depth` the number of units that a panel holds per column. */
 static inline void pack_unit(const store *first, const store *second, ptrdiff_t columns,
                              unit *to, ptrdiff_t depth)
 {
     for (ptrdiff_t at = 0; at < columns; at += WIDTH, to += depth * WIDTH) {
         unit *restrict part = to;
-        ptrdiff_t n = least(WIDTH, columns - at);
+        ptrdiff_t n = minimum(WIDTH, columns - at);
 #pragma omp simd
         for (ptrdiff_t j = 0; j < n; j++)
             part[j] = join(first[at + j], second[at + j]);
     }
 }
 
-/* Rows [start, start + count) of a right factor of `total` rows. `start` begins a unit, and an odd
- * number of rows is followed by one of zeros. */
+/* Packs rows [start, start + count) of a right factor of `total` rows. `start` is the first row of
+ * a unit; if `count` is odd, a row of zeros must follow. */
 static inline void pack_rows(const store *rows, ptrdiff_t stride, ptrdiff_t start, ptrdiff_t count,
                              ptrdiff_t total, ptrdiff_t columns, unit *to)
 {
@@ -82,13 +82,13 @@ static inline void pack_rows(const store *rows, ptrdiff_t stride, ptrdiff_t star
     }
 }
 
-/* Rows [start, start + count) as columns of a right factor: its transpose. Rows are whole units. */
+/* Packs rows [start, start + count) as columns of a right factor (its transpose). */
 static inline void pack_columns(const store *rows, ptrdiff_t stride, ptrdiff_t start,
                                 ptrdiff_t count, ptrdiff_t columns, unit *to)
 {
     ptrdiff_t depth = units(columns);
-    for (ptrdiff_t i = 0; i < count;) { /* as far as the panel goes */
-        ptrdiff_t place = (start + i) % WIDTH, n = least(WIDTH - place, count - i);
+    for (ptrdiff_t i = 0; i < count;) { /* up to the end of the panel */
+        ptrdiff_t place = (start + i) % WIDTH, n = minimum(WIDTH - place, count - i);
         unit *panel = to + (start + i) / WIDTH * depth * WIDTH + place;
         for (ptrdiff_t k = 0; k < depth; k++)
             for (ptrdiff_t j = 0; j < n; j++)

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * Matrix products of sizes that stay in the cache, at the processor's rate.
+ * Matrix products (M, K) (K, N), for sizes that stay in the cache.
  *
- * A sum takes its terms in units: two bfloat16 numbers that follow each other along the sum, in 32
- * bits, which one instruction multiplies and adds, or one number of another type. The right factor
- * (K, N) lies packed: panels of WIDTH columns, one after the other, each holding for every unit of
- * K its WIDTH units side by side; what is missing to whole units and panels is zero. So the inner
- * loop reads memory in order, and whoever writes a factor packs it once for all its products.
+ * The sum over K runs in units: two consecutive bfloat16 numbers in 32 bits, which one instruction
+ * multiplies and adds, or one number of another type. The right factor (K, N) is packed: panels of
+ * WIDTH columns, one after the other, each holding for every unit of K its WIDTH units side by side;
+ * incomplete units and panels are filled with zeros. So the inner loop reads memory in order, and a
+ * factor is packed once for all its products.
  *
- * The left factor (M, K) is either row-major, its rows whole units long, or is the transpose of
- * something packed: its units then lie side by side too. That is all a gradient by weights needs.
+ * The left factor (M, K) is either row-major with rows of whole units, or the transpose of a packed
+ * factor, whose units are side by side too. The gradient of a weight, transpose(x) d, needs only
+ * the latter.
  */
 #ifndef WK_PRODUCT_H
 #define WK_PRODUCT_H
@@ -21,7 +22,7 @@
 #include <immintrin.h>
 #endif
 
-/* A tile of TILE rows by VECTORS vectors of sums must fit the registers, with room for factors. */
+/* A tile of TILE rows by VECTORS vectors of sums must fit the registers, besides its factors. */
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
 #define VECTORS 4
@@ -78,7 +79,7 @@ static inline vec add_product(vec sum, unit x, unit_vec y)
 #endif
 }
 
-/* Left factor's unit k of row i lies at a + i * row + k * step. */
+/* One tile of sums. Unit k of row i of the left factor is at a + i * row + k * step. */
 static inline __attribute__((always_inline)) void
 tile(const int rows, const int vectors, const unit *a, ptrdiff_t row, ptrdiff_t step,
      const unit *b, ptrdiff_t depth, real *c, ptrdiff_t c_row)
@@ -109,7 +110,7 @@ tile(const int rows, const int vectors, const unit *a, ptrdiff_t row, ptrdiff_t 
             memcpy(c + i * c_row + j * LANES, &sum[i][j], sizeof sum[i][j]);
 }
 
-/* At most TILE rows of the product, into `c`, whose rows are `c_row` apart: whole panels. */
+/* At most TILE rows of the product, written to `c` in whole panels; its rows are `c_row` apart. */
 static void product(int rows, const unit *a, ptrdiff_t row, ptrdiff_t step, const unit *b,
                     ptrdiff_t depth, ptrdiff_t columns, real *c, ptrdiff_t c_row)
 {

@@ -203,7 +203,7 @@ class TestMathematics:
         ("right", "wrong"),
         [
             # networks
-            ("+ (i + j) * columns, room + j * length", "+ (i + j) * columns, room"),
+            ("+ (i + j) * columns, scratch + j * length", "+ (i + j) * columns, scratch"),
             ("other[j] = load(other_active[j]) <= 0 ? 0 : other[j];", ""),
             ("product += v * load(normal[j]);", "product += v;"),
             ("other_sum += w;\n        other_product", "other_product"),
@@ -212,10 +212,13 @@ class TestMathematics:
             ("d_bias[j] += v;", "d_bias[j] = v;"),
             ("d_bias[j] += row[j];", "d_bias[j] = row[j];"),
             ("row[j] += d * w[j];", "row[j] = d * w[j];"),
-            ("leave(job, m, other", "leave(job, m, row"),
+            ("layernorm_backward_row(args, m, other", "layernorm_backward_row(args, m, row"),
             ("h->d_bias[o] += d;", ";"),
-            ("to[sample_of(job, n) * columns + j] +=", "to[sample_of(job, n) * columns + j] ="),
-            ("return job->samples ? job->samples[n] : n;", "return n;"),
+            (
+                "to[sample_index(args, n) * columns + j] +=",
+                "to[sample_index(args, n) * columns + j] =",
+            ),
+            ("return args->samples ? args->samples[n] : n;", "return n;"),
             # products, and how numbers get there
             ("tile(R, 1, a, row, step, b", "tile(R, 1, a, row, step, b + 1"),
             ("i / WIDTH * depth * WIDTH + place, 1, WIDTH", "place, 1, WIDTH"),
@@ -225,9 +228,9 @@ class TestMathematics:
             ("(1 - action[j] * action[j])", "1"),
             ("+ 2 * weight * action[j]", ""),
             ("log_std == raw[j] ? d : 0 * d", "d"),
-            ("- job->target_entropy", ""),
+            ("- args->target_entropy", ""),
             ("least = value < least", "least = value > least"),
-            ("* going_on * value", "* value"),
+            ("* not_done_n * value", "* value"),
             ("* (values[i * rows + n] == least) / ties", ""),
         ],
     )
@@ -271,7 +274,7 @@ class TestMathematics:
         ("right", "wrong"),
         [
             ("from + i * m->columns, m->columns, strip", "from, m->columns, strip"),
-            ("m, job->target + at, start", "m, job->parameter + at, start"),
+            ("m, args->target + at, start", "m, args->parameter + at, start"),
             ("if (m->packed || m->transposed)", "if (!learn && (m->packed || m->transposed))"),
         ],
     )
@@ -371,7 +374,7 @@ class TestBfloat16:
 class TestDraw:
     """In float32 the C has its own exponential and logarithm."""
 
-    def drawn(self, kind: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def sampled(self, kind: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         n, a = 4000, 3
         generator = torch.Generator().manual_seed(0)
         head = torch.randn(n, 2 * a, generator=generator, dtype=torch.float64) * 6.0
@@ -380,15 +383,15 @@ class TestDraw:
         head[0], noise[0] = 0.0, 0.0
         kernels = Kernels(kind)
         objective = Objective(kernels)
-        job = objective.sample(head, noise, kernels.stored(n, a)[:n, :a], (-10.0, 2.0))
-        objective.draw(job)
+        args = objective.sample(head, noise, kernels.stored(n, a)[:n, :a], (-10.0, 2.0))
+        objective.sample_actions(args)
         actor = Actor(OBS, a, (4,), (-10.0, 2.0), generator)
         actor.head = lambda x: (x[:, :a], x[:, a:].clamp(-10.0, 2.0))  # type: ignore[method-assign]
-        return (*job.drawn, *actor.sample(head.double(), noise.double()))
+        return (*args.sampled, *actor.sample(head.double(), noise.double()))
 
     @pytest.mark.parametrize(("kind", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-9)])
     def test_it_is_that_of_the_actor(self, kind: torch.dtype, tolerance: float) -> None:
-        action, log_prob, expected, expected_log_prob = self.drawn(kind)
+        action, log_prob, expected, expected_log_prob = self.sampled(kind)
         assert expected_log_prob.max() - expected_log_prob.min() > 50.0
         torch.testing.assert_close(action.double(), expected, rtol=0.0, atol=2 * tolerance)
         torch.testing.assert_close(
@@ -411,10 +414,10 @@ class TestDraw:
         head, noise = torch.zeros(2, 4), torch.zeros(2, 2)
         head[0, 1] = head[1, 2] = np.nan
         objective = Objective(kernels)
-        job = objective.sample(head, noise, kernels.stored(2, 2), (-10.0, 2.0))
-        objective.draw(job)
-        assert job.drawn[1].isnan().all()
-        assert job.drawn[0].isnan().tolist() == [[False, True], [True, False]]
+        args = objective.sample(head, noise, kernels.stored(2, 2), (-10.0, 2.0))
+        objective.sample_actions(args)
+        assert args.sampled[1].isnan().all()
+        assert args.sampled[0].isnan().tolist() == [[False, True], [True, False]]
 
 
 class TestStates:
