@@ -65,8 +65,8 @@ def measure(path: Path, episodes: int, seconds: float) -> dict[str, dict[str, fl
                 policies[task],
                 number,
                 seconds,
-                make_watcher=lambda rig, task, into=attitudes: (
-                    lambda step: into.append(step.attitude)
+                make_listener=lambda plant, task, into=attitudes: (
+                    lambda period: into.append((period.roll_rad, period.pitch_rad))
                 ),
             )
             pairs.setdefault(task, []).append(both(out.record, np.array(attitudes), out.period_s))
