@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Butterworth low-pass on the actions: what the policy asks for becomes what the legs can follow.
+"""Butterworth low-pass filter for actions, on `scipy.signal.lfilter`.
 
 Ha et al. 2020 (arXiv 2002.08550) filter the actions so that untrained, noisy policies do not shake
-the gearboxes. The filter has memory: `reset` must be called at every start with the measured
-posture, or the first commands pull the legs toward wherever the last episode ended.
+the gearboxes. The filter has memory: call `reset` at every start with the measured posture, or the
+first commands pull the legs toward where the last episode ended.
 """
 
 from __future__ import annotations
@@ -15,58 +15,48 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
-# Nothing a robot is asked to do is this large; below it no sum in the filter can overflow.
 LARGEST_INPUT = 1e6
+"""Larger inputs are refused: no action is this large, and no sum in the filter can overflow."""
 
 
 class ActionFilter:
-    """Low-pass of order 1 or 2 over a vector, in transposed direct form II.
+    """Low-pass filter of order 1 or 2 over a vector.
 
-    Attributes:
+    Args:
         size: length of the vectors.
         order: order of the Butterworth design.
         cutoff_hz: -3 dB frequency; None passes everything through unchanged.
         rate_hz: how often the filter is called.
+
+    Raises:
+        ValueError: an order other than 1 or 2, or a cut-off outside (0, rate_hz / 2).
     """
 
-    def __init__(
-        self,
-        size: int = 8,
-        order: int = 1,
-        cutoff_hz: float | None = 5.0,
-        rate_hz: float = 50.0,
-    ) -> None:
-        """Designs the filter; its state starts at zero.
-
-        Raises:
-            ValueError: an order other than 1 or 2, or a cut-off outside (0, rate_hz / 2).
-        """
+    def __init__(self, size: int, order: int, cutoff_hz: float | None, rate_hz: float) -> None:
         if size < 1:
             raise ValueError(f"size is {size}; a filter needs at least one channel")
         if order not in (1, 2):
             raise ValueError(f"order is {order}; choose 1 or 2")
+        # Imported here because scipy.signal takes more than half a second, and most commands of the
+        # host never filter anything.
+        from scipy.signal import lfilter, lfilter_zi
+
         self.size = size
-        self.order = order
-        self.cutoff_hz = cutoff_hz
-        self.rate_hz = rate_hz
+        self._lfilter = lfilter
         self._b, self._a = _design(order, cutoff_hz, rate_hz)
+        self._steady: FloatArray = lfilter_zi(self._b, self._a)
         self._delay: FloatArray = np.zeros((order, size))
 
     def reset(self, value: FloatArray) -> None:
-        """Makes the state what it would be if `value` (size,) had been the input forever.
+        """Set the state to what it would be if `value` (size,) had been the input forever.
 
         Raises:
             ValueError: wrong shape, or not finite.
         """
-        steady = self._checked(value)
-        # In steady state y = x: walk the delay line from its end (scipy.signal.lfilter_zi).
-        below = np.zeros(self.size)
-        for i in reversed(range(self.order)):
-            below = (self._b[i + 1] - self._a[i + 1]) * steady + below
-            self._delay[i] = below
+        self._delay = np.outer(self._steady, self._checked(value))
 
     def __call__(self, x: FloatArray) -> FloatArray:
-        """Filters one sample.
+        """Filter one sample.
 
         Args:
             x: (size,) the newest input; any unit, the output has the same.
@@ -77,19 +67,17 @@ class ActionFilter:
         Raises:
             ValueError: wrong shape, or not finite; the state is then unchanged.
         """
-        sample = self._checked(x)
-        y: FloatArray = self._b[0] * sample + self._delay[0]
-        for i in range(self.order):
-            above = self._delay[i + 1] if i + 1 < self.order else 0.0
-            self._delay[i] = self._b[i + 1] * sample - self._a[i + 1] * y + above
-        return y
+        y, self._delay = self._lfilter(
+            self._b, self._a, self._checked(x)[np.newaxis], axis=0, zi=self._delay
+        )
+        return np.asarray(y[0], dtype=np.float64)
 
     def state_dict(self) -> dict[str, FloatArray]:
-        """The filter's memory, copied: `delay` (order, size)."""
+        """A copy of the filter's memory: `delay` (order, size)."""
         return {"delay": self._delay.copy()}
 
     def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
-        """Restores what `state_dict` gave.
+        """Restore what `state_dict` returned.
 
         Raises:
             ValueError: the memory belongs to another size or order, or is not finite.
@@ -108,24 +96,22 @@ class ActionFilter:
             raise ValueError(f"expected shape ({self.size},), got {array.shape}")
         # Written so that NaN fails it too.
         if not (np.abs(array) <= LARGEST_INPUT).all():
-            raise ValueError(f"action is not finite or absurdly large: {array}")
+            raise ValueError(f"action is not finite or too large: {array}")
         return array
 
 
 def _design(
     order: int, cutoff_hz: float | None, rate_hz: float
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Numerator and denominator (order + 1,) each, normalised to a[0] = 1."""
+) -> tuple[FloatArray, FloatArray]:
+    """Numerator and denominator, (order + 1,) each, with a[0] = 1."""
     if cutoff_hz is None:
-        zeros = (0.0,) * order
-        return (1.0, *zeros), (1.0, *zeros)
+        unit = np.eye(1, order + 1)[0]
+        return unit, unit
     if not 0.0 < cutoff_hz < rate_hz / 2.0:
         raise ValueError(
             f"cutoff_hz is {cutoff_hz}; it must lie between 0 and half the rate, {rate_hz / 2.0}"
         )
-    # Imported here because scipy.signal takes more than half a second, and most commands of the
-    # host never filter anything.
     from scipy.signal import butter
 
     b, a = butter(order, cutoff_hz, fs=rate_hz)
-    return tuple(float(v) for v in b), tuple(float(v) for v in a)
+    return b, a

@@ -260,8 +260,8 @@ def test_running_a_policy_loads_no_torch(tmp_path):
     write(path)
     code = (
         "import sys, numpy as np\n"
-        "import learning.constraint\n"
-        "from learning.policy import load_policies\n"
+        "import walkhome.learning.constraint\n"
+        "from walkhome.learning.policy import load_policies\n"
         f"policies, _ = load_policies({str(path)!r})\n"
         f"policies['forward'].act(np.zeros({OBS}), False, np.random.default_rng(0))\n"
         "assert 'torch' not in sys.modules\n"
