@@ -16,6 +16,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from walkhome.user_folders import cache_folder
+
 
 class NotCompiled(Exception):  # noqa: N818 - a state of affairs, not a mistake
     """There is no C compiler, or it refuses; the message says which and why."""
@@ -38,7 +40,7 @@ def load_library(source: Path, flags: Sequence[str], headers: Sequence[Path] = (
     texts = [path.read_bytes() for path in (source, *headers)]
     told = "\0".join((*flags, os.path.realpath(compiler), _processor())).encode()
     name = hashlib.sha256(b"\0".join((*texts, told))).hexdigest()[:16]
-    path = _cache_folder() / f"{source.stem}-{name}.so"
+    path = cache_folder() / f"{source.stem}-{name}.so"
     try:
         if not path.exists():
             _compile(compiler, source, flags, path)
@@ -80,8 +82,3 @@ def _processor() -> str:
     lines = info.read_text().splitlines()
     kept = ("vendor_id", "model name", "flags", "Features")
     return "\n".join(dict.fromkeys(line for line in lines if line.startswith(kept)))
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "walkhome"

@@ -1,20 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""One source commands a robot at a time, on this machine: a lock file per robot.
-
-The lock is the kernel's, so it goes with the process that held it, however that ends; the file only
-says who it was. A name in a file that nobody has locked is stale, and is taken over.
-"""
+"""The right to command a robot: one process at a time on this machine, by a lock file per robot."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
-import tempfile
 from pathlib import Path
-from typing import IO
 
 from walkhome.hardware.robot import RobotError
+from walkhome.named_lock import LockHeld, NamedLock
+from walkhome.user_folders import FolderNotOurs
+from walkhome.user_folders import runtime_folder as user_runtime_folder
 
 
 class LeaseTaken(RobotError):  # noqa: N818 - says what happened
@@ -26,66 +21,50 @@ class Lease:
 
     Attributes:
         path: the lock file.
-        stale: who had it and died with it; empty if nobody did.
+        stale: name of a process that held it and was killed; empty if there is none.
     """
 
-    def __init__(self, path: Path, stream: IO[str], stale: str) -> None:
-        self.path, self.stale = path, stale
-        self._stream: IO[str] | None = stream
+    def __init__(self, lock: NamedLock) -> None:
+        self._lock = lock
+        self.path, self.stale = lock.path, lock.stale
 
     @classmethod
-    def take(cls, robot_id: str, who: str, folder: Path | None = None) -> Lease:
-        """Become the one who commands.
+    def take(cls, robot_id: str, purpose: str, folder: Path | None = None) -> Lease:
+        """Take the right to command a robot.
 
         Args:
-            robot_id: of the robot, as its board says.
-            who: what this process is, for people.
-            folder: of the lock files; `runtime_folder()` when None.
+            robot_id: the robot's name, as its board reports it.
+            purpose: what this process does, for the message of those who find it taken.
+            folder: folder of the lock files; `runtime_folder()` when None.
 
         Raises:
-            LeaseTaken: another process does, with its number.
+            LeaseTaken: another process commands the robot; the message names it.
             OSError: the lock file can't be written.
         """
         folder = runtime_folder() if folder is None else folder
-        path = folder / f"lease-{re.sub(r'[^A-Za-z0-9_.-]', '_', robot_id) or 'unnamed'}.lock"
-        stream = path.open("a+", encoding="utf-8")
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", robot_id) or "unnamed"
+        lock = NamedLock(folder / f"lease-{name}.lock")
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.seek(0)
-            holder = stream.read().strip() or "another process"
-            stream.close()
+            lock.acquire(purpose)
+        except LockHeld as held:
             raise LeaseTaken(
-                f"robot {robot_id!r} is commanded by {holder}; end that first ({path})"
+                f"robot {robot_id!r} is commanded by {held.holder}; end that first ({lock.path})"
             ) from None
-        stream.seek(0)
-        stale = stream.read().strip()
-        stream.truncate(0)
-        stream.write(f"process {os.getpid()} ({who})")
-        stream.flush()
-        return cls(path, stream, stale)
+        return cls(lock)
 
     def release(self) -> None:
-        """Let others command; safe to call twice."""
-        if self._stream is not None:
-            self._stream.truncate(0)
-            self._stream.close()
-            self._stream = None
+        """Let other processes command the robot; safe to call twice."""
+        self._lock.release()
 
 
 def runtime_folder() -> Path:
-    """Where this user's processes meet: locks and sockets; made private if it is not there.
+    """The folder of locks and sockets; see `walkhome.user_folders.runtime_folder`.
 
     Raises:
-        RobotError: somebody else's folder is in its place.
+        RobotError: another user's folder is in its place.
         OSError: it can't be made.
     """
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    if base and Path(base).is_dir():
-        folder = Path(base) / "walkhome"
-    else:
-        folder = Path(tempfile.gettempdir()) / f"walkhome-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise RobotError(f"{folder}: belongs to somebody else; remove it")
-    return folder
+    try:
+        return user_runtime_folder()
+    except FolderNotOurs as error:
+        raise RobotError(str(error)) from None

@@ -33,7 +33,13 @@ def make_skeleton(folder):
     for package in (".", *PACKAGES, *rooms):
         (folder / "walkhome" / package).mkdir()
         (folder / "walkhome" / package / "__init__.py").write_text("")
-    for module in ("durable_files", "user_folders", "robot/gym_env", "robot/exit_codes"):
+    for module in (
+        "durable_files",
+        "named_lock",
+        "user_folders",
+        "robot/gym_env",
+        "robot/exit_codes",
+    ):
         (folder / "walkhome" / f"{module}.py").write_text("")
     (folder / "pyproject.toml").write_text((REPOSITORY / "pyproject.toml").read_text())
 

@@ -11,16 +11,16 @@ runs/ablations/<study>/  study.yaml            the study, resolved; with it, a f
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import yaml
 
+from walkhome.named_lock import LockHeld, NamedLock
 from walkhome.robot.ablation.job import is_finished
 from walkhome.robot.ablation.study import Job, Study, plan, seeds_of
 from walkhome.robot.config.resolve import ConfigError, leaves, read_config
@@ -44,7 +44,7 @@ class StudyFolder:
 
     def __init__(self, path: Path, study: Study) -> None:
         self.path, self.study = path, study
-        self._lock: IO[str] | None = None
+        self._lock: NamedLock | None = None
         seeds = sorted({*seeds_of(study), *self._seeds_there()})
         self.jobs = plan(study, seeds)
 
@@ -86,25 +86,21 @@ class StudyFolder:
         """
         try:
             (self.path / "logs").mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / "lock").open("a+", encoding="utf-8")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._lock.truncate(0)
-            self._lock.write(f"process {os.getpid()} on {platform.node()}")
-            self._lock.flush()
+            lock = NamedLock(self.path / "lock")
+            lock.acquire(f"on {platform.node()}")
+            self._lock = lock
             write_text(self.path / "study.yaml", self._manifest_text())
-        except BlockingIOError:
-            assert self._lock is not None
-            self._lock.seek(0)
-            who = self._lock.read().strip() or "another process"
-            self._lock.close()
-            raise RunError(f"{self.path}: {who} runs this study; wait for it, or stop it") from None
+        except LockHeld as held:
+            raise RunError(
+                f"{self.path}: {held.holder} runs this study; wait for it, or stop it"
+            ) from None
         except OSError as error:
             raise RunError(f"{self.path}: can't be written: {why(error)}") from None
 
     def close(self) -> None:
         """Let others work here."""
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
 
     def __enter__(self) -> StudyFolder:
         """Opened."""

@@ -37,7 +37,7 @@ from walkhome.robot.control.clock import WallClock
 from walkhome.safety.arming import ArmingLimits, ArmingSnapshot, Finding, check
 from walkhome.safety.faults.budget import FaultBudget
 from walkhome.safety.supervisor.client import SupervisorLost, validity_s
-from walkhome.safety.supervisor.manager import Guardian, estop_reason
+from walkhome.safety.supervisor.manager import SupervisorManager, estop_reason
 
 LOOK_S = 1.0  # at most; 50 frames take half of it
 AGAIN_S = 0.3
@@ -122,7 +122,7 @@ class Arming:
         self._robot, self._pose, self._config, self._fenced = robot, pose, config, fenced
         self._known_zero_table, self._clock, self._estop = known_zero_table, clock, estop
         self._lost = False
-        self._guardian: Guardian | None = None
+        self._manager: SupervisorManager | None = None
         self._own_stop = False  # our own supervisor's stop is latched on the board
         self._memory = memory
         self._fresh = not self._remembered()  # nothing is known of how the robot lies
@@ -198,7 +198,7 @@ class Arming:
             pose=pose if pose.time_s > float("-inf") else None,
             pose_age_s=now_s - pose.time_s,
             estop_latched=self._estop(),
-            supervisor_alive=None if self._guardian is None else self._guardian.alive(),
+            supervisor_alive=None if self._manager is None else self._manager.alive(),
         )
 
     def _now(self) -> ArmingLimits:
@@ -227,14 +227,14 @@ class Arming:
             raise NotReady(self._robot.port, findings)
         self.proof_s = self._robot.prove_timeout()
 
-    def guard(self, guardian: Guardian) -> None:
-        """From now on nothing is armed without this guardian's supervisor.
+    def guard(self, manager: SupervisorManager) -> None:
+        """From now on nothing is armed without this manager's supervisor.
 
         Raises:
             LinkLost: the port is gone.
         """
-        self._robot.watched_by(guardian)
-        self._guardian, self._estop = guardian, guardian.estop
+        self._robot.watched_by(manager)
+        self._manager, self._estop = manager, manager.estop
 
     def ready(self, stopped: Callable[[], bool]) -> bool:
         """Wait until the robot is armed; at once if it is.
@@ -288,7 +288,7 @@ class Arming:
 
     def _find_again(self, stopped: Callable[[], bool]) -> list[Finding]:
         """Whoever is on the port now, looked at."""
-        self._renew_guardian()
+        self._renew_supervisor()
         if self._lost:
             self._fresh |= self._robot.reopen()
             self._lost = False
@@ -305,9 +305,9 @@ class Arming:
         wait_s = self.budget.wait_s()
         return f"{self.budget.waiting_for()}: armed again in {wait_s:.0f} s" if wait_s else ""
 
-    def _renew_guardian(self) -> None:
-        if self._guardian is not None:
-            self._own_stop |= self._guardian.renew()
+    def _renew_supervisor(self) -> None:
+        if self._manager is not None:
+            self._own_stop |= self._manager.renew()
 
     def _release_own_stop(self) -> None:
         """Release the board's stop if our supervisor latched it, because commands stayed away."""
@@ -347,7 +347,7 @@ class Arming:
         if isinstance(error, (LinkLost, RobotStopped)):
             self._lost = True  # shake hands again: who is there, and did it start anew?
         with contextlib.suppress(*_NOT_NOW):  # else `ready` does, unless this was the end
-            self._renew_guardian()
+            self._renew_supervisor()
             self._release_own_stop()
         if error.code == "estop" and (reason := self._estop()):
             needs_person = f"[ESTOP] emergency stop: {reason}"  # who, and when
@@ -367,7 +367,7 @@ class Arming:
             "round_trip_ms": 1e3 * self._robot.round_trip_s,
             "telemetry": self._robot.counts(),
             "poses_refused": dict(self._pose.refusals),
-            "supervisor": None if self._guardian is None else self._guardian.summary(),
+            "supervisor": None if self._manager is None else self._manager.summary(),
             "achieved_hz": self._clock.achieved_hz,
             "skipped_periods": self._clock.skipped,
             "lateness": self._clock.lateness.summary(),
@@ -395,5 +395,5 @@ class Arming:
             budgets={
                 code: (one["used"], one["budget"]) for code, one in self.budget.used().items()
             },
-            supervisor_cuts=0 if self._guardian is None else self._guardian.cuts,
+            supervisor_cuts=0 if self._manager is None else self._manager.cuts,
         )

@@ -9,7 +9,6 @@ The emulated robot's is shipped.
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import datetime, timezone
 from importlib.resources import files
@@ -26,6 +25,7 @@ from walkhome.robot.config.messages import explain
 from walkhome.robot.config.sections import Section
 from walkhome.robot.config.strict_yaml import YamlError, load_yaml
 from walkhome.robot.storage.atomic_files import why, write_text
+from walkhome.user_folders import config_folder
 
 
 class CalibrationInvalid(RobotError):  # noqa: N818 - says what is wrong
@@ -68,9 +68,8 @@ class Calibration(Section):
 
 def calibration_path(robot_id: str) -> Path:
     """Where a robot's file is, or would be."""
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", robot_id).lstrip(".") or "unnamed"
-    return Path(base) / "walkhome" / "robots" / f"{name}.yaml"
+    return config_folder() / "robots" / f"{name}.yaml"
 
 
 def load_calibration(robot_id: str) -> Calibration | None:

@@ -17,7 +17,7 @@ from walkhome.robot.control.board_stats import BoardStats
 from walkhome.robot.control.clock import WallClock
 from walkhome.robot.control.command_monitor import CommandMonitor
 from walkhome.robot.control.plant import Plant
-from walkhome.safety.command.derating import Strain
+from walkhome.safety.command.derating import TorqueDerating
 from walkhome.safety.supervisor.client import silence_limit_s, validity_s
 
 FIRST_STATE_TRIES = 4
@@ -98,5 +98,5 @@ def monitored_actuator(robot: Robot, clock: WallClock, config: Config) -> Actuat
         clock.period_s,
         validity_s(clock.period_s, patience_s),
         CommandMonitor(clock, patience_s),
-        Strain(body.overheat_torque_nm, body.overheat_s, body.torque_limit_nm),
+        TorqueDerating(body.overheat_torque_nm, body.overheat_s, body.torque_limit_nm),
     )

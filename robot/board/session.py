@@ -22,7 +22,7 @@ from walkhome.robot.control.clock import WallClock
 from walkhome.robot.control.side_thread import CLOSE_S, SideThread
 from walkhome.safety.lease import Lease, runtime_folder
 from walkhome.safety.supervisor.client import silence_limit_s
-from walkhome.safety.supervisor.manager import Guardian
+from walkhome.safety.supervisor.manager import SupervisorManager
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ def make_board(
         arming = Arming(board.robot, guard, config, table, clock, say, fenced=fenced, memory=memory)
         arming.first_look()
         # Only now: with an emergency stop latched, a supervisor stops each port that it is given.
-        guardian = Guardian(silence_limit_s(clock.period_s, config.board.command_gap_s))
-        board.robot.at_close(guardian.close)
-        arming.guard(guardian)
+        manager = SupervisorManager(silence_limit_s(clock.period_s, config.board.command_gap_s))
+        board.robot.at_close(manager.close)
+        arming.guard(manager)
     except BaseException:
         board.robot.close()
         raise

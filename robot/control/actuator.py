@@ -16,7 +16,7 @@ from walkhome.robot.control.command_monitor import CommandMonitor
 from walkhome.robot.control.target import Target
 from walkhome.robot.mdp.observation import N_ACTIONS
 from walkhome.safety.command.action_filter import ActionFilter
-from walkhome.safety.command.derating import Strain
+from walkhome.safety.command.derating import TorqueDerating
 from walkhome.safety.command.limits import CommandLimiter, UnsafeCommand, limit_torque
 
 FloatArray = npt.NDArray[np.float64]
@@ -75,7 +75,7 @@ class Actuator:
         period_s: float,
         valid_s: float,
         monitor: CommandMonitor | None = None,
-        derating: Strain | None = None,
+        derating: TorqueDerating | None = None,
     ) -> None:
         self._robot, self._body = robot, robot.body
         self._valid_s = valid_s

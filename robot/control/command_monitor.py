@@ -11,7 +11,7 @@ from __future__ import annotations
 from walkhome.hardware.robot import MotorCommand, NotFit, RobotState
 from walkhome.hardware.timing import TooOften
 from walkhome.robot.control.clock import Clock
-from walkhome.safety.command.torque_tracking import Obedience
+from walkhome.safety.command.torque_tracking import TorqueTrackingMonitor
 from walkhome.safety.supervisor.client import COMMAND_EVERY_S
 
 LATE_SHARE = 0.5
@@ -34,7 +34,7 @@ class CommandMonitor:
         self._clock = clock
         self._late_s = LATE_SHARE * (gap_s - min(clock.period_s, COMMAND_EVERY_S))
         self._lateness = TooOften(LATE_AT_ONCE, LATE_PER_GOOD)
-        self._tracking = Obedience()
+        self._tracking = TorqueTrackingMonitor()
 
     def check(self, state: RobotState) -> None:
         """Check once per period, before its command.
@@ -48,7 +48,7 @@ class CommandMonitor:
         """
         late = self._clock.late_s > self._late_s
         self._lateness.add(late, not late)
-        motor = self._tracking.disobedient(state)
+        motor = self._tracking.untracked(state)
         if motor is None and not self._lateness.reached:
             return
         self._lateness.reset()

@@ -13,7 +13,6 @@ takes back however it ends.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import platform
@@ -24,8 +23,9 @@ from datetime import datetime, timezone
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
+from walkhome.named_lock import LockHeld, NamedLock
 from walkhome.robot.config.resolve import ConfigError, config_to_yaml, read_config
 from walkhome.robot.config.schema import Config
 from walkhome.robot.storage.atomic_files import (
@@ -46,7 +46,7 @@ class RunError(ValueError):
 class RunFolder:
     """One run's folder, open for writing (`create`) or for reading (`open`)."""
 
-    def __init__(self, path: Path, lock: IO[str] | None) -> None:
+    def __init__(self, path: Path, lock: NamedLock | None) -> None:
         self.path = path
         self._lock = lock
         self._events: JsonLines | None = None
@@ -236,7 +236,7 @@ class RunFolder:
                     stream.close()
         finally:
             if self._lock is not None:
-                self._lock.close()
+                self._lock.release()
 
     def _write(self, stream: JsonLines | None, fields: Mapping[str, Any]) -> None:
         if stream is None:
@@ -256,20 +256,16 @@ def _check_is_run(path: Path) -> None:
         raise RunError(f"{path}: not a run folder (no config.yaml in it)")
 
 
-def _lock_folder(path: Path) -> IO[str]:
-    """The folder's lock, held until it is closed or the process is gone."""
-    stream = (path / "lock").open("a+", encoding="utf-8")
+def _lock_folder(path: Path) -> NamedLock:
+    """The folder's lock, held until it is released or the process ends."""
+    lock = NamedLock(path / "lock")
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        stream.seek(0)
-        who = stream.read().strip() or "another process"
-        stream.close()
-        raise RunError(f"{path}: {who} writes to this run; wait for it, or stop it") from None
-    stream.truncate(0)
-    stream.write(f"process {os.getpid()} on {platform.node()}")
-    stream.flush()
-    return stream
+        lock.acquire(f"on {platform.node()}")
+    except LockHeld as held:
+        raise RunError(
+            f"{path}: {held.holder} writes to this run; wait for it, or stop it"
+        ) from None
+    return lock
 
 
 def _that_count(path: Path) -> list[dict[str, Any]]:

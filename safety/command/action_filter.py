@@ -100,9 +100,7 @@ class ActionFilter:
         return array
 
 
-def _design(
-    order: int, cutoff_hz: float | None, rate_hz: float
-) -> tuple[FloatArray, FloatArray]:
+def _design(order: int, cutoff_hz: float | None, rate_hz: float) -> tuple[FloatArray, FloatArray]:
     """Numerator and denominator, (order + 1,) each, with a[0] = 1."""
     if cutoff_hz is None:
         unit = np.eye(1, order + 1)[0]

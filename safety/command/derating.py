@@ -20,7 +20,7 @@ RELIEF_S = 0.06  # for so long after it was seen to be relieved; telemetry is la
 SEEN = 0.95  # share of the torque that counts: telemetry is rounded and late
 
 
-class Strain:
+class TorqueDerating:
     """Follows the torque of all motors.
 
     Args:

@@ -23,7 +23,7 @@ PATIENCE_S = 0.4  # of disobedience, obedience taken off
 LATE_S = 0.05  # a state that comes later says nothing of the last command
 
 
-class Obedience:
+class TorqueTrackingMonitor:
     """Follows the torque of all motors."""
 
     def __init__(self) -> None:

@@ -107,7 +107,7 @@ class _Fault:
     times_s: list[float] = field(default_factory=list)
 
 
-class Supervisor:
+class FaultMonitor:
     """All faults of one robot.
 
     Args:

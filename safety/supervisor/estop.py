@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from walkhome.durable_files import sync_folder
+from walkhome.user_folders import state_folder
 
 NAME = "estop.json"
 
@@ -33,14 +34,6 @@ class Latch:
     reason: str
     process: int
     wall_time: str
-
-
-def state_folder() -> Path:
-    """The user's folder for what must outlive a run."""
-    base = os.environ.get("XDG_STATE_HOME")
-    # The XDG specification: a relative path counts as unset.
-    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".local" / "state"
-    return root / "walkhome"
 
 
 def latch_path(folder: Path | None = None) -> Path:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The supervisor of one robot for as long as it is used: started, asked, replaced when it is gone.
 
-    robot.watchdog = Guardian(limit_s)      # before the first arming
-    guardian.trouble()                      # every period, by the robot: a flag and a time
-    guardian.renew()                        # before each arming, limp: a living supervisor again
+    robot.watchdog = SupervisorManager(limit_s)      # before the first arming
+    manager.trouble()                      # every period, by the robot: a flag and a time
+    manager.renew()                        # before each arming, limp: a living supervisor again
 
 Without a living supervisor that has not fired there is no arming. An emergency stop stays for as
 long as the process lives, also when its latch was cleared meanwhile: clearing starts nothing.
@@ -36,7 +36,7 @@ def estop_reason(latch: Path | None = None) -> str:
     return f"pressed{when} by: {found.reason}; look why, then: robot estop --clear"
 
 
-class Guardian:
+class SupervisorManager:
     """A `hardware.serial.watchdog.Watchdog` with a supervisor process behind it.
 
     Args:

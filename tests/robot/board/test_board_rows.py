@@ -20,7 +20,7 @@ from walkhome.robot.board.stand_up import cycle_for, get_up
 from walkhome.robot.control.plant import ROBOT_FAULTS
 from walkhome.robot.storage.run_folder import RunFolder
 from walkhome.robot.training.trainer import Trainer
-from walkhome.safety.command.torque_tracking import Obedience
+from walkhome.safety.command.torque_tracking import TorqueTrackingMonitor
 from walkhome.safety.faults.matrix import FAULTS, Clears
 from walkhome.sim.emulator.core import BoardCore
 
@@ -124,14 +124,14 @@ def test_a_motor_that_does_nothing(tmp_path):
 def test_motors_that_are_well_obey(tmp_path, monkeypatch):
     """A walk at random, falls and stand-ups included, and never half of the patience used."""
     seen = []
-    ask = Obedience.disobedient
+    ask = TorqueTrackingMonitor.untracked
 
     def asked(self, state):
         motor = ask(self, state)
         seen.append(0.0 if self._idle_s is None else float(self._idle_s.max()))
         return motor
 
-    monkeypatch.setattr(Obedience, "disobedient", asked)
+    monkeypatch.setattr(TorqueTrackingMonitor, "untracked", asked)
     done = learn(tmp_path, sets=("learning.random_steps=100000",))
     assert (done.status, done.faults) == ("done", {})
     assert len(seen) > 500

@@ -95,5 +95,7 @@ def test_refuses_wrong_shapes():
 
 
 def test_import_leaves_scipy_signal_alone():
-    code = "import sys, walkhome.safety.command.action_filter; sys.exit('scipy.signal' in sys.modules)"
+    code = (
+        "import sys, walkhome.safety.command.action_filter; sys.exit('scipy.signal' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

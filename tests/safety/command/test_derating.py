@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from walkhome.safety.command.derating import RELIEF, Strain
+from walkhome.safety.command.derating import RELIEF, TorqueDerating
 
 LIMIT_NM, TIME_S, CAP_NM, PERIOD_S = 2.45, 1.0, 3.5, 0.02
 
 
 def strain():
-    return Strain(LIMIT_NM, TIME_S, CAP_NM)
+    return TorqueDerating(LIMIT_NM, TIME_S, CAP_NM)
 
 
 @given(arrays(float, (200, 8), elements=st.floats(0.0, 0.94 * LIMIT_NM)))

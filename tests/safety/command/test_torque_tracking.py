@@ -6,7 +6,7 @@ import pytest
 
 from walkhome.hardware.robot import Fault, MotorCommand, RobotState
 from walkhome.safety.command.limits import motor_torque_nm
-from walkhome.safety.command.torque_tracking import ASKED_NM, PATIENCE_S, Obedience
+from walkhome.safety.command.torque_tracking import ASKED_NM, PATIENCE_S, TorqueTrackingMonitor
 
 KP, KD = 1.0, 0.02
 
@@ -30,9 +30,9 @@ def state(time_s, torque_nm, velocity_rad_s=0.0):
 
 def found(seconds, angle_rad, given, cap_nm=3.5, velocity_rad_s=0.0, period_s=0.02):
     """Who is found dead within so many seconds, and when."""
-    obedience = Obedience()
+    obedience = TorqueTrackingMonitor()
     for k in range(round(seconds / period_s)):
-        motor = obedience.disobedient(state(k * period_s, given(k), velocity_rad_s))
+        motor = obedience.untracked(state(k * period_s, given(k), velocity_rad_s))
         if motor is not None:
             return motor, k * period_s
         obedience.sent(MotorCommand(np.full(8, angle_rad), KP, KD, torque_cap_nm=cap_nm))
@@ -75,16 +75,16 @@ def test_now_and_then_is_not_dead():
 
 def test_states_that_stand_still_or_come_late_prove_nothing():
     assert found(5.0, 0.5, lambda k: np.zeros(8), period_s=0.06) is None
-    obedience = Obedience()
+    obedience = TorqueTrackingMonitor()
     for _ in range(100):
-        assert obedience.disobedient(state(1.0, np.zeros(8))) is None
+        assert obedience.untracked(state(1.0, np.zeros(8))) is None
         obedience.sent(MotorCommand(np.full(8, 0.5), KP, KD))
 
 
 def test_it_begins_anew():
-    obedience = Obedience()
+    obedience = TorqueTrackingMonitor()
     for k in range(round(PATIENCE_S / 0.02)):
-        assert obedience.disobedient(state(k * 0.02, np.zeros(8))) is None
+        assert obedience.untracked(state(k * 0.02, np.zeros(8))) is None
         obedience.sent(MotorCommand(np.full(8, 0.5), KP, KD))
     obedience.reset()
-    assert obedience.disobedient(state(0.9, np.zeros(8))) is None
+    assert obedience.untracked(state(0.9, np.zeros(8))) is None

@@ -12,7 +12,7 @@ from walkhome.hardware.serial.telemetry import BoardStatus
 from walkhome.safety.faults.budget import FaultBudget
 from walkhome.safety.faults.matrix import FAULTS, GONE_S, PAUSE_LONGEST_S, Clears
 from walkhome.safety.supervisor.heartbeat import Fired
-from walkhome.safety.supervisor.manager import Guardian
+from walkhome.safety.supervisor.manager import SupervisorManager
 
 
 class Clock:
@@ -165,7 +165,7 @@ def test_a_supervisors_trouble_is_a_code(fired, code):
         def alive(self):
             return False
 
-    guardian = Guardian(0.03, start=Client)
-    assert guardian.trouble()
-    assert guardian.fault() == code
+    manager = SupervisorManager(0.03, start=Client)
+    assert manager.trouble()
+    assert manager.fault() == code
     assert code in FAULTS

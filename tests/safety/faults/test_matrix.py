@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from walkhome.safety.faults.matrix import BUDGET_10_MIN, FAULTS, GONE_S, Clears, Level, Supervisor
+from walkhome.safety.faults.matrix import BUDGET_10_MIN, FAULTS, GONE_S, Clears, FaultMonitor, Level
 
 CODES = st.sampled_from(sorted(FAULTS))
 EVENTS = st.lists(
@@ -35,7 +35,7 @@ def play(supervisor, events):
 
 @given(EVENTS)
 def test_the_most_severe_wins_and_what_is_there_counts(events):
-    supervisor = Supervisor()
+    supervisor = FaultMonitor()
     for now_s, there in play(supervisor, events):
         active = supervisor.active(now_s)
         assert there <= set(active)
@@ -46,7 +46,7 @@ def test_the_most_severe_wins_and_what_is_there_counts(events):
 
 @given(EVENTS)
 def test_what_needs_a_person_is_never_cleared_by_time(events):
-    supervisor = Supervisor()
+    supervisor = FaultMonitor()
     latched = set()
     for (now_s, _), (what, code, _) in zip(play(supervisor, events), events, strict=True):
         rule = supervisor.rule(code)
@@ -61,7 +61,7 @@ def test_what_needs_a_person_is_never_cleared_by_time(events):
 @given(EVENTS)
 def test_no_answer_before_its_time_is_up(events):
     """Right before `clears_in_s` something still stands against arming; right after nothing."""
-    supervisor = Supervisor()
+    supervisor = FaultMonitor()
     now_s = [0.0, *(now_s for now_s, _ in play(supervisor, events))][-1]
     wait_s = supervisor.clears_in_s(now_s)
     if 0.0 < wait_s < math.inf:
@@ -74,7 +74,7 @@ def test_no_answer_before_its_time_is_up(events):
 
 
 def test_the_longest_wait_counts():
-    supervisor = Supervisor()
+    supervisor = FaultMonitor()
     for code, gone_s in (("link_lost", 0.0), ("late", 1.5), ("pose_lost", 0.5)):
         supervisor.report(code, 0.0)
         supervisor.gone(code, gone_s)
@@ -85,7 +85,7 @@ def test_the_longest_wait_counts():
 
 
 def test_a_condition_that_flickers_is_one_fault():
-    supervisor = Supervisor()
+    supervisor = FaultMonitor()
     for i in range(50):
         supervisor.report("link_lost", 0.1 * i)
         supervisor.gone("link_lost", 0.1 * i + 0.05)
@@ -95,7 +95,7 @@ def test_a_condition_that_flickers_is_one_fault():
 
 
 def test_a_budget_that_is_spent_needs_a_person_and_pauses_grow():
-    supervisor = Supervisor()
+    supervisor = FaultMonitor()
     now_s, pauses = 0.0, []
     for _ in range(BUDGET_10_MIN):
         supervisor.report("link_lost", now_s)
@@ -116,7 +116,7 @@ def test_a_budget_that_is_spent_needs_a_person_and_pauses_grow():
 
 
 def test_a_slow_trickle_spends_the_budget_of_a_day():
-    supervisor = Supervisor()
+    supervisor = FaultMonitor()
     cleared = 0
     for i in range(30):
         now_s = 1000.0 * i
@@ -128,7 +128,7 @@ def test_a_slow_trickle_spends_the_budget_of_a_day():
 
 
 def test_a_person_can_not_clear_what_is_still_there_or_for_good():
-    supervisor = Supervisor()
+    supervisor = FaultMonitor()
     supervisor.report("estop", 0.0)
     assert "still there" in supervisor.clear("estop", 1.0)
     supervisor.gone("estop", 2.0)
@@ -141,7 +141,7 @@ def test_a_person_can_not_clear_what_is_still_there_or_for_good():
 
 
 def test_what_nobody_knows_cuts_and_a_time_that_is_none_is_refused():
-    supervisor = Supervisor()
+    supervisor = FaultMonitor()
     supervisor.report("never heard of", 0.0)
     supervisor.gone("never heard of", 0.0)
     assert supervisor.level(1e9) is Level.CUT

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The guardian with real supervisor processes: what it tells, replaces, and never forgets."""
+"""The manager with real supervisor processes: what it tells, replaces, and never forgets."""
 
 import os
 import pty
@@ -10,7 +10,7 @@ import tty
 import pytest
 
 from walkhome.safety.supervisor import estop
-from walkhome.safety.supervisor.manager import Guardian, estop_reason
+from walkhome.safety.supervisor.manager import SupervisorManager, estop_reason
 
 LIMIT_S = 0.1
 
@@ -30,53 +30,53 @@ def latch(tmp_path):
 
 
 @pytest.fixture
-def guardian(latch, port):
-    made = Guardian(LIMIT_S, latch)
+def manager(latch, port):
+    made = SupervisorManager(LIMIT_S, latch)
     made.hand_over(port)
     yield made
     made.close()
 
 
-def until_trouble(guardian):
+def until_trouble(manager):
     end_s = time.monotonic() + 10.0
-    while not (told := guardian.trouble()):
+    while not (told := manager.trouble()):
         assert time.monotonic() < end_s
         time.sleep(0.005)
     return told
 
 
-def test_silence_is_told_and_is_over_when_renewed(guardian):
-    assert guardian.trouble() == ""
-    guardian.watch(True)
-    assert "no command" in until_trouble(guardian)
-    assert not guardian.alive()
-    assert guardian.renew()  # the board's stop is its own
-    assert guardian.trouble() == ""
-    assert not guardian.renew()
-    assert (guardian.cuts, guardian.lost) == (1, 0)
+def test_silence_is_told_and_is_over_when_renewed(manager):
+    assert manager.trouble() == ""
+    manager.watch(True)
+    assert "no command" in until_trouble(manager)
+    assert not manager.alive()
+    assert manager.renew()  # the board's stop is its own
+    assert manager.trouble() == ""
+    assert not manager.renew()
+    assert (manager.cuts, manager.lost) == (1, 0)
 
 
-def test_a_dead_supervisor_is_told_and_replaced(guardian, port):
-    first = guardian.pid
+def test_a_dead_supervisor_is_told_and_replaced(manager, port):
+    first = manager.pid
     os.kill(first, signal.SIGKILL)
-    assert "gone" in until_trouble(guardian)
-    guardian.hand_over(port)  # nobody is there to take it; and nothing breaks
-    assert not guardian.renew()
-    assert guardian.pid != first
-    assert guardian.trouble() == ""
-    assert guardian.summary()["lost"] == 1
+    assert "gone" in until_trouble(manager)
+    manager.hand_over(port)  # nobody is there to take it; and nothing breaks
+    assert not manager.renew()
+    assert manager.pid != first
+    assert manager.trouble() == ""
+    assert manager.summary()["lost"] == 1
 
 
-def test_an_emergency_stop_outlives_its_latch_in_this_process(guardian, latch):
-    assert guardian.estop() == ""
+def test_an_emergency_stop_outlives_its_latch_in_this_process(manager, latch):
+    assert manager.estop() == ""
     estop.press("a test", latch.parent)
-    assert until_trouble(guardian) == "emergency stop"
-    assert not guardian.renew()  # the board's stop is a person's
-    assert guardian.trouble() == "emergency stop"
-    assert "a test" in guardian.estop()
+    assert until_trouble(manager) == "emergency stop"
+    assert not manager.renew()  # the board's stop is a person's
+    assert manager.trouble() == "emergency stop"
+    assert "a test" in manager.estop()
     estop.clear(latch.parent)
-    assert "start again" in guardian.estop()
-    assert guardian.trouble() == "emergency stop"
+    assert "start again" in manager.estop()
+    assert manager.trouble() == "emergency stop"
 
 
 def test_the_reason_names_who_and_what_to_do(latch):
