@@ -35,7 +35,7 @@ class TorqueTrackingMonitor:
         """What really went out, after the limits."""
         self._command = command
 
-    def disobedient(self, state: RobotState) -> int | None:
+    def untracked(self, state: RobotState) -> int | None:
         """The motor that does not do what the last command asked for; None if all do.
 
         Args:
