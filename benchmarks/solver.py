@@ -98,7 +98,7 @@ class Walker:
             self._action = SMOOTH * self._action + (1.0 - SMOOTH) * self._rng.uniform(-1, 1, 8)
             target = MINITAUR.action_to_motor(self._action)
             begin = time.process_time()
-            self.robot.command(MotorCommand(target, MINITAUR.kp, MINITAUR.kd))
+            self.robot.command(MotorCommand(target, kp=MINITAUR.kp, kd=MINITAUR.kd))
             self.robot.advance(PERIOD_S)
             self.robot.read()
             spent_s += time.process_time() - begin
@@ -138,7 +138,7 @@ def drop(terrain: Terrain, setting: Setting) -> Row:
     lowest_mm, rest_mm, trunk_mm, speeds = [], [], [], []
     steps, rest = round(DROP_S / PERIOD_S), round((DROP_S - REST_S) / PERIOD_S)
     for step in range(steps):
-        robot.command(MotorCommand(stance, MINITAUR.kp, MINITAUR.kd))
+        robot.command(MotorCommand(stance, kp=MINITAUR.kp, kd=MINITAUR.kd))
         robot.advance(PERIOD_S)
         feet_mm = 1e3 * robot.model.foot_positions()[..., 2]
         lowest_mm.append(float(feet_mm.min()))

@@ -80,7 +80,7 @@ def stance_height_m(terrain: Terrain) -> float:
     stance = MINITAUR.stance_motor_rad()
     robot.place(np.array([0.0, 0.0, 0.24]), np.array([0.0, 0.0, 0.0, 1.0]), stance)
     for _ in range(100):
-        robot.command(MotorCommand(stance, MINITAUR.kp, MINITAUR.kd))
+        robot.command(MotorCommand(stance, kp=MINITAUR.kp, kd=MINITAUR.kd))
         robot.advance(PERIOD_S)
     height = height_m(robot.true_state(), terrain)
     robot.close()
@@ -120,7 +120,7 @@ def run_drop(seed: int, terrain: Terrain, stance_m: float, fall: str = "limp") -
     time_s = robot.time_s - start_s
     if command.done:
         for _ in range(round(HOLD_S / PERIOD_S)):
-            robot.command(MotorCommand(command.motor_angle_rad, command.kp, command.kd))
+            robot.command(MotorCommand(command.motor_angle_rad, kp=command.kp, kd=command.kd))
             robot.advance(PERIOD_S)
     state = robot.true_state()
     stood = command.done and stands(state, terrain, stance_m)
@@ -139,7 +139,7 @@ def drive(robot: PyBulletRobot, script: StandUp) -> StandUpCommand:
         command = script.step(state, robot.time_s)
         if command.done or command.failed:
             return command
-        robot.command(MotorCommand(command.motor_angle_rad, command.kp, command.kd))
+        robot.command(MotorCommand(command.motor_angle_rad, kp=command.kp, kd=command.kd))
         robot.advance(PERIOD_S)
         state = robot.read()
 

@@ -86,7 +86,7 @@ class TwinLane:
         robot, targets = self.robot, gait(first_step)
         begin = time.process_time()
         for target in targets:
-            robot.command(MotorCommand(target, MINITAUR.kp, MINITAUR.kd))
+            robot.command(MotorCommand(target, kp=MINITAUR.kp, kd=MINITAUR.kd))
             robot.advance(PERIOD_S)
             robot.read()
         return time.process_time() - begin
@@ -173,7 +173,7 @@ def record_torques(terrain: Terrain, settings: TwinSettings, turns: int) -> list
     for turn in range(turns):
         torques = []
         for target in gait(turn * STEPS_PER_TURN):
-            robot.command(MotorCommand(target, MINITAUR.kp, MINITAUR.kd))
+            robot.command(MotorCommand(target, kp=MINITAUR.kp, kd=MINITAUR.kd))
             for _ in range(round(PERIOD_S / dt_s)):
                 robot.advance(dt_s)
                 torques.append((robot.shaft_torque_nm * URDF_MOTOR_SIGN).tolist())

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What a robot is: body, state, commands and the wire to one. Imports nothing of ours."""
+"""The robot: body, state, commands, serial link, pose sources. Imports no other package of ours."""

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The Minitaur's body: motor order, signs, leg space, five-bar kinematics and limits, in one place.
+"""The Minitaur's body: motor order, signs, leg space, five-bar kinematics and limits.
 
 Legs are front-left, back-left, front-right, back-right; leg i has motors 2i and 2i+1. Leg space is
 (swing, extension): both motors turning together change the leg's length, turning apart swing the
-foot fore and aft (Tan 2018, arXiv 1804.10332; Haarnoja 2019, arXiv 1812.11103).
+foot fore and aft (Tan 2018, arXiv 1804.10332; Haarnoja 2019, arXiv 1812.11103). Functions are pure
+and accept any number of leading dimensions.
 """
 
 from __future__ import annotations
@@ -25,25 +26,25 @@ FloatArray = npt.NDArray[np.float64]
 
 LEG_NAMES = ("front_left", "back_left", "front_right", "back_right")
 
-# s_i = (-1)^(i // 2): the right legs' motors are mounted mirrored.
+# s_i = (-1)^(i // 2): the motors of the right legs are mounted mirrored.
 LEG_SIGN: FloatArray = np.array([1.0, 1.0, -1.0, -1.0])
 
-# Our motor angle times this is the URDF's joint angle (bullet3 minitaur.py, _motor_direction).
+# A motor angle times this is the URDF's joint angle (bullet3 minitaur.py, _motor_direction).
 URDF_MOTOR_SIGN: FloatArray = np.array([-1.0, -1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 1.0])
 
-# Five-bar leg, bullet3 pybullet_envs minitaur URDF and Raibert controller: crank, shank, and shank
-# to toe. The often-quoted 0.1 and 0.2 m are nominal.
+# Link lengths of the five-bar leg (bullet3: minitaur URDF and Raibert controller): crank, shank,
+# and knee to toe. The often-quoted 0.1 and 0.2 m are nominal.
 CRANK_M = 0.112
 SHANK_M = 0.199
 TOE_M = 0.2315
 
 
 def leg_to_motor(swing_rad: FloatArray, extension_rad: FloatArray) -> FloatArray:
-    """Leg space to motor angles: m1 = extension - s swing, m2 = extension + s swing.
+    """Convert leg space to motor angles: m1 = extension - s swing, m2 = extension + s swing.
 
     Args:
-        swing_rad: (..., 4), foot toward the back > 0.
-        extension_rad: (..., 4), leg straight at pi, folded at 0.
+        swing_rad: (..., 4) rad, positive when the foot is toward the back.
+        extension_rad: (..., 4) rad; the leg is straight at pi and folded at 0.
 
     Returns:
         (..., 8) motor angles, rad.
@@ -56,13 +57,13 @@ def leg_to_motor(swing_rad: FloatArray, extension_rad: FloatArray) -> FloatArray
 
 
 def motor_to_leg(motor_angle_rad: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Motor angles to leg space, the inverse of `leg_to_motor`.
+    """Convert motor angles to leg space; the inverse of `leg_to_motor`.
 
     Args:
-        motor_angle_rad: (..., 8).
+        motor_angle_rad: (..., 8) rad.
 
     Returns:
-        swing and extension, each (..., 4) rad.
+        Swing and extension, each (..., 4) rad.
     """
     first, second = motor_angle_rad[..., 0::2], motor_angle_rad[..., 1::2]
     return LEG_SIGN * 0.5 * (second - first), 0.5 * (first + second)
@@ -71,15 +72,16 @@ def motor_to_leg(motor_angle_rad: FloatArray) -> tuple[FloatArray, FloatArray]:
 def toe_position(
     swing_rad: FloatArray, extension_rad: FloatArray, toe_m: float = TOE_M
 ) -> tuple[FloatArray, FloatArray]:
-    """Forward kinematics of the five-bar leg (bullet3, Raibert utility; its x points backward).
+    """Forward kinematics of the five-bar leg (bullet3, Raibert utility, whose x points backward).
 
     Args:
         swing_rad: any shape.
         extension_rad: the same shape.
-        toe_m: knee to toe; `SHANK_M` gives the point where both shanks meet (the URDF's foot).
+        toe_m: distance from knee to toe, m; `SHANK_M` gives the point where both shanks meet, which
+            is the foot of the URDF.
 
     Returns:
-        x and z of the toe seen from the hip, m; body frame, x toward the head, z up.
+        x and z of the toe relative to the hip, m; body frame (x toward the head, z up).
     """
     alpha = np.arcsin(CRANK_M / SHANK_M * np.sin(extension_rad))
     back_m = toe_m * np.sin(alpha + swing_rad) - CRANK_M * np.sin(extension_rad + swing_rad)
@@ -121,18 +123,19 @@ class Body:
         stance_extension_rad: extension of every leg in the stance.
         action_swing_rad: half width of the learned swing around the stance.
         action_extension_rad: half width of the learned extension around the stance.
-        swing_limit_rad: largest swing magnitude any command may ask.
-        extension_min_rad: smallest extension any command may ask.
-        extension_max_rad: largest extension; beyond, the knee is near its singularity.
-        rate_limit_rad_s: largest change of a commanded motor angle.
-        torque_limit_nm: largest torque a motor can give (60 A, bullet3 motor.py).
-        overheat_torque_nm: torque a motor may not hold for `overheat_s`.
-        overheat_s: see above (bullet3 minitaur.py: 2.45 N m for 1 s).
-        kp: default proportional gain, PWM per rad (Ha 2020: 0.5).
-        kd: default derivative gain, PWM per rad/s (Ha 2020: 0.005).
+        rate_limit_rad_s: largest rate of change of a commanded motor angle.
+        kp: proportional gain, PWM duty per rad (Ha 2020: 0.5).
+        kd: derivative gain, PWM duty per rad/s (Ha 2020: 0.005).
+        footprint_m: largest horizontal extent, for workspace checks.
+        swing_limit_rad: largest swing magnitude of any command.
+        extension_min_rad: smallest extension of any command.
+        extension_max_rad: largest extension of any command; the knee is near its singularity
+            beyond it.
+        torque_limit_nm: largest torque of a motor (60 A, bullet3 motor.py).
+        overheat_torque_nm: a motor overheats when it holds more than this for `overheat_s`.
+        overheat_s: see `overheat_torque_nm` (bullet3 minitaur.py: 2.45 N m for 1 s).
         hip_x_m: hips lie at +- this along the body's x axis.
         hip_y_m: hips lie at +- this along the body's y axis.
-        footprint_m: largest horizontal extent, for workspace checks.
     """
 
     name: str
@@ -154,13 +157,13 @@ class Body:
     hip_y_m: float = 0.1
 
     def stance_motor_rad(self) -> FloatArray:
-        """(8,) motor angles of the stance, rad."""
+        """Motor angles of the stance, (8,) rad."""
         return leg_to_motor(
             np.full(N_LEGS, self.stance_swing_rad), np.full(N_LEGS, self.stance_extension_rad)
         )
 
     def action_to_motor(self, action: FloatArray) -> FloatArray:
-        """A normalised action to motor angles around the stance.
+        """Convert a normalised action to motor angles around the stance.
 
         Args:
             action: (..., 8) in [-1, 1]: four swings, then four extensions.
@@ -173,13 +176,14 @@ class Body:
         return leg_to_motor(swing, extension)
 
     def motor_to_action(self, motor_angle_rad: FloatArray) -> FloatArray:
-        """Motor angles to the normalised action that asks for them; not clipped.
+        """Convert motor angles to the normalised action that commands them; not clipped.
 
         Args:
-            motor_angle_rad: (..., 8).
+            motor_angle_rad: (..., 8) rad.
 
         Returns:
-            (..., 8): four swings, then four extensions.
+            (..., 8) action: four swings, then four extensions; outside [-1, 1] for angles outside
+            the action range.
         """
         swing, extension = motor_to_leg(motor_angle_rad)
         return np.concatenate(

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What the system can do for a process that must be on time: ask for it, and say what it gave."""
+"""Real-time scheduling: SCHED_FIFO priority, locked memory, no pauses by the garbage collector.
+
+Every function works without the rights to do so: it asks the system, and reports what was refused.
+Priorities, from high to low: supervisor, control thread, side threads of the control process.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +16,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 CONTROL_PRIORITY = 50
-SIDE_PRIORITY = 40
-"""Of threads beside control: who waits for the interpreter waits for whoever has it."""
+SIDE_THREAD_PRIORITY = 40
+"""Threads beside the control thread (writers): control may wait for the GIL that they hold."""
 SUPERVISOR_PRIORITY = 60
-"""Above control: it must run when control spins."""
+"""Above control: the supervisor must run even while the control thread spins."""
 SWITCH_S = 5e-4
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
 
 
 @dataclass(frozen=True)
 class Granted:
-    """What the system gave.
+    """What the system granted.
 
     Attributes:
-        scheduler: SCHED_FIFO with the priority asked for.
-        memory: pages stay in memory.
-        refused: why not, one line each; what to do is in them.
+        scheduler: SCHED_FIFO runs with the requested priority.
+        memory: pages are locked in memory.
+        refused: a line per refused request: why, and what to do about it.
     """
 
     scheduler: bool
@@ -36,14 +40,17 @@ class Granted:
 
 
 def prioritise(priority: int, lock_future: bool = False) -> Granted:
-    """Real-time priority for this thread, memory that stays, and no collector pauses.
+    """Give this thread real-time priority, lock memory, and switch the garbage collector off.
 
-    Threads and processes that are started later are ordinary ones again. The garbage collector is
-    off afterwards: what the caller does every period must make no reference cycles.
+    Threads and processes started later do not inherit the priority. Work that repeats every period
+    must not create reference cycles, because the collector stays off; see `collect`.
 
     Args:
-        priority: of SCHED_FIFO, 1 to 99.
+        priority: SCHED_FIFO priority, 1 to 99.
         lock_future: also lock memory that is allocated later; only for a process that stays small.
+
+    Returns:
+        What was granted; never raises if the system refuses.
     """
     gc.collect()
     gc.freeze()  # a full collection took 126 ms with torch loaded, and 0.0 ms after a freeze
@@ -56,10 +63,10 @@ def prioritise(priority: int, lock_future: bool = False) -> Granted:
 
 @contextlib.contextmanager
 def on_time(priority: int) -> Iterator[Granted]:
-    """As `prioritise`, for as long as it lasts; the thread is an ordinary one again afterwards."""
+    """Context manager: `prioritise` inside the block, ordinary scheduling after it."""
     collected, interval_s = gc.isenabled(), sys.getswitchinterval()
     try:
-        # How long another thread may keep the interpreter when this one wants it.
+        # How long another thread may keep the GIL when this one asks for it.
         sys.setswitchinterval(SWITCH_S)
         yield prioritise(priority)
     finally:
@@ -68,18 +75,21 @@ def on_time(priority: int) -> Iterator[Granted]:
         if collected:
             gc.enable()
         if hasattr(os, "sched_setscheduler"):
-            with contextlib.suppress(OSError):  # then it stays what it is until it ends
+            with contextlib.suppress(OSError):  # then the thread keeps its priority until it ends
                 os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         if sys.platform.startswith("linux"):
             ctypes.CDLL(None).munlockall()
 
 
-def beside(priority: int) -> bool:
-    """Real-time priority for this thread and nothing else; whether it was given.
+def prioritise_side_thread(priority: int) -> bool:
+    """Give this thread real-time priority, and nothing else; return whether it was granted.
 
-    For a thread that works now and then beside a control thread: whoever holds the interpreter's
-    lock must not be kept from letting it go by ordinary processes. Only where the process's main
-    thread has real-time priority too; else nobody is waited for.
+    For a thread that works occasionally beside a control thread. While it holds the GIL the control
+    thread waits for it, so ordinary processes must not preempt it. Does nothing unless the main
+    thread of the process has real-time priority.
+
+    Args:
+        priority: SCHED_FIFO priority, normally `SIDE_THREAD_PRIORITY`.
     """
     if not hasattr(os, "sched_setscheduler"):
         return False
@@ -88,9 +98,9 @@ def beside(priority: int) -> bool:
 
 
 def collect() -> None:
-    """Collect garbage now, where `prioritise` has switched the collector off; when nothing is due.
+    """Collect garbage if `prioritise` has switched the collector off; call it when time allows.
 
-    What was there before is frozen and not looked at, so this takes well under a millisecond.
+    Objects from before `prioritise` are frozen and skipped, so it takes well under a millisecond.
     """
     if not gc.isenabled():
         gc.collect()
@@ -98,7 +108,7 @@ def collect() -> None:
 
 def _fifo(priority: int, refused: list[str]) -> bool:
     if not hasattr(os, "sched_setscheduler"):
-        refused.append("no real-time priority: this system has none")
+        refused.append("no real-time priority: this system does not support it")
         return False
     try:
         policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""How late things are, and how often: of fixed size, cheap to add to."""
+"""Statistics of delays (a histogram of fixed size) and a detector of high error rates.
+
+Both are cheap enough for every control period and never grow.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,17 @@ DECADES = 7  # to 10 s
 
 
 class Lateness:
-    """Counts seconds; never grows.
+    """Histogram of delays with logarithmic bins from 1 us to 10 s.
 
     Args:
-        limit_s: more than that is a miss.
+        limit_s: a longer delay counts as a miss.
 
     Attributes:
-        count: how many there were.
-        worst_s: the largest.
-        misses: how many were over the limit.
-        run: misses in a row, now.
-        longest_run: misses in a row, at most.
+        count: number of delays.
+        worst_s: longest delay.
+        misses: number of delays above the limit.
+        run: consecutive misses up to now.
+        longest_run: largest number of consecutive misses.
     """
 
     def __init__(self, limit_s: float = math.inf) -> None:
@@ -33,7 +36,7 @@ class Lateness:
         self._bins = np.zeros(BINS_PER_DECADE * DECADES + 2, dtype=np.int64)
 
     def add(self, seconds: float) -> None:
-        """One more; early counts as on time."""
+        """Count one delay; a negative one (early) counts as on time."""
         self.count += 1
         self.worst_s = max(self.worst_s, seconds)
         place = math.log10(max(seconds, LOWEST_S) / LOWEST_S) * BINS_PER_DECADE
@@ -46,7 +49,11 @@ class Lateness:
             self.run = 0
 
     def quantile(self, share: float) -> float:
-        """Upper edge of the bin in which this share is reached, s; 0 without any."""
+        """Quantile of the delays, s: the upper edge of its bin; 0 without any.
+
+        Args:
+            share: in [0, 1], e.g. 0.99.
+        """
         if not self.count:
             return 0.0
         index = int(np.searchsorted(np.cumsum(self._bins), share * self.count))
@@ -54,7 +61,7 @@ class Lateness:
         return float(min(edge, max(self.worst_s, LOWEST_S)))
 
     def summary(self) -> dict[str, float]:
-        """In milliseconds, for people and JSON; misses only where there is a limit."""
+        """Count, quantiles and maximum in ms, as JSON values; misses only if there is a limit."""
         missed = {"misses": self.misses, "longest_run": self.longest_run}
         return {
             "count": self.count,
@@ -66,7 +73,7 @@ class Lateness:
         }
 
     def rows(self) -> list[tuple[float, float, int]]:
-        """(from, to, count) per third of a decade, in seconds; empty ones at both ends left out."""
+        """Coarse histogram: (from_s, to_s, count), about 3 rows a decade, empty ends left out."""
         width = BINS_PER_DECADE // 3
         out = []
         for start in range(0, len(self._bins), width):
@@ -80,27 +87,30 @@ class Lateness:
         return out
 
 
-class TooOften:
-    """Tells what happens too often from what happens now and then: a bucket that leaks.
+class LeakyBucket:
+    """Leaky-bucket detector of a high error rate.
+
+    Each bad event raises the level by 1, each good event lowers it by `leak`. A steady share of
+    bad events up to leak / (1 + leak) never reaches the limit.
 
     Args:
-        limit: so many at once are too many.
-        leak: what a good one takes out; the share that is borne for ever is leak / (1 + leak).
+        limit: level at which the rate counts as too high.
+        leak: amount by which a good event lowers the level.
     """
 
-    def __init__(self, limit: float, leak: float) -> None:
+    def __init__(self, *, limit: float, leak: float) -> None:
         self._limit, self._leak = limit, leak
         self._level = 0.0
 
-    def add(self, bad: float, good: float) -> None:
-        """So many of each, since the last time."""
+    def add(self, *, bad: float, good: float) -> None:
+        """Record `bad` and `good` events since the last call."""
         self._level = max(0.0, self._level + bad - self._leak * good)
 
     @property
     def reached(self) -> bool:
-        """Whether it is too often, now."""
+        """Whether the level is at the limit now."""
         return self._level >= self._limit
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Set the level to 0."""
         self._level = 0.0

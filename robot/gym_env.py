@@ -38,7 +38,7 @@ from walkhome.robot.mdp.observation import N_ACTIONS, observation_layout
 from walkhome.robot.mdp.workspace import Workspace
 from walkhome.robot.training.episode_start import choose_start
 from walkhome.robot.training.statistics import RunStatistics
-from walkhome.sim.render import Camera
+from walkhome.sim.render import TwinCamera
 from walkhome.sim.twin import PyBulletRobot
 
 ID = "walkhome/Walk-v0"
@@ -91,7 +91,7 @@ class WalkEnv(gymnasium.Env[Array, Array]):
         self._statistics = RunStatistics.of(self.config.tasks)
         self._world: _World | None = None
         self._now: PolicyEpisode | None = None
-        self._camera: Camera | None = None
+        self._camera: TwinCamera | None = None
         self._action = np.zeros(N_ACTIONS)
         self._newest: Period | None = None
 
@@ -167,7 +167,7 @@ class WalkEnv(gymnasium.Env[Array, Array]):
         if self._camera is None:
             twin = self._world.plant.robot
             assert isinstance(twin, PyBulletRobot)
-            self._camera = Camera(twin)
+            self._camera = TwinCamera(twin)
         return self._camera.shot()
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What an experimenter does with the twin and no robot can: see its feet touch, weigh it, push it.
+"""Measurements and disturbances that only a simulation offers: foot forces, pushes, mass.
 
-For evaluation, reports and tests. Neither policy nor safety may use it: a board has none of this.
+For evaluation, reports and tests. Policies and safety must not use them: a board has none of this.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from walkhome.sim.twin import PyBulletRobot
 
 FloatArray = npt.NDArray[np.float64]
 
-_NORMAL_FORCE = 9  # its place in a contact point of PyBullet
+_NORMAL_FORCE = 9  # index in a contact point of PyBullet
 
 
 def foot_forces(robot: PyBulletRobot) -> FloatArray:
-    """(4,) N: how hard the ground pushes on each leg's shanks, along the contact's normal."""
+    """Normal force of the ground on the shanks of each leg, (4,) N."""
     forces = np.zeros(N_LEGS)
     leg_of = {link: leg for leg, links in enumerate(robot.foot_links) for link in links}
     ground = set(robot.ground_bodies)
@@ -31,7 +31,7 @@ def foot_forces(robot: PyBulletRobot) -> FloatArray:
 
 
 def push(robot: PyBulletRobot, force_n: FloatArray) -> None:
-    """Pull at the middle of the trunk with (3,) N, world frame, for the next physics step."""
+    """Apply a force of (3,) N (world frame) at the trunk's centre during the next physics step."""
     place, _ = pybullet.getBasePositionAndOrientation(robot.quadruped, physicsClientId=robot.client)
     pybullet.applyExternalForce(
         robot.quadruped,
@@ -44,7 +44,7 @@ def push(robot: PyBulletRobot, force_n: FloatArray) -> None:
 
 
 def mass_kg(robot: PyBulletRobot) -> float:
-    """Of all its links together."""
+    """Total mass of the robot's links, kg."""
     links = range(-1, pybullet.getNumJoints(robot.quadruped, physicsClientId=robot.client))
     return sum(
         float(pybullet.getDynamicsInfo(robot.quadruped, link, physicsClientId=robot.client)[0])

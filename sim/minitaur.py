@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The Minitaur's URDF in a PyBullet world: joints, five-bar loops, torques in, sensors out.
+"""The Minitaur's URDF in a PyBullet world: joints, five-bar loops, torques and sensors.
 
 The URDF is PyBullet's own default (`pybullet_data/quadruped/minitaur.urdf`, 6 kg), set up as
 bullet3's `pybullet_envs/minitaur/envs/minitaur.py` does; `tests/sim/test_reference.py` compares the
-two. Placements have the order and signs of `hardware.body`. What runs 500 times per simulated
-second has the URDF's signs, and values are tuples of floats: for 8 motors Python is faster than
-NumPy.
+two. Methods that place the robot take angles in the order and signs of `hardware.body`. Methods
+that run in every physics step use the URDF's signs and tuples of floats: for 8 motors Python is
+faster than NumPy.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ FloatArray = npt.NDArray[np.float64]
 START_HEIGHT_M = 0.2  # bullet3 INIT_POSITION; motors at pi/2
 START_MOTOR_RAD = math.pi / 2
 START_KNEE_RAD = -2.1834
-KNEE_POINT_RIGHT = (0.0, 0.005, 0.2)  # where the two shanks of a leg are joined, bullet3
+KNEE_POINT_RIGHT = (0.0, 0.005, 0.2)  # point that joins the two shanks of a leg (bullet3)
 KNEE_POINT_LEFT = (0.0, 0.01, 0.2)
-FOOT_CLEARANCE_M = 0.005  # of a robot that is set down
-# The URDF's own links, for placements: motor axis to knee, knee to the joined ends.
+FOOT_CLEARANCE_M = 0.005  # height above the ground at which a robot is set down
+# Link lengths of the URDF, for placements: motor axis to knee, knee to the joined ends.
 _CRANK_M = 0.115
 _SHANK_M = 0.2
 # The URDF's motor joints, in the order of `hardware.body`.
@@ -58,6 +58,11 @@ class Minitaur:
     Args:
         client: PyBullet's client id.
         mass_scale: factor on the trunk's mass.
+
+    Attributes:
+        id: PyBullet's body id.
+        motors: joint indices of the 8 motors, in the order of `hardware.body`.
+        knees: joint indices of the 8 knees, in the same order.
     """
 
     def __init__(self, client: int, mass_scale: float = 1.0) -> None:
@@ -91,7 +96,7 @@ class Minitaur:
 
     @property
     def foot_links(self) -> tuple[tuple[int, int], ...]:
-        """Per leg the two shanks, whose ends make the foot."""
+        """Link indices of the two shanks of each leg, whose joined ends are the foot."""
         return tuple((self.knees[2 * leg], self.knees[2 * leg + 1]) for leg in range(N_LEGS))
 
     def _configure_dynamics(self, n_joints: int, mass_scale: float) -> None:
@@ -109,7 +114,7 @@ class Minitaur:
             pybullet.changeDynamics(
                 self.id, -1, mass=mass * mass_scale, physicsClientId=self._client
             )
-        # Bullet puts a velocity motor on every joint; without force it is out of the way.
+        # Bullet puts a velocity motor on every joint; zero force disables it.
         moving = [*self.motors, *self.knees]
         pybullet.setJointMotorControlArray(
             self.id,
@@ -121,11 +126,11 @@ class Minitaur:
         )
 
     def one_shank_per_foot(self, ground: Sequence[int]) -> None:
-        """Let only the longer shank of each foot touch the ground; the other hangs on that.
+        """Let only one shank of each foot collide with the ground bodies `ground`.
 
-        For soft ground: its stiffness counts per contact point, so that two shanks sink half as
-        deep as one, and contacts are what a physics step costs. The other shank can't sink in by
-        itself: it spans from the foot to the knee, and both of these still touch.
+        For soft ground: stiffness applies per contact point, so two shanks sink half as deep as
+        one, and the number of contacts determines the time of a physics step. The other shank can't
+        sink in by itself: it spans from the foot to the knee, and both of them still collide.
         """
         for body in ground:
             for left, _ in self.foot_links:
@@ -134,16 +139,16 @@ class Minitaur:
                 )
 
     def place(self, position_m: FloatArray, quaternion_xyzw: FloatArray) -> None:
-        """Put the trunk somewhere (placements only)."""
+        """Set position (m, world) and attitude of the trunk; not during a run."""
         pybullet.resetBasePositionAndOrientation(
             self.id, position_m, quaternion_xyzw, physicsClientId=self._client
         )
 
     def set_down(self, x_m: float, y_m: float, yaw_rad: float, motor_rad: FloatArray) -> None:
-        """Put the robot on its feet at a place, at rest, just above whatever ground is there."""
+        """Set the robot on its feet at a place, at rest, just above the ground there."""
         c = self._client
-        upright = quaternion(0.0, 0.0, yaw_rad)
-        above_m = 5.0  # out of the rays' way
+        upright = quaternion(yaw_rad=yaw_rad)
+        above_m = 5.0  # above the rays that look for the ground
         self.place(np.array([x_m, y_m, above_m]), upright)
         self.reset_legs(motor_rad)
         pybullet.resetBaseVelocity(self.id, [0.0] * 3, [0.0] * 3, physicsClientId=c)
@@ -159,7 +164,7 @@ class Minitaur:
         self.place(np.array([x_m, y_m, ground_m + reach_m + FOOT_CLEARANCE_M]), upright)
 
     def reset_legs(self, motor_rad: FloatArray) -> None:
-        """Set motors and the knees that close the five-bar loops (placements only)."""
+        """Set the motor angles (8,) rad and the knees that close the loops; not during a run."""
         for leg in range(N_LEGS):
             first, second = (float(motor_rad[2 * leg]), float(motor_rad[2 * leg + 1]))
             # Both shanks meet: with half angle e the knee bends by asin(l1 sin e / l2) + pi - e.
@@ -175,7 +180,7 @@ class Minitaur:
                     )
 
     def state_dict(self) -> dict[str, Any]:
-        """Pose and velocity of the trunk, angle and rate of every joint, as Bullet has them."""
+        """Pose and velocity of the trunk, angle and rate of every joint, as JSON values."""
         c = self._client
         position, quaternion = pybullet.getBasePositionAndOrientation(self.id, physicsClientId=c)
         linear, angular = pybullet.getBaseVelocity(self.id, physicsClientId=c)
@@ -190,10 +195,11 @@ class Minitaur:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put a freshly built robot into a state of `state_dict`.
+        """Restore `state_dict` on a newly built robot.
 
         Raises:
-            ValueError: it is the state of another robot.
+            KeyError: a value is missing.
+            ValueError: the state has another number of joints.
         """
         c = self._client
         joints = pybullet.getNumJoints(self.id, physicsClientId=c)
@@ -207,12 +213,12 @@ class Minitaur:
             pybullet.resetJointState(self.id, joint, angle, rate, physicsClientId=c)
 
     def apply_torques(self, torque_nm: Sequence[float]) -> None:
-        """Set the torques of the 8 motors for the next physics step, in the URDF's signs."""
+        """Set the torques of the 8 motors (N m, URDF's signs) for the next physics step."""
         _set_motors(self.id, self.motors, _TORQUE, forces=torque_nm, physicsClientId=self._client)
 
     def sense(self, torque_nm: Sequence[float]) -> RawSample:
-        """The sensors now; `torque_nm` is what the board reports, in the URDF's signs."""
-        # By position: keywords cost PyBullet as much as the answer does.
+        """Read all sensors; `torque_nm` are the torques a board reports, in the URDF's signs."""
+        # Positional arguments: with keywords, PyBullet takes twice as long.
         c, own = self._client, self.id
         joints = _get_joints(own, self.motors, c)
         position, quaternion = _get_pose(own, c)
@@ -220,7 +226,7 @@ class Minitaur:
         return RawSample(joints, torque_nm, quaternion, angular, linear, position)
 
     def foot_positions(self) -> FloatArray:
-        """(4, 2, 3) m, world: where the left and the right shank of each leg end."""
+        """Ends of the left and right shank of each leg, (4, 2, 3) m, world frame."""
         feet = np.zeros((N_LEGS, 2, 3))
         for leg, links in enumerate(self.foot_links):
             for side, (link, point) in enumerate(
@@ -235,7 +241,7 @@ class Minitaur:
         return feet
 
     def knee_positions(self) -> FloatArray:
-        """(8, 3) m, world: where cranks and shanks meet, in the order of the motors."""
+        """Joints between cranks and shanks, (8, 3) m, world frame, in the order of the motors."""
         return np.array(
             [
                 pybullet.getLinkState(

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The Minitaur's DC motors: PD in PWM units, back-EMF, the current-torque table, heat.
+"""Model of the Minitaur's DC motors: PD control in PWM units, back-EMF, saturation, heat.
 
-Constants from bullet3 `pybullet_envs/minitaur/envs/motor.py` and `minitaur.py` (commit 6c888f4);
-thermal constants are published ones of the Minitaur's motors, a two-node model.
+Electrical constants are those of `hardware.constants`. Heat is a two-node model with the published
+thermal constants of the Minitaur's motors. Values are plain floats per motor, because for eight
+motors Python is faster than NumPy.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ WINDING_OHM = 0.2
 
 @dataclass(frozen=True)
 class MotorModel:
-    """Turns PD targets into shaft torque, as the Minitaur's motor controllers do.
+    """Computes shaft torques from PD targets like the Minitaur's motor controllers.
 
     Attributes:
-        battery_v: bus voltage; stiffness scales with it, because gains are PWM duty.
-        viscous_damping_v_s: extra speed-proportional loss, V per rad/s (bullet3 default 0).
+        battery_v: bus voltage; stiffness scales with it, because gains are in PWM duty.
+        viscous_damping_v_s: extra loss proportional to speed, V per rad/s (bullet3: 0).
         strength: factor on the delivered torque.
     """
 
@@ -57,25 +58,24 @@ class MotorModel:
         target_rad: Sequence[float],
         felt: Joints,
         now: Joints,
+        *,
         kp: float,
         kd: float,
         cap_nm: float = math.inf,
     ) -> tuple[list[float], list[float], list[float]]:
-        """PD controllers and motors: from targets to torques.
-
-        One loop, because a physics step has no time for three.
+        """Compute one step of PD controllers and motors, in a single loop for speed.
 
         Args:
-            target_rad: of each motor.
-            felt: each motor's angle and speed as the controllers know them, measured a while ago.
-            now: each motor's true angle and speed; the speed gives the back-EMF.
-            kp: duty per rad.
-            kd: duty per rad/s.
+            target_rad: target angle of each motor.
+            felt: angle and speed of each motor as its controller measures them, delayed.
+            now: true angle and speed of each motor; the speed gives the back-EMF.
+            kp: proportional gain, PWM duty per rad.
+            kd: derivative gain, PWM duty per rad/s.
             cap_nm: largest torque magnitude; the current is limited to match it.
 
         Returns:
-            Shaft torque, N m, magnitude of the current, A, and the torque that the board estimates
-            from duty alone, N m, of each motor.
+            Per motor: shaft torque (N m), magnitude of the current (A), and the torque that a board
+            estimates from duty alone (N m).
         """
         volts_per_rad_s = TORQUE_CONSTANT_NM_A + self.viscous_damping_v_s
         battery_v, strength, limit = self.battery_v, self.strength, OBSERVED_TORQUE_LIMIT_NM
@@ -102,13 +102,13 @@ class MotorModel:
     def drive(
         self, duty: Sequence[float], now: Joints, cap_nm: float = math.inf
     ) -> tuple[list[float], list[float], list[float]]:
-        """As `step`, from the duty of each motor, in [-1, 1]."""
-        # A duty is the target of a controller of gain 1 that feels nothing.
-        return self.step(duty, [(0.0, 0.0)] * len(duty), now, 1.0, 0.0, cap_nm)
+        """As `step`, but from the PWM duty of each motor in [-1, 1] instead of PD targets."""
+        # With gain 1 and no measured motion, the target is the duty.
+        return self.step(duty, [(0.0, 0.0)] * len(duty), now, kp=1.0, kd=0.0, cap_nm=cap_nm)
 
 
 def torque_of(current_a: float) -> float:
-    """Torque of a current magnitude: the table, straight lines between, flat above."""
+    """Torque (N m) of a current magnitude (A): interpolates the table, constant above its end."""
     i = bisect_right(CURRENT_TABLE_A, current_a) - 1
     if i >= _LAST:
         return TORQUE_TABLE_NM[_LAST]
@@ -116,19 +116,19 @@ def torque_of(current_a: float) -> float:
 
 
 def current_of(torque_nm: float) -> float:
-    """Current magnitude of a torque magnitude, the inverse of `torque_of` below its plateau."""
+    """Current magnitude (A) of a torque magnitude (N m); inverse of `torque_of` below its end."""
     return float(np.interp(torque_nm, TORQUE_TABLE_NM, CURRENT_TABLE_A))
 
 
 def electrical_power_w(
     torque_nm: FloatArray, current_a: FloatArray, velocity_rad_s: FloatArray
 ) -> FloatArray:
-    """What motors take from the battery: heat of the windings and back-EMF times current.
+    """Electrical power that each motor draws: copper loss plus back-EMF times current.
 
     Args:
-        torque_nm: (..., 8) of the shafts; its sign is the current's.
-        current_a: (..., 8) magnitudes.
-        velocity_rad_s: (..., 8) of the shafts.
+        torque_nm: (..., 8) shaft torques; the current has the same sign.
+        current_a: (..., 8) magnitudes of the currents.
+        velocity_rad_s: (..., 8) shaft velocities.
 
     Returns:
         (..., 8) W; negative while a motor brakes and feeds current back.
@@ -139,14 +139,23 @@ def electrical_power_w(
 
 
 class OverheatGuard:
-    """Switches a motor off that holds too much torque for too long; it cools, then works again.
+    """Switches off a motor that exerts too much torque for too long, and on again after a while.
 
-    bullet3's Minitaur keeps the motor off until the next reset. Here nobody resets the robot, so
-    the motor comes back after `recovery_s`, as a board does that clears the fault by itself.
+    bullet3's Minitaur keeps the motor off until the next reset. Without resets the motor comes back
+    after `recovery_s`, as with a board that clears the fault by itself.
+
+    Args:
+        n_motors: number of motors.
+        torque_nm: torque magnitude above which a motor heats up.
+        time_s: longest time above it.
+        recovery_s: how long a motor stays off.
+
+    Attributes:
+        any_off: whether a motor is off now.
     """
 
     def __init__(
-        self, n_motors: int, torque_nm: float, time_s: float, recovery_s: float = 2.0
+        self, n_motors: int, *, torque_nm: float, time_s: float, recovery_s: float = 2.0
     ) -> None:
         self._torque_nm = torque_nm
         self._time_s = time_s
@@ -158,18 +167,22 @@ class OverheatGuard:
         self.any_off = False
 
     def state_dict(self) -> dict[str, list[float]]:
-        """The timers, s."""
+        """The timers of each motor, s, as JSON values."""
         return {"hot_s": list(self._hot_s), "off_s": list(self._off_s)}
 
     def load_state_dict(self, state: Mapping[str, Sequence[float]]) -> None:
-        """Go on from `state_dict`."""
+        """Restore `state_dict`.
+
+        Raises:
+            KeyError: a value is missing.
+        """
         self._hot_s = [float(value) for value in state["hot_s"]]
         self._off_s = [float(value) for value in state["off_s"]]
         self.any_off = any(off > 0.0 for off in self._off_s)
         self._cold = not self.any_off and not any(self._hot_s)
 
     def enabled(self, torque_nm: Sequence[float], dt_s: float) -> Sequence[bool]:
-        """Per motor whether it may give `torque_nm` for the next `dt_s`."""
+        """Per motor, whether it may exert `torque_nm` for the next `dt_s`; advances the timers."""
         hot_s, off_s, limit = self._hot_s, self._off_s, self._torque_nm
         if self._cold and max(torque_nm) <= limit and min(torque_nm) >= -limit:
             return self._all_on
@@ -189,7 +202,7 @@ class OverheatGuard:
 
 
 class ThermalModel:
-    """Winding and case temperatures of the motors, two thermal nodes each."""
+    """Winding and case temperatures of motors: two thermal nodes each, ambient at the start."""
 
     def __init__(self, n_motors: int) -> None:
         self._core_c = [AMBIENT_C] * n_motors
@@ -201,18 +214,24 @@ class ThermalModel:
         return tuple(self._core_c)
 
     def state_dict(self) -> dict[str, list[float]]:
-        """The temperatures, degrees C."""
+        """The temperatures, degrees C, as JSON values."""
         return {"core_c": list(self._core_c), "case_c": list(self._case_c)}
 
     def load_state_dict(self, state: Mapping[str, Sequence[float]]) -> None:
-        """Go on from `state_dict`."""
+        """Restore `state_dict`.
+
+        Raises:
+            KeyError: a value is missing.
+        """
         self._core_c = [float(value) for value in state["core_c"]]
         self._case_c = [float(value) for value in state["case_c"]]
 
     def advance(self, squared_current_a2: Sequence[float], dt_s: float) -> None:
-        """Heat by the copper loss of mean square currents, one per motor, for `dt_s`.
+        """Advance the temperatures by `dt_s` with the copper loss of the currents.
 
-        `dt_s` must be far below the windings' time constant of 40 s.
+        Args:
+            squared_current_a2: mean square current of each motor, A^2.
+            dt_s: must be far below the windings' time constant of 40 s.
         """
         core_c, case_c = self._core_c, self._case_c
         for i, square_a2 in enumerate(squared_current_a2):

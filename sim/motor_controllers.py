@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The twin's motor controllers: what a board does between a command and eight torques.
+"""The twin's motor controllers: what a board computes from a command to eight torques.
 
-They hold a command as long as it is valid, then damp, then let go; they guard the motors against
-overheating and know how warm these are. Everything per motor is in the URDF's signs.
+They hold a command while it is valid, then damp, then switch the motors off. They switch off
+motors that would overheat, and model their temperatures. Values per motor have the URDF's signs.
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ class Motors:
     """Eight motors and their controllers.
 
     Args:
-        model: of one motor.
-        body: when it overheats.
+        model: electrical model of a motor.
+        body: gives the limits for overheating.
         dt_s: physics step.
 
     Attributes:
-        torque_nm: 8, what the shafts gave in the last physics step.
-        current_a: 8 magnitudes.
+        torque_nm: 8 shaft torques of the last physics step.
+        current_a: 8 magnitudes of the currents of the last physics step.
     """
 
     def __init__(self, model: MotorModel, body: Body, dt_s: float) -> None:
         self._motor, self._dt_s = model, dt_s
-        self._guard = OverheatGuard(N_MOTORS, body.overheat_torque_nm, body.overheat_s)
+        self._guard = OverheatGuard(
+            N_MOTORS, torque_nm=body.overheat_torque_nm, time_s=body.overheat_s
+        )
         self._heat = ThermalModel(N_MOTORS)
         self.torque_nm: Sequence[float] = LIMP
         self.current_a: Sequence[float] = LIMP
@@ -49,7 +51,7 @@ class Motors:
 
     @property
     def temperature_c(self) -> Sequence[float]:
-        """Of the winding of each motor."""
+        """Winding temperature of each motor, degrees C."""
         return self._heat.core_c
 
     @property
@@ -58,7 +60,7 @@ class Motors:
         return self._guard.any_off
 
     def command(self, command: MotorCommand, now_s: float) -> None:
-        """Take new targets.
+        """Take new targets at simulated time `now_s`; angles in the body's signs.
 
         Raises:
             ValueError: a target or gain is not finite, or there are not 8 targets.
@@ -67,7 +69,7 @@ class Motors:
             raise ValueError(
                 f"motor command has shape {command.angle_rad.shape}, not ({N_MOTORS},)"
             )
-        # As floats: for so few, calls of NumPy cost more than the numbers do.
+        # As floats: for so few numbers the calls of NumPy cost more than the arithmetic.
         if not all(map(math.isfinite, (*command.angle_rad.tolist(), command.kp, command.kd))):
             raise ValueError("motor command is not finite; the twin, like a board, refuses it")
         self._hold(command)
@@ -75,29 +77,29 @@ class Motors:
         self._stopping_until_s = None
 
     def stop(self, how: Stop, now_s: float) -> None:
-        """SETTLE: damp for half a second, then limp. CUT: limp now."""
+        """SETTLE damps for half a second, then goes limp; CUT goes limp at once."""
         self._command = None
         self._stopping_until_s = now_s + (SETTLE_S if how is Stop.SETTLE else 0.0)
 
     def let_go(self) -> None:
-        """Forget the command; limp from now on."""
+        """Drop the command; limp until the next one."""
         self._hold(None)
         self.torque_nm = LIMP
         self._stopping_until_s = None
 
     def step(self, felt: Joints, now: Joints, now_s: float) -> Sequence[float]:
-        """One step of the controllers; sets torques and currents.
+        """Advance the controllers by one physics step; updates `torque_nm` and `current_a`.
 
         Args:
-            felt: what the controllers know of the joints.
-            now: how the joints really are.
+            felt: joint angles and speeds as the controllers measure them, delayed.
+            now: true joint angles and speeds.
             now_s: simulated time.
 
         Returns:
             8 torques as a board reports them, N m.
         """
         if self._command is not None and now_s >= self._command_until_s:
-            # The board's own watchdog: damp, then limp (docs: validity of a command).
+            # A command has run out: damp, then limp, as a board does (docs/protocol.md).
             self.stop(Stop.SETTLE, now_s)
         command = self._command
         if command is not None:
@@ -113,7 +115,7 @@ class Motors:
             self._guard.enabled(LIMP, self._dt_s)
             self._set(LIMP, LIMP)
             return LIMP
-        torque, current, reported = self._motor.step(target, felt, now, kp, kd, cap_nm)
+        torque, current, reported = self._motor.step(target, felt, now, kp=kp, kd=kd, cap_nm=cap_nm)
         on = self._guard.enabled(torque, self._dt_s)
         if self._guard.any_off:
             torque = [value if ok else 0.0 for value, ok in zip(torque, on, strict=True)]
@@ -122,7 +124,14 @@ class Motors:
         return reported
 
     def step_by(self, duty: Sequence[float], now: Joints, cap_nm: float) -> Sequence[float]:
-        """One step with somebody else's controllers, who guard the motors themselves.
+        """Advance the motors by one physics step under an external controller, as a board's.
+
+        The external controller protects the motors from overheating.
+
+        Args:
+            duty: PWM duty of each motor in [-1, 1].
+            now: true joint angles and speeds.
+            cap_nm: largest torque magnitude.
 
         Returns:
             8 torques as a board reports them, N m.
@@ -132,7 +141,7 @@ class Motors:
         return reported
 
     def warm_up(self) -> None:
-        """Heat the motors by the currents since the last time."""
+        """Heat the motors by the currents since the last call."""
         steps = len(self._currents_a)
         mean_a2 = []
         for motor_a in zip(*self._currents_a, strict=True):
@@ -144,7 +153,7 @@ class Motors:
         self._heat.advance(mean_a2, steps * self._dt_s)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that evolves, as JSON can hold it; torques in the body's signs."""
+        """All that changes over time, as JSON values; torques in the body's signs."""
         command = self._command
         return {
             "guard": self._guard.state_dict(),
@@ -160,12 +169,12 @@ class Motors:
         """Go on from `state_dict`.
 
         Raises:
-            KeyError: something is missing in it.
+            KeyError: a value is missing.
         """
         self._guard.load_state_dict(state["guard"])
         self._heat.load_state_dict(state["heat"])
         self.torque_nm = turned([float(torque) for torque in state["torque_nm"]])
-        # Checkpoints of before it was measured lack it; only measurements read it.
+        # Older checkpoints lack it; only measurements read it.
         self.current_a = [float(current) for current in state.get("current_a", LIMP)]
         saved = state["command"]
         self._hold(None if saved is None else MotorCommand.from_dict(saved))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Pictures of the twin without a window or a graphics card, by PyBullet's software renderer.
+"""Pictures of the twin without a window or graphics card, by PyBullet's software renderer.
 
 A `Stage` is a second PyBullet world with a painted ground and a puppet of the robot. The puppet
-takes the twin's posture for every picture (`Camera`), or one from a journal. The twin's world is
-only read, so that a filmed run moves exactly as one that nobody looks at.
+takes the twin's posture for every picture (`TwinCamera`), or a posture from a journal. The twin's
+world is only read, so a filmed run moves exactly like one that is not filmed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FloatArray = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
 Quad = tuple[float, ...]  # x0, x1, y0, y1 and the heights of the four corners, m
 
-# Light and dark squares, per kind of ground.
+# Colours of light and dark squares, per kind of ground.
 COLOURS = {
     "plane": ((0.78, 0.82, 0.86, 1.0), (0.55, 0.62, 0.70, 1.0)),
     "soft": ((0.95, 0.90, 0.80, 1.0), (0.86, 0.74, 0.58, 1.0)),
@@ -35,8 +35,8 @@ COLOURS = {
 _SLOT_COLOUR = (0.10, 0.07, 0.05, 1.0)
 _SQUARE_M = 0.25
 _HALF_GROUND_M = 5.0
-_REPAINT_M = 2.0  # from the middle of what is painted; the camera sees the edge from about 3 m
-_MESH_QUADS = 2000  # Bullet takes a limited number of vertices per mesh
+_REPAINT_M = 2.0  # from the middle of the painted area; its edge is visible from about 3 m
+_MESH_QUADS = 2000  # Bullet accepts a limited number of vertices per mesh
 
 _EYE_M = np.array([0.55, 0.75, 0.38])  # from the robot: front-left and above
 _TARGET_Z_M = 0.14
@@ -45,7 +45,7 @@ _NEAR_M, _FAR_M = 0.05, 20.0
 _LIGHT = (1.0, 1.5, 3.0)
 _INK = (0.08, 0.09, 0.12)
 _LINE_M = 0.05
-# Of the URDF's trunk, from its middle.
+# Corners of the URDF's trunk, from its centre.
 _TRUNK_CORNERS_M = [(x, y, z) for x in (-0.25, 0.25) for y in (-0.1, 0.1) for z in (-0.04, 0.04)]
 
 
@@ -53,10 +53,10 @@ class Stage:
     """A painted ground with a puppet of the robot on it, and a camera that follows the puppet.
 
     Args:
-        terrain: of the ground.
-        width: of a picture, pixels.
-        height: of a picture, pixels.
-        window: show it in PyBullet's window; needs a display.
+        terrain: terrain of the ground to paint.
+        width: width of a picture, pixels.
+        height: height of a picture, pixels.
+        window: show the scene in PyBullet's window; needs a display.
 
     Raises:
         pybullet.error: there is no display for the window.
@@ -84,7 +84,7 @@ class Stage:
         )
 
     def copy(self, robot: PyBulletRobot) -> None:
-        """Give the puppet a twin's posture and place."""
+        """Copy posture and position of a twin to the puppet."""
         stage = self._client
         place = pybullet.getBasePositionAndOrientation(
             robot.quadruped, physicsClientId=robot.client
@@ -98,17 +98,17 @@ class Stage:
     def put(
         self, x_m: float, y_m: float, quaternion_xyzw: FloatArray, motor_rad: FloatArray
     ) -> None:
-        """Stand the puppet on the ground: nobody knows how high it was; its lowest point touches.
+        """Put the puppet on the ground with its lowest point touching, as its height is unknown.
 
         Args:
-            x_m: of the trunk, world frame.
-            y_m: of the trunk, world frame.
-            quaternion_xyzw: (4,) attitude of the trunk.
+            x_m: x of the trunk, world frame.
+            y_m: y of the trunk, world frame.
+            quaternion_xyzw: (4,) attitude of the trunk, body to world.
             motor_rad: (8,) motor angles.
         """
         self._puppet.reset_legs(motor_rad)
         self._puppet.place(np.array([x_m, y_m, 0.0]), quaternion_xyzw)
-        # Links follow their parents only when somebody asks for kinematics.
+        # Positions of links are updated only by these queries of forward kinematics.
         points = np.concatenate(
             [
                 self._puppet.foot_positions().reshape(-1, 3),
@@ -121,7 +121,7 @@ class Stage:
         self._puppet.place(self._place_m, quaternion_xyzw)
 
     def shot(self) -> Picture:
-        """(height, width, 3) uint8, RGB: the puppet as it stands now."""
+        """Render the puppet: (height, width, 3) uint8, RGB."""
         self._keep_ground_below()
         target = np.array([*self._place_m[:2], _TARGET_Z_M])
         view = pybullet.computeViewMatrix(target + _EYE_M, target, [0.0, 0.0, 1.0])
@@ -141,25 +141,25 @@ class Stage:
         return np.ascontiguousarray(rgba[:, :, :3])
 
     def _keep_ground_below(self) -> None:
-        """Paint the ground anew around a puppet that walks off it; a mat ends where it ends."""
+        """Repaint the ground around a puppet that leaves it; a doormat keeps its edges."""
         x, y = (float(value) for value in self._place_m[:2])
         away_m = max(abs(x - self._middle_m[0]), abs(y - self._middle_m[1]))
         if self._terrain.kind == "slots" or away_m <= _REPAINT_M:
             return
         for body in self._ground:
             pybullet.removeBody(body, physicsClientId=self._client)
-        # By whole pairs of squares, so that none changes its colour.
+        # By pairs of squares, so that none changes its colour.
         pair_m = 2.0 * _SQUARE_M
         self._middle_m = (round(x / pair_m) * pair_m, round(y / pair_m) * pair_m)
         self._ground = paint_ground(self._terrain, self._client, self._middle_m)
 
     def follow(self) -> None:
-        """Turn the window's camera to the puppet."""
+        """Point the window's camera at the puppet."""
         self._keep_ground_below()
         follow_in_window(self._client, self._place_m)
 
     def write(self, lines: Sequence[str]) -> None:
-        """Write lines over the puppet, in the window; they replace those before."""
+        """Show lines of text above the puppet in the window; they replace the previous ones."""
         x, y, z = (float(value) for value in self._place_m)
         for number, line in enumerate(lines):
             place = [x, y, z + 0.1 + _LINE_M * (len(lines) - number)]
@@ -169,20 +169,20 @@ class Stage:
             )
 
     def close(self) -> None:
-        """Take the stage down; safe to call twice."""
+        """End the stage's PyBullet world; safe to call twice."""
         if self._client >= 0:
             with contextlib.suppress(pybullet.error):  # its window was closed
                 pybullet.disconnect(physicsClientId=self._client)
             self._client = -1
 
 
-class Camera:
-    """Takes pictures that follow a twin from its front-left; the view never turns.
+class TwinCamera:
+    """Takes pictures that follow a twin from its front-left, in a fixed direction.
 
     Args:
-        robot: the twin to look at.
-        width: of a picture, pixels.
-        height: of a picture, pixels.
+        robot: twin to film; it is only read.
+        width: width of a picture, pixels.
+        height: height of a picture, pixels.
     """
 
     def __init__(self, robot: PyBulletRobot, width: int = 640, height: int = 480) -> None:
@@ -190,17 +190,17 @@ class Camera:
         self._stage = Stage(robot.terrain, width, height)
 
     def shot(self) -> Picture:
-        """(height, width, 3) uint8, RGB: the twin as it stands now."""
+        """Render the twin: (height, width, 3) uint8, RGB."""
         self._stage.copy(self._robot)
         return self._stage.shot()
 
     def close(self) -> None:
-        """Take the stage down; safe to call twice. The twin stays."""
+        """End the stage's PyBullet world, not the twin; safe to call twice."""
         self._stage.close()
 
 
 def tidy_window(client: int) -> None:
-    """Leave nothing but the scene in PyBullet's window; its panels cost time, too."""
+    """Hide the panels and previews of PyBullet's window, which also cost time."""
     for part in (
         pybullet.COV_ENABLE_GUI,
         pybullet.COV_ENABLE_KEYBOARD_SHORTCUTS,
@@ -212,11 +212,11 @@ def tidy_window(client: int) -> None:
 
 
 def follow_in_window(client: int, place_m: FloatArray) -> None:
-    """Point the window's camera at a place, from where pictures are taken too."""
+    """Point the window's camera at a position (3,) m, from the viewpoint of the pictures."""
     x, y, z = (float(value) for value in _EYE_M)
     pybullet.resetDebugVisualizerCamera(
         cameraDistance=float(np.linalg.norm(_EYE_M)),
-        # PyBullet's yaw is that of the view's right side: 0 looks along y.
+        # PyBullet's yaw is the direction of the view's right side: 0 looks along y.
         cameraYaw=math.degrees(math.atan2(y, x)) + 90.0,
         cameraPitch=-math.degrees(math.asin(z / float(np.linalg.norm(_EYE_M)))),
         cameraTargetPosition=[float(place_m[0]), float(place_m[1]), _TARGET_Z_M],
@@ -227,15 +227,15 @@ def follow_in_window(client: int, place_m: FloatArray) -> None:
 def paint_ground(
     terrain: Terrain, client: int, middle_m: tuple[float, float] = (0.0, 0.0)
 ) -> list[int]:
-    """Put a checkered picture of the ground into a PyBullet world; nothing can touch it.
+    """Add a checkered picture of the ground to a PyBullet world; it has no collisions.
 
     Args:
         terrain: what to paint.
-        client: PyBullet's, of the world.
-        middle_m: x and y around which it is painted; all of a mat is.
+        client: PyBullet's client id of the world.
+        middle_m: x and y of the centre of the painted area; a doormat is always painted whole.
 
     Returns:
-        PyBullet's ids of what was painted.
+        PyBullet's body ids of the picture.
     """
     squares = list(_tiles(terrain) if terrain.kind == "slots" else _squares(terrain, middle_m))
     painted = []
@@ -252,8 +252,8 @@ def paint_ground(
 
 
 def _squares(terrain: Terrain, middle_m: tuple[float, float]) -> Iterator[Quad]:
-    """Squares of the ground, row by row, so that every second one makes a checkerboard."""
-    # An odd number per row puts neighbours of different rows on different colours.
+    """Squares of the ground, row by row; every second one forms a checkerboard."""
+    # An odd number per row gives neighbours of adjacent rows different colours.
     n = 2 * round(_HALF_GROUND_M / _SQUARE_M) + 1
     x_lines, y_lines = ((np.arange(n + 1) - n / 2.0) * _SQUARE_M + at_m for at_m in middle_m)
     heights = [[surface_height(terrain, float(x), float(y)) for y in y_lines] for x in x_lines]
@@ -264,7 +264,7 @@ def _squares(terrain: Terrain, middle_m: tuple[float, float]) -> Iterator[Quad]:
 
 
 def _tiles(terrain: Terrain) -> Iterator[Quad]:
-    """The upper faces of a doormat's tiles."""
+    """Upper faces of a doormat's tiles."""
     x_lines, y_lines = slot_lines(terrain)
     half_m = terrain.slot_width_m / 2.0
     # As in `_squares`, an odd number per row.
@@ -275,7 +275,7 @@ def _tiles(terrain: Terrain) -> Iterator[Quad]:
 
 
 def _paint(quads: list[Quad], colour: tuple[float, ...], client: int) -> int:
-    """One visual body of quads, seen from above; PyBullet's id of it."""
+    """Add one visual body of quads, visible from above; return PyBullet's body id."""
     vertices: list[list[float]] = []
     indices: list[int] = []
     for x0, x1, y0, y1, *z in quads:

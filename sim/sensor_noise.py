@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Random numbers of the twin's sensors, drawn many readings ahead.
+"""Random numbers for the twin's sensors, drawn several readings ahead.
 
-A draw costs 35 us right after a physics step, which leaves nothing of NumPy in the processor's
-caches, whether it is for one reading or for sixteen. The numbers are those of one draw a reading.
+A draw takes 35 us right after a physics step, which evicts NumPy from the processor's caches, no
+matter whether it is for one reading or for sixteen. The numbers are the same as with one draw per
+reading.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ _READINGS = 16
 
 
 class SensorNoise:
-    """Standard normal numbers, so many per reading.
+    """Standard normal numbers for readings of a fixed size.
 
     Args:
         size: numbers per reading.
-        seed: of them.
+        seed: random seed.
     """
 
     def __init__(self, size: int, seed: int) -> None:
@@ -29,25 +30,25 @@ class SensorNoise:
         self._draw()
 
     def next(self) -> list[float]:
-        """Of the next reading."""
+        """Numbers of the next reading."""
         if self._used == _READINGS:
             self._draw()
         self._used += 1
         return self._drawn[self._used - 1]
 
     def state_dict(self) -> dict[str, Any]:
-        """Where in its stream it is, as JSON can hold it."""
+        """Position in the random stream, as JSON values."""
         return {"rng": self._before, "rng_readings": self._used}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`.
+        """Restore `state_dict`.
 
         Raises:
-            KeyError: something is missing in it.
+            KeyError: a value is missing.
         """
         self._rng.bit_generator.state = state["rng"]
         self._draw()
-        # States of before numbers were drawn ahead lack it: they are where the draw begins.
+        # Older states lack it; they were saved at the beginning of a draw.
         self._used = int(state.get("rng_readings", 0))
 
     def _draw(self) -> None:

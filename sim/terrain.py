@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What the robot stands on: a plane, a soft mattress, or a doormat with slots.
+"""Ground of the twin: a plane, a soft mattress, or a doormat with slots.
 
-A terrain is built once into a PyBullet world. Its parameters come from a YAML file of `configs/`;
-this module only knows the numbers. Everything random is drawn from the terrain's own seed.
+`build` puts a terrain into a PyBullet world. All its numbers come from the configuration; this
+module has no defaults. Random placement uses the terrain's own seed, so that equal terrains are
+equal in every world.
 """
 
 from __future__ import annotations
@@ -24,26 +25,26 @@ _MAX_TILES = 400
 
 
 class TerrainError(ValueError):
-    """A terrain that PyBullet can't build; the message says why."""
+    """The terrain can't be built; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Terrain:
-    """Numbers of a terrain.
+    """Parameters of a terrain.
 
     Attributes:
-        name: for messages and records.
+        name: name for messages and records.
         kind: `plane`, `soft` or `slots`.
-        friction: lateral friction of the ground (the feet have 1; PyBullet multiplies).
-        restitution: bounciness.
-        stiffness_n_m: spring of the contact, soft kinds only.
-        damping_n_s_m: damper of the contact, soft kinds only.
-        roughness_m: height of the mounds (soft).
+        friction: lateral friction of the ground (PyBullet multiplies it by 1, that of the feet).
+        restitution: coefficient of restitution.
+        stiffness_n_m: stiffness per contact point (soft).
+        damping_n_s_m: damping per contact point (soft).
+        roughness_m: height of the highest mounds (soft).
         feature_m: width of a mound (soft) or distance between slots (slots).
         slot_width_m: width of a slot (slots).
         slot_depth_m: depth of a slot (slots).
         size_m: side of the square that carries mounds or slots.
-        seed: of the terrain's randomness.
+        seed: random seed of mounds and slots.
     """
 
     name: str
@@ -61,13 +62,17 @@ class Terrain:
 
 
 def build(terrain: Terrain, client: int) -> list[int]:
-    """Build a terrain into the PyBullet world `client`; its general surface lies at z = 0.
+    """Build a terrain in a PyBullet world; its general surface lies at z = 0.
+
+    Args:
+        terrain: what to build.
+        client: PyBullet's client id of the world.
 
     Returns:
-        The PyBullet body ids that make the ground.
+        PyBullet's body ids of the ground.
 
     Raises:
-        TerrainError: PyBullet can't build it.
+        TerrainError: unknown kind, impossible numbers, or PyBullet refuses.
     """
     builders = {"plane": _build_plane, "soft": _build_soft, "slots": _build_slots}
     if terrain.kind not in builders:
@@ -100,7 +105,7 @@ def _plane(client: int, z_m: float = 0.0) -> int:
 def _static(client: int, shape: int, position: tuple[float, float, float]) -> int:
     if shape < 0:
         raise TerrainError("PyBullet refused a collision shape of the terrain")
-    # Bullet visits every multibody in every step, also one at rest; a resting rigid body it skips.
+    # Bullet updates every multibody in every step, even at rest, but skips a resting rigid body.
     body = pybullet.createMultiBody(
         0, shape, basePosition=position, useMaximalCoordinates=True, physicsClientId=client
     )
@@ -114,12 +119,13 @@ def _build_plane(terrain: Terrain, client: int) -> list[int]:
 
 
 def _build_soft(terrain: Terrain, client: int) -> list[int]:
-    """A compliant box with low compliant mounds: caps of big buried spheres.
+    """Build a compliant box with low compliant mounds, which are caps of large buried spheres.
 
-    Height fields and triangle meshes are sheets without a volume: a foot that sinks 30 mm falls
-    through them; a box and a sphere hold at any depth. A box and not a plane, because Bullet clips
-    box against box: the number of contact points, and with it the stiffness under a foot, does not
-    depend on how the foot got there (on a plane the left legs sank twice as deep as the right).
+    Height fields and triangle meshes are surfaces without volume: a foot that sinks in by 30 mm
+    falls through them, whereas boxes and spheres hold at any depth. The base is a box rather than a
+    plane because Bullet clips boxes against boxes: the number of contact points, and with it the
+    stiffness under a foot, does not depend on the path of the foot. On a plane the left legs sank
+    twice as deep as the right ones.
     """
     if terrain.stiffness_n_m <= 0.0 or terrain.damping_n_s_m < 0.0:
         raise TerrainError(
@@ -148,28 +154,28 @@ def _build_soft(terrain: Terrain, client: int) -> list[int]:
 
 
 def mounds(terrain: Terrain) -> FloatArray:
-    """(n, 4) mounds of a soft terrain: x, y, height and radius of the sphere, m; n may be 0."""
+    """Mounds of a soft terrain, (n, 4) m: x, y, height, radius of the sphere; n may be 0."""
     if terrain.roughness_m <= 0.0:
         return np.zeros((0, 4))
     rng = np.random.default_rng(terrain.seed)
-    # A cap is about twice as wide 30 mm under the surface as it is on it. Closer together, a foot
-    # that sank in would stand on several mounds at once, each with its own spring.
+    # A cap is about twice as wide 30 mm below the surface as at it. With a smaller spacing a foot
+    # that sinks in would touch several mounds at once, each with its own stiffness.
     per_side = max(1, round(terrain.size_m / (2.0 * terrain.feature_m)))
     spacing_m = terrain.size_m / per_side
     grid = (np.arange(per_side) + 0.5) * spacing_m - terrain.size_m / 2.0
     places = np.array([(x, y) for x in grid for y in grid])
     places += rng.uniform(-0.15, 0.15, size=places.shape) * spacing_m
     height = rng.uniform(0.4, 1.0, size=len(places)) * terrain.roughness_m
-    # Sphere whose cap of height h is 2 a wide: r = (a^2 + h^2) / (2 h).
+    # Radius of a sphere whose cap has height h and width 2 a: r = (a^2 + h^2) / (2 h).
     radius = ((terrain.feature_m / 2.0) ** 2 + height**2) / (2.0 * height)
     return np.column_stack([places, height, radius])
 
 
 def slot_lines(terrain: Terrain) -> tuple[FloatArray, FloatArray]:
-    """Where the slots of a doormat run: the middle line of each, along x and along y, m, rising.
+    """Centre lines of a doormat's slots: sorted x positions and sorted y positions, m.
 
     Raises:
-        TerrainError: the slots don't fit their spacing, or there are too many.
+        TerrainError: the slots don't fit into their spacing, or there are too many tiles.
     """
     width, spacing = terrain.slot_width_m, terrain.feature_m
     if not 0.0 < width < 0.5 * spacing or terrain.slot_depth_m <= 0.0:
@@ -181,7 +187,7 @@ def slot_lines(terrain: Terrain) -> tuple[FloatArray, FloatArray]:
     if tiles > _MAX_TILES:
         raise TerrainError(
             f"terrain {terrain.name!r}: size_m {terrain.size_m} makes {tiles} x {tiles} tiles, "
-            f"more than PyBullet holds in reason ({_MAX_TILES} x {_MAX_TILES}); use at most "
+            f"more than PyBullet can handle ({_MAX_TILES} x {_MAX_TILES}); use at most "
             f"{_MAX_TILES * spacing:.0f} m or a larger feature_m"
         )
     rng = np.random.default_rng(terrain.seed)
@@ -192,18 +198,17 @@ def slot_lines(terrain: Terrain) -> tuple[FloatArray, FloatArray]:
 
 
 def _build_slots(terrain: Terrain, client: int) -> list[int]:
-    """Square tiles with slots between them, on a plane at the slots' bottom.
+    """Build rectangular tiles with slots between them, on a plane at the bottom of the slots.
 
-    Against a height field of the same shape, boxes have exact edges, hold at any depth (a height
-    field is a sheet, and toes got under it), make a third of the contacts and build in 0.2 s
-    instead of 4 s.
+    Compared to a height field of the same shape, boxes have exact edges, hold at any depth (toes
+    got below the height field), cause a third of the contacts and build in 0.2 s instead of 4 s.
     """
     x_lines, y_lines = slot_lines(terrain)
     depth_m = terrain.slot_depth_m
-    # Tiles reach under the plane, so that Bullet always pushes a toe up or aside, never down.
+    # Tiles extend below the plane, so that Bullet pushes a toe up or sideways, never down.
     height_m = depth_m + _TILE_ROOT_M
     bodies = [_plane(client, -depth_m)]
-    # Bullet takes 16 shapes per body: 4 x 4 tiles.
+    # Bullet accepts 16 shapes per body: 4 x 4 tiles.
     for i in range(0, len(x_lines) - 1, _TILES):
         for j in range(0, len(y_lines) - 1, _TILES):
             xs, ys = x_lines[i : i + _TILES + 1], y_lines[j : j + _TILES + 1]
@@ -233,7 +238,7 @@ def _tiles(
 
 
 def surface_height(terrain: Terrain, x_m: float, y_m: float) -> float:
-    """Height of the undisturbed ground at a place, m; 0 is the general surface."""
+    """Height of the undeformed ground at (x, y), m; the general surface is 0."""
     if terrain.kind == "slots":
         half_m = terrain.slot_width_m / 2.0
         for lines, value in zip(slot_lines(terrain), (x_m, y_m), strict=True):

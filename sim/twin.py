@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """PyBulletRobot: the Minitaur's twin, a `Robot` in process, with motors, latency and noise.
 
-Each physics step: PD on delayed encoders, PWM, torque with back-EMF, Bullet, sensors to the
-history. A read sees the history `sensor_latency_s` ago, plus noise. With noise and latency off this
-is bullet3's Minitaur bit for bit (`tests/sim/test_reference.py`). The twin is moved by its motors
-only: `place` works before the first physics step and never after.
+Each physics step: PD control on delayed encoders, PWM, torque with back-EMF, Bullet, sensors to
+the history. `read` returns the history `sensor_latency_s` ago, plus noise. Without noise and
+latency this is bullet3's Minitaur bit for bit (`tests/sim/test_reference.py`).
+
+Invariant: only its motors move the twin. `place` works before the first physics step and never
+after; `carry` works only for ablations that ask for it.
 """
 
 from __future__ import annotations
@@ -45,17 +47,27 @@ FloatArray = npt.NDArray[np.float64]
 
 DutySource = Callable[[Sample], tuple[list[float], float]]
 
-MAX_SPEED_M_S = 50.0  # faster than that, the physics has blown up
+MAX_SPEED_M_S = 50.0  # at a higher speed the physics has diverged
 _N_NOISY = 31
 
 
 class SimulationDiverged(RobotError):  # noqa: N818 - says what happened
-    """The physics blew up; the numbers after that mean nothing."""
+    """The physics diverged; the state of the twin is meaningless."""
 
 
 @dataclass(frozen=True)
 class TrueState:
-    """What the simulation knows and no robot does; world frame. For tests, reports and pictures."""
+    """Exact state of the simulation, which no robot can measure; for tests, reports and videos.
+
+    Attributes:
+        position_m: (3,) of the trunk, world frame.
+        quaternion_xyzw: (4,) attitude of the trunk, body to world.
+        velocity_m_s: (3,) of the trunk, world frame.
+        angular_velocity_rad_s: (3,) of the trunk, world frame.
+        motor_angle_rad: (8,), order and signs of `hardware.body`.
+        motor_velocity_rad_s: (8,).
+        motor_torque_nm: (8,) as a board estimates it.
+    """
 
     position_m: FloatArray
     quaternion_xyzw: FloatArray
@@ -67,15 +79,23 @@ class TrueState:
 
 
 class PyBulletRobot:
-    """The twin. `read` and `command` as any robot; `advance` lets time pass.
+    """The twin: a `Robot` whose time passes only in `advance`, and a `PoseSource` of true poses.
 
     Args:
-        terrain: what it stands on.
-        settings: latencies, noise, battery.
+        terrain: ground to build.
+        settings: physics, latencies, noise, battery.
         body: stance, limits and gains.
-        seed: of the sensor noise.
-        gui: open PyBullet's window.
-        carried: something else than its motors may move it (`carry`); for ablations only.
+        seed: random seed of the sensor noise.
+        gui: open PyBullet's window; needs a display.
+        carried: allow `carry`; for ablations only.
+
+    Attributes:
+        terrain: as given.
+        settings: as given.
+        ground_bodies: PyBullet's body ids of the ground.
+
+    Raises:
+        sim.terrain.TerrainError: PyBullet can't build the terrain.
     """
 
     def __init__(
@@ -105,7 +125,7 @@ class PyBulletRobot:
             self.close()
             raise
         s = self.settings
-        self._history = History(max(s.sensor_latency_s, s.pd_latency_s), self._dt_s)
+        self._history = History(longest_s=max(s.sensor_latency_s, s.pd_latency_s), dt_s=self._dt_s)
         self._pd_latency = self._history.latency(s.pd_latency_s)
         self._latency = self._history.latency(s.sensor_latency_s)
         self._latency_before = self._history.latency(s.sensor_latency_s + self._dt_s)
@@ -115,15 +135,15 @@ class PyBulletRobot:
 
     @property
     def body(self) -> Body:
-        """Its body."""
+        """Stance, limits and gains of the robot."""
         return self._body
 
     def read(self) -> RobotState:
-        """The sensors `sensor_latency_s` ago, with noise."""
+        """The sensor readings of `sensor_latency_s` ago, with noise; never raises."""
         s = self.settings
         now = self._history.sample(self._latency).read()
         before = self._history.sample(self._latency_before)
-        # Bullet gives velocities in the world frame; a gyro and an accelerometer have the body's.
+        # Bullet returns velocities in the world frame; gyro and accelerometer use the body frame.
         attitude = now.quaternion_xyzw
         gyro = rotated_inverse(attitude, now.angular_velocity_rad_s)
         ax, ay, az = (
@@ -132,8 +152,8 @@ class PyBulletRobot:
         )
         felt = rotated_inverse(attitude, (ax, ay, az + GRAVITY_M_S2))
         exact = (*now.angle_rad, *now.velocity_rad_s, *now.torque_nm, *attitude, *gyro)
-        # Floats, and one array for all sensors in the end: a call of NumPy costs as much as they
-        # do, and five times that after a physics step, which leaves nothing in the caches.
+        # Floats, and one array for all sensors at the end: a NumPy call costs as much as all of
+        # them, and five times as much after a physics step, which evicts the caches.
         noisy = [
             x + sd * error
             for x, sd, error in zip(exact, self._noise, self._random.next(), strict=True)
@@ -156,7 +176,7 @@ class PyBulletRobot:
         )
 
     def command(self, command: MotorCommand) -> MotorCommand:
-        """Take new targets; a command that is not eight finite numbers is refused.
+        """Take new targets; returns the command unchanged.
 
         Raises:
             ValueError: a target or gain is not finite, or there are not 8 targets.
@@ -165,7 +185,7 @@ class PyBulletRobot:
         return command
 
     def stop(self, how: Stop) -> None:
-        """SETTLE: damp for half a second, then limp. CUT: limp now."""
+        """SETTLE damps for half a second, then goes limp; CUT goes limp at once."""
         self._motors.stop(how, self.time_s)
 
     def close(self) -> None:
@@ -175,11 +195,11 @@ class PyBulletRobot:
                 pybullet.disconnect(physicsClientId=self._client)
             self._client = -1
 
-    # -- what only a twin has ------------------------------------------------------------------
+    # -- only in the twin ----------------------------------------------------------------------
 
     @property
     def time_s(self) -> float:
-        """Simulated time since the start."""
+        """Simulated time since the start, s."""
         return self._step_count * self._dt_s
 
     @property
@@ -199,26 +219,31 @@ class PyBulletRobot:
 
     @property
     def foot_links(self) -> tuple[tuple[int, int], ...]:
-        """Per leg the two link indices whose ends make the foot."""
+        """Link indices of the two shanks of each leg, whose joined ends are the foot."""
         return self._model.foot_links
 
     @property
     def shaft_torque_nm(self) -> FloatArray:
-        """(8,) torque that the motors really gave in the last physics step."""
+        """True shaft torques in the last physics step, (8,), order and signs of `hardware.body`."""
         return np.array(turned(self._motors.torque_nm))
 
     @property
     def motor_current_a(self) -> FloatArray:
-        """(8,) magnitude of the current in each motor in the last physics step."""
+        """Magnitudes of the motor currents in the last physics step, (8,)."""
         return np.array(self._motors.current_a)
 
     def place(
         self, position_m: FloatArray, quaternion_xyzw: FloatArray, motor_rad: FloatArray | None
     ) -> None:
-        """The first placement, by a person's hands.
+        """Place the twin before its first physics step, as a person does by hand.
+
+        Args:
+            position_m: (3,) of the trunk, world frame.
+            quaternion_xyzw: (4,) attitude of the trunk, body to world.
+            motor_rad: (8,) motor angles; None keeps them.
 
         Raises:
-            RobotError: the twin has moved already; nothing but its motors may move it now.
+            RobotError: time has passed already; only the motors may move the twin now.
         """
         if self._step_count:
             raise RobotError("the twin was placed already and only moves by its motors now")
@@ -228,13 +253,16 @@ class PyBulletRobot:
         self._forget()
 
     def carry(self, pose: Pose2D) -> None:
-        """Set it on its feet somewhere else, at rest: what no robot can do by itself.
+        """Set the twin on its feet at another place, at rest, as no robot can by itself.
 
-        For ablations that ask what the scheduler and the stand-up are worth. Its motors stay as
-        warm as they are, and its clock goes on.
+        For ablations that measure the worth of scheduler and stand-up. Motor temperatures and time
+        stay.
+
+        Args:
+            pose: where to put it; its time is ignored.
 
         Raises:
-            RobotError: this twin only ever moves by its motors, as all but those of ablations.
+            RobotError: the twin was built without `carried`.
         """
         if not self._carried:
             raise RobotError("this twin only moves by its motors; only an ablation's is carried")
@@ -243,10 +271,10 @@ class PyBulletRobot:
         self._forget()
 
     def advance(self, duration_s: float) -> None:
-        """Let time pass: a whole number of physics steps, at least one.
+        """Simulate `duration_s`, rounded to physics steps, at least one.
 
         Raises:
-            SimulationDiverged: the physics blew up.
+            SimulationDiverged: the physics diverged.
         """
         steps = max(1, round(duration_s / self._dt_s))
         model, motors, history = self._model, self._motors, self._history
@@ -266,7 +294,7 @@ class PyBulletRobot:
             )
 
     def true_state(self) -> TrueState:
-        """Where the twin really is, without latency and noise."""
+        """The exact state, without latency and noise."""
         newest = self._history.newest.read()
         return TrueState(
             np.array(newest.position_m),
@@ -279,27 +307,27 @@ class PyBulletRobot:
         )
 
     def latest(self) -> Pose2D:
-        """The true pose on the floor: the twin is its own `PoseSource`."""
+        """The exact pose on the floor; the twin is its own `PoseSource`."""
         newest = self._history.newest
         _, _, yaw = roll_pitch_yaw(np.array(newest.quaternion_xyzw))
         return Pose2D(newest.position_m[0], newest.position_m[1], yaw, self.time_s)
 
     def drive_by(self, source: DutySource) -> None:
-        """Give the motors to somebody else's controller, as the emulated board's.
+        """Let an external controller drive the motors, such as the emulated board's.
 
         Args:
-            source: asked every physics step with the sensors `pd_latency_s` ago; returns the duty
-                of each motor in [-1, 1] and the largest torque magnitude, N m.
+            source: called in every physics step with the sensors of `pd_latency_s` ago; returns the
+                PWM duty of each motor in [-1, 1] and the largest torque magnitude, N m.
         """
         self._duty_source = source
 
     # -- its state, for an exact resume -----------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """All that evolves, as JSON can hold it. Bullet's contact caches have no way out of it.
+        """All that changes over time, as JSON values.
 
-        So that a run and its resumption stay equal, the run itself has to go on from this state
-        too: `robot.load_state_dict(robot.state_dict())`.
+        Bullet does not export its contact caches. For a run and its resumption to stay equal, the
+        run itself must continue from this state too: `robot.load_state_dict(robot.state_dict())`.
         """
         return {
             "steps": self._step_count,
@@ -310,11 +338,11 @@ class PyBulletRobot:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Build the world anew and go on from `state_dict`; the same state, the same future.
+        """Rebuild the world and restore `state_dict`; equal states have equal futures.
 
         Raises:
-            KeyError: something is missing in it.
-            ValueError: something in it does not fit this twin.
+            KeyError: a value is missing.
+            ValueError: the state does not fit this twin.
         """
         self._history.load_state_dict(state["history"])
         self._build_world(self.terrain)
@@ -342,7 +370,7 @@ class PyBulletRobot:
             self._model.one_shank_per_foot(self.ground_bodies)
 
     def _motor_step(self) -> Sequence[float]:
-        """One step of the motor controllers; the torques that they report."""
+        """Advance the motor controllers by a step; return the torques that they report."""
         history, joints = self._history, self._history.newest.joints
         if self._duty_source is not None:
             duty, cap_nm = self._duty_source(history.sample(self._pd_latency).read())
@@ -351,5 +379,5 @@ class PyBulletRobot:
         return self._motors.step(felt, joints, self._step_count * self._dt_s)
 
     def _forget(self) -> None:
-        """Fill the history with the present, as if the robot had always been there."""
+        """Fill the history with the present, as if the robot had been at rest before."""
         self._history.fill(self._model.sense(LIMP))

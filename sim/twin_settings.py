@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the twin is set to: rates, latencies, noise, battery."""
+"""Settings of the twin: rates, latencies, noise, battery, deviations of the body."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class TwinSettings:
-    """How the twin differs from an ideal robot. Sources: `Tan 2018` (arXiv 1804.10332) and bullet3.
+    """How the twin differs from an ideal robot (Tan 2018, arXiv 1804.10332, and bullet3).
+
+    All values come from the configuration (section `sim`); there are no defaults here.
 
     Attributes:
         physics_rate_hz: Bullet steps and motor PD steps per second.
-        solver_iterations: of Bullet's constraint solver (bullet3: 300 / action repeat).
-        sensor_latency_s: measurement to `read` (Tan 2018: 15 to 19 ms through the TX2, 20 here).
-        pd_latency_s: encoder to motor controller (bullet3: 2 to 3 ms).
+        solver_iterations: iterations of Bullet's constraint solver (bullet3: 300 / action repeat).
+        sensor_latency_s: from measurement to `read` (Tan 2018: 15 to 19 ms through the TX2).
+        pd_latency_s: from encoder to motor controller (bullet3: 2 to 3 ms).
         motor_angle_noise_rad: standard deviation, per read.
         motor_velocity_noise_rad_s: standard deviation, per read.
         motor_torque_noise_nm: standard deviation, per read.
         attitude_noise_rad: standard deviation of roll, pitch and yaw, per read.
         angular_velocity_noise_rad_s: standard deviation, per read.
         battery_v: bus voltage.
-        strength: factor on motor torque.
+        strength: factor on the torque of the motors.
         mass_scale: factor on the trunk's mass.
     """
 
@@ -39,8 +41,8 @@ class TwinSettings:
     mass_scale: float
 
     def noise(self) -> list[float]:
-        """31 standard deviations: 8 angles, velocities, torques, a quaternion, a gyro's 3."""
-        # Half an angle's error on each part of a quaternion is that error about each axis.
+        """Standard deviations of 31 readings: 8 angles, velocities, torques, quaternion, gyro."""
+        # An error of half an angle in each component of a quaternion is that angle about each axis.
         sizes = (
             (8, self.motor_angle_noise_rad),
             (8, self.motor_velocity_noise_rad_s),

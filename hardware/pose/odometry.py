@@ -60,13 +60,15 @@ class LegOdometry:
         heading = wrap_to_pi(yaw - self._yaw_start)
         x_m, y_m = before.x_m, before.y_m
         if seconds <= MAX_GAP_S and max(abs(roll), abs(pitch)) < MAX_TILT_RAD:
-            forward, left = self.velocity(state, roll, pitch)
+            forward, left = self.velocity(state, roll_rad=roll, pitch_rad=pitch)
             x_m += seconds * (forward * math.cos(heading) - left * math.sin(heading))
             y_m += seconds * (forward * math.sin(heading) + left * math.cos(heading))
         self._pose = Pose2D(x_m, y_m, heading, state.time_s)
 
-    def velocity(self, state: RobotState, roll: float, pitch: float) -> tuple[float, float]:
-        """Velocity over the floor, forward and left, m/s."""
+    def velocity(
+        self, state: RobotState, *, roll_rad: float, pitch_rad: float
+    ) -> tuple[float, float]:
+        """Velocity over the floor in the heading frame: forward and left, m/s."""
         swing, extension = motor_to_leg(state.motor_angle_rad)
         swing_rate, extension_rate = motor_to_leg(state.motor_velocity_rad_s)
         x, z = toe_position(swing, extension, self._foot_m)
@@ -75,7 +77,7 @@ class LegOdometry:
         )
         foot = np.stack([self._hip_x + x, self._hip_y, z], axis=-1)
         foot_rate = np.stack([x_next - x, np.zeros(4), z_next - z], axis=-1) / _EPSILON_S
-        level = quaternion(roll, pitch, 0.0)
+        level = quaternion(roll_rad=roll_rad, pitch_rad=pitch_rad)
         heights = np.array([rotate(level, p)[2] for p in foot])
         stands = heights <= heights.min() + STANDS_M
         moved = -(foot_rate + np.cross(state.angular_velocity_rad_s, foot))[stands].mean(axis=0)

@@ -236,7 +236,12 @@ class SerialRobot:
 
     def _send(self, command: MotorCommand, board_rad: FloatArray, valid_s: float) -> bool:
         return self._session.send_command(
-            Mode.POSITION, valid_s, command.torque_cap_nm, board_rad, command.kp, command.kd
+            Mode.POSITION,
+            valid_s=valid_s,
+            cap_nm=command.torque_cap_nm,
+            board_rad=board_rad,
+            kp=command.kp,
+            kd=command.kd,
         )
 
     def stop(self, how: Stop) -> None:
@@ -428,9 +433,9 @@ class SerialRobot:
         share = FIRST_TORQUE + (1.0 - FIRST_TORQUE) * eased
         sent = MotorCommand(
             wiring.body_angle(board_rad),
-            min(max(command.kp, 0.0), board.kp_limit),
-            min(max(command.kd, 0.0), board.kd_limit),
-            min(max(command.valid_s, LEAST_VALID_S), board.valid_limit_s),
-            min(max(command.torque_cap_nm, 0.0), board.torque_limit_nm) * share,
+            kp=min(max(command.kp, 0.0), board.kp_limit),
+            kd=min(max(command.kd, 0.0), board.kd_limit),
+            valid_s=min(max(command.valid_s, LEAST_VALID_S), board.valid_limit_s),
+            torque_cap_nm=min(max(command.torque_cap_nm, 0.0), board.torque_limit_nm) * share,
         )
         return sent, board_rad

@@ -221,6 +221,7 @@ class BoardSession:
     def send_command(
         self,
         mode: Mode,
+        *,
         valid_s: float,
         cap_nm: float,
         board_rad: FloatArray,
@@ -350,7 +351,14 @@ class BoardSession:
     def _run_out(self) -> float:
         """Let a command run out; seconds until the board said so, infinite if it did not."""
         self.arm()
-        self.send_command(Mode.OFF, PROOF_VALID_S, 0.0, np.zeros(N_MOTORS), 0.0, 0.0)
+        self.send_command(
+            Mode.OFF,
+            valid_s=PROOF_VALID_S,
+            cap_nm=0.0,
+            board_rad=np.zeros(N_MOTORS),
+            kp=0.0,
+            kd=0.0,
+        )
         begin = self.telemetry.status
         timed_out = self.wait_for(
             lambda status: bool(status.faults & BoardFault.TIMEOUT) and not status.armed,

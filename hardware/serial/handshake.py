@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who is on the port: the answer to HELLO, checked, and a board's codes in words."""
+"""Checks of the board's answer to HELLO, and the board's codes in words."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from walkhome.hardware.serial.telemetry import BoardStatus
 
 
 class BoardRefused(RobotError):  # noqa: N818 - says what happened
-    """What is on the port can't be used; the message says why and what to do."""
+    """No usable board on the port; the message says why and what to do."""
 
 
 class WrongRobot(BoardRefused):
-    """Another robot answers than before, or with another zero table."""
+    """A different robot answers than before, or the same one with a different zero table."""
 
     code = "wrong_robot"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BoardIdentity:
-    """Who answered HELLO, and what it allows.
+    """The board's answer to HELLO: identity and limits.
 
     Attributes:
         robot_id: name of the robot.
         firmware: name and version.
-        protocol: major and minor.
-        zero_table: id of the zero table that it uses; 0 means none.
-        boot: changes whenever it starts.
-        angle_limit_rad: largest target magnitude.
-        kp_limit: largest proportional gain.
-        kd_limit: largest derivative gain.
+        protocol: major and minor version.
+        zero_table: id of the board's zero table; 0 means none.
+        boot: number that changes at every start of the board.
+        angle_limit_rad: largest magnitude of a target.
+        kp_limit: largest proportional gain, PWM duty per rad.
+        kd_limit: largest derivative gain, PWM duty per rad/s.
         torque_limit_nm: largest torque cap.
-        valid_limit_s: longest that it holds a command.
+        valid_limit_s: longest validity of a command.
     """
 
     robot_id: str
@@ -58,15 +58,15 @@ class BoardIdentity:
 
 
 def checked_identity(port: str, said: dict[str, Any], session: int) -> BoardIdentity:
-    """Who answered, if it can be used.
+    """Check the answer to HELLO and return the identity of the board.
 
     Args:
-        port: for the message.
+        port: name of the port, for messages.
         said: fields of HELLO_ACK.
-        session: that HELLO named.
+        session: session number that HELLO carried.
 
     Raises:
-        BoardRefused: another protocol, busy, or limits that can't be.
+        BoardRefused: another protocol or schema, armed by another program, or invalid limits.
     """
     code, protocol = said["code"], (said["major"], said["minor"])
     if code == AckCode.WRONG_MAJOR or protocol[0] != PROTOCOL_MAJOR:
@@ -76,48 +76,52 @@ def checked_identity(port: str, said: dict[str, Any], session: int) -> BoardIden
         )
     if code == AckCode.WRONG_SCHEMA or said["schema"] != SCHEMA_HASH:
         raise BoardRefused(
-            f"{port}: the board's messages are other ones (schema {said['schema']:016x}, here "
+            f"{port}: the board uses other messages (schema {said['schema']:016x}, here "
             f"{SCHEMA_HASH:016x}); flash the firmware/ that came with this program"
         )
     if code == AckCode.BUSY:
-        raise BoardRefused(f"{port}: the board is armed by another program; end that first")
+        raise BoardRefused(f"{port}: another program has armed the board; end that program first")
     if code != AckCode.OK or said["session"] != session:
-        raise BoardRefused(f"{port}: the board refuses to talk (code {code}); switch it off and on")
+        raise BoardRefused(
+            f"{port}: the board refuses the session (code {code}); switch it off and on"
+        )
     if said["motors"] != N_MOTORS:
-        raise BoardRefused(f"{port}: a board for {said['motors']} motors, not {N_MOTORS}")
+        raise BoardRefused(f"{port}: the board drives {said['motors']} motors, not {N_MOTORS}")
     limits = ("angle_limit_rad", "kp_limit", "kd_limit", "torque_limit_nm", "valid_limit_ms")
     for name in limits:
         if not 0.0 < said[name] < 1e6:
-            raise BoardRefused(f"{port}: the board says {name} = {said[name]}; mend its firmware")
+            raise BoardRefused(
+                f"{port}: the board reports {name} = {said[name]}; correct its firmware"
+            )
     return BoardIdentity(
-        _text(said["robot_id"]),
-        _text(said["firmware"]),
-        protocol,
-        said["zero_table"],
-        said["boot"],
-        said["angle_limit_rad"],
-        said["kp_limit"],
-        said["kd_limit"],
-        said["torque_limit_nm"],
-        said["valid_limit_ms"] / 1e3,
+        robot_id=_text(said["robot_id"]),
+        firmware=_text(said["firmware"]),
+        protocol=protocol,
+        zero_table=said["zero_table"],
+        boot=said["boot"],
+        angle_limit_rad=said["angle_limit_rad"],
+        kp_limit=said["kp_limit"],
+        kd_limit=said["kd_limit"],
+        torque_limit_nm=said["torque_limit_nm"],
+        valid_limit_s=said["valid_limit_ms"] / 1e3,
     )
 
 
 def _text(raw: bytes) -> str:
-    """A fixed-size text of the wire; what is not printable is shown as a question mark."""
+    """Decode a fixed-size text of the wire; unprintable characters become question marks."""
     text = raw.split(b"\0")[0].decode("ascii", "replace")
     return "".join(c if c.isprintable() and c.isascii() else "?" for c in text)
 
 
 def why_refused(ack: dict[str, Any]) -> str:
-    """In words, from the fields of an ACK."""
+    """Reason of a refusal in words, from the fields of an ACK."""
     code = AckCode(ack["code"]) if ack["code"] in tuple(AckCode) else None
     if code is AckCode.FAULT_LATCHED:
         return f"a fault is latched ({BoardFault(ack['faults'] & 0x1F)!s})"
     return f"code {ack['code']}" if code is None else code.name.lower().replace("_", " ")
 
 
-# Most severe first: the code is that of the first one that is set.
+# Most severe first: the first bit that is set gives the fault code.
 _STOPPED = {
     BoardFault.ESTOP: ("estop", "emergency stop"),
     BoardFault.BROWN_OUT: ("battery", "the battery is empty"),
@@ -128,15 +132,15 @@ _STOPPED = {
 
 
 def why_stopped(status: BoardStatus, ours: bool) -> tuple[str, str]:
-    """Code of the fault, and words, of a board that is not armed any more.
+    """Fault code and description for a board that is no longer armed.
 
     Args:
-        status: what it says.
-        ours: whether it knows our session.
+        status: its newest status.
+        ours: whether the board knows this host's session.
     """
     if not ours:
         return "board_reboot", "the board has forgotten this session; it started anew"
-    why = [told for bit, told in _STOPPED.items() if status.faults & bit]
+    why = [entry for bit, entry in _STOPPED.items() if status.faults & bit]
     code = why[0][0] if why else "disarmed"
     words = ", ".join(text for _, text in why) or "disarmed by somebody else"
     return code, f"the board let the motors go: {words}"

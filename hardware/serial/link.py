@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""A serial port that never blocks, never keeps stale commands, and fails in one way: `LinkLost`.
+"""A serial port that never blocks, never sends stale commands, and fails in one way: `LinkLost`.
 
-pyserial opens and configures the port; bytes go through the file descriptor itself, because
-pyserial's own write spins or hangs on a full buffer and its errors come in four unrelated classes.
-A frame that is partly on the wire is always finished; of those that wait behind it only the newest
-is kept, since a command that waited is a wrong command.
+pyserial opens and configures the port. Reading and writing use the file descriptor directly,
+because pyserial's write spins or hangs on a full buffer and its errors come in four unrelated
+classes. A frame that is partly written is always completed; of the frames that wait behind it only
+the newest is kept, because a delayed command is a wrong command.
 """
 
 from __future__ import annotations
@@ -27,25 +27,29 @@ from walkhome.hardware.serial.protocol import Decoder, Frame
 
 READ_BYTES = 4096
 BY_ID = Path("/dev/serial/by-id")
-# What the system calls of a port that went away raise; termios.error is not an OSError.
+# Errors of system calls on a port that has gone; termios.error is not an OSError.
 _PORT_ERRORS = (OSError, termios.error, serial.SerialException)
 
 
 class PortRefused(RobotError):  # noqa: N818 - says what happened
-    """A port can't be opened; the message says why and what to do."""
+    """The port can't be opened; the message says why and what to do."""
 
 
 class SerialLink:
-    """Frames in and out of a serial port.
+    """Sends and receives frames over a serial port.
 
     Args:
         port: device file; a by-id name survives replugging.
         baud: bits per second.
 
     Attributes:
-        low_latency: whether the driver was told not to wait for more bytes (FTDI: 1 ms, not 16).
-        dropped: frames that a newer one replaced before they were sent.
-        received_bytes: all that arrived, frames or not.
+        port: as given.
+        low_latency: whether the driver passes bytes on at once (FTDI: after 1 ms, not 16).
+        dropped: number of frames that a newer one replaced before they were sent.
+        received_bytes: number of bytes received, in frames or not.
+
+    Raises:
+        PortRefused: the port can't be opened.
     """
 
     def __init__(self, port: str, baud: int = 921_600) -> None:
@@ -53,8 +57,8 @@ class SerialLink:
         self.dropped = 0
         self.received_bytes = 0
         self._decoder = Decoder()
-        self._sending = b""  # the rest of a frame that is partly on the wire
-        self._waiting: bytes | None = None  # the newest one behind it
+        self._sending = b""  # rest of a partly written frame
+        self._waiting: bytes | None = None  # the newest frame behind it
         self._serial = _open(port, baud)
         self._fd = int(self._serial.fileno())
         os.set_blocking(self._fd, False)
@@ -62,15 +66,15 @@ class SerialLink:
 
     @property
     def damaged(self) -> int:
-        """Pieces received that were no frames."""
+        """Number of received pieces that were not valid frames."""
         return self._decoder.damaged
 
     def fileno(self) -> int:
-        """For select."""
+        """File descriptor of the port, e.g. for select."""
         return self._fd
 
     def read(self) -> Iterator[Frame]:
-        """The frames that have arrived; does not wait.
+        """Yield the frames that have arrived; does not wait.
 
         Raises:
             LinkLost: the port is gone.
@@ -88,11 +92,10 @@ class SerialLink:
             yield from self._decoder.feed(data)
 
     def _arrived(self) -> int:
-        """Bytes that can be read; asks for their number, which waits for nobody.
+        """Number of bytes that can be read, by FIONREAD, which never waits.
 
-        To look whether a terminal is ready (select, a read of nothing), Linux first waits for a
-        worker of its own, an ordinary process: on a busy machine a control thread stood still for
-        20 ms there.
+        select and an empty read make Linux wait for a kernel worker of ordinary priority first: on
+        a busy machine they blocked a control thread for 20 ms.
         """
         count = array("i", [0])
         try:
@@ -102,15 +105,15 @@ class SerialLink:
         return count[0]
 
     def send(self, frame: bytes, urgent: bool = False) -> bool:
-        """Send a frame, or as much of it as the port takes now; does not wait.
+        """Send a frame, or as much of it as the port accepts now; does not wait.
 
         Args:
-            frame: whole, delimiter included.
-            urgent: jumps the queue; a frame that is partly on the wire is cut off by a delimiter,
-                which costs that one and nothing else. For stops.
+            frame: complete frame including its delimiter.
+            urgent: send it at once, for stops: a delimiter ends a partly written frame, which is
+                lost.
 
         Returns:
-            Whether all of it is with the system now.
+            Whether the system has accepted the whole frame.
 
         Raises:
             LinkLost: the port is gone.
@@ -124,7 +127,7 @@ class SerialLink:
         return self.flush()
 
     def flush(self) -> bool:
-        """Go on with what is waiting; whether all of it is with the system now.
+        """Continue writing; return whether the system has accepted everything.
 
         Raises:
             LinkLost: the port is gone.
@@ -142,7 +145,7 @@ class SerialLink:
         return True
 
     def wait(self, timeout_s: float) -> bool:
-        """Until something arrives, at most so long; whether it did.
+        """Wait until something arrives, at most `timeout_s`; return whether it did.
 
         Raises:
             LinkLost: the port is gone.
@@ -154,12 +157,12 @@ class SerialLink:
         return bool(ready)
 
     def close(self) -> None:
-        """Give the port back; safe to call twice, and on a port that is gone."""
+        """Close the port; safe to call twice, and on a port that is gone."""
         with contextlib.suppress(*_PORT_ERRORS):
             self._serial.close()
 
     def __enter__(self) -> SerialLink:
-        """The link itself; leaving closes it."""
+        """Return the link; leaving the block closes it."""
         return self
 
     def __exit__(
@@ -200,16 +203,18 @@ def _why_refused(port: str, error: BaseException) -> str:
     if number == errno.ENOENT:
         return "no such port; `ls /dev/serial/by-id` shows what is plugged in"
     if number == errno.EACCES:
-        return "no right to open it; add yourself to its group (often dialout), then log in again"
+        return (
+            "no permission to open it; add yourself to its group (often dialout), then log in again"
+        )
     if number in (errno.EAGAIN, errno.EBUSY) or "lock" in str(error):
-        return "in use by another process; end that first"
+        return "in use by another process; end that process first"
     if number in (errno.ENOTTY, errno.EINVAL):
         return "not a serial port"
     return f"can't be opened: {error}"
 
 
 def _errno(error: BaseException | None) -> int | None:
-    """The system's number; pyserial wraps termios.error, which is not an OSError, in text."""
+    """The errno; pyserial wraps termios.error, which is not an OSError, in text."""
     while error is not None:
         if error.args and isinstance(error.args[0], int):
             return error.args[0]
@@ -221,5 +226,5 @@ def _set_low_latency(port: serial.Serial) -> bool:
     try:
         port.set_low_latency_mode(True)
     except (AttributeError, NotImplementedError, ValueError, *_PORT_ERRORS):
-        return False  # no such mode here (a pseudo-terminal, a CDC device): nothing to wait for
+        return False  # a pseudo-terminal or CDC device has no such mode and no delay
     return True

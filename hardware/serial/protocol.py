@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The wire protocol, pure: frames to bytes and back (docs/protocol.md, firmware/walkhome.h).
+"""Codec of the wire protocol: frames to bytes and back (docs/protocol.md, firmware/walkhome.h).
 
     frame = COBS(type u8 | flags u8 | seq u16 | time_us u32 | payload | CRC-32 u32) 0x00
 
-Little-endian, SI units, float32. A zero byte never occurs inside a frame, so a receiver that lost
-its place finds the next frame at the next zero. A frame counts only if COBS, length, type, payload
-size and CRC all fit; whatever does not is counted and dropped.
+Little-endian, SI units, float32. A zero byte never occurs inside a frame, so a receiver that is
+out of step finds the next frame after the next zero. A frame is valid only if COBS, length, type,
+payload size and CRC are; anything else is counted and dropped. This module does no I/O.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MAX_ENCODED = MAX_PAYLOAD + _OVERHEAD + (MAX_PAYLOAD + _OVERHEAD) // 254 + 1
 
 
 class MessageType(IntEnum):
-    """What a frame is."""
+    """Type of a frame."""
 
     HELLO = 0x01
     HELLO_ACK = 0x02
@@ -47,7 +47,7 @@ class MessageType(IntEnum):
 
 
 class Mode(IntEnum):
-    """What the motors do."""
+    """State of the motors: switched off, damped, or position control."""
 
     OFF = 0
     DAMP = 1
@@ -55,7 +55,7 @@ class Mode(IntEnum):
 
 
 class AckCode(IntEnum):
-    """The board's answer."""
+    """Result code of the board's answers."""
 
     OK = 0
     CHALLENGE = 1
@@ -68,7 +68,7 @@ class AckCode(IntEnum):
 
 
 class BoardFault(IntFlag):
-    """Bits that a board latches until CLEAR_FAULT."""
+    """Fault bits, which a board latches until CLEAR_FAULT."""
 
     NONE = 0
     TIMEOUT = 1
@@ -78,7 +78,7 @@ class BoardFault(IntFlag):
     IMU = 16
 
 
-# Field: struct code, how often. One table for the codec, its hash, the document and the C header.
+# Name, struct code and repetitions of each field: one table for codec, hash, document, C header.
 _FieldTable = tuple[tuple[str, str, int], ...]
 MESSAGES: Mapping[MessageType, _FieldTable] = {
     MessageType.HELLO: (
@@ -144,7 +144,7 @@ MESSAGES: Mapping[MessageType, _FieldTable] = {
 
 
 def schema_text() -> str:
-    """The table of messages as one canonical text, a line a message."""
+    """The table of messages as canonical text, one line per message; the hash is over it."""
     return "".join(
         f"{kind.value:02x} {kind.name} "
         + " ".join(f"{name}:{code}x{count}" for name, code, count in fields)
@@ -154,7 +154,7 @@ def schema_text() -> str:
 
 
 SCHEMA_HASH = int.from_bytes(hashlib.sha256(schema_text().encode()).digest()[:8], "little")
-"""Host and board must agree on this; it changes whenever a field does."""
+"""Host and board must agree on this hash; it changes whenever a field does."""
 
 _STRUCTS = {
     kind: struct.Struct("<" + "".join(code if n == 1 else f"{n}{code}" for _, code, n in fields))
@@ -163,7 +163,7 @@ _STRUCTS = {
 
 
 def _places(fields: _FieldTable) -> tuple[tuple[str, int | slice], ...]:
-    """Where each field's numbers are among all."""
+    """Index or slice of each field in the flat tuple of numbers."""
     places: list[tuple[str, int | slice]] = []
     start = 0
     for name, _, count in fields:
@@ -178,19 +178,19 @@ assert max(layout.size for layout in _STRUCTS.values()) <= MAX_PAYLOAD
 
 
 class ProtocolError(ValueError):
-    """A message can't be built: a field is missing, unknown, or does not fit."""
+    """A message can't be encoded: a field is missing, unknown, or out of range."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame as it was received, proven whole.
+    """A received frame whose CRC and size are correct.
 
     Attributes:
-        kind: what it is.
+        kind: type of the message.
         flags: reserved, 0.
-        seq: counts up, wraps at 2^16.
-        time_us: the sender's clock, wraps after 71 minutes.
-        payload: its fields, see `fields_of`.
+        seq: sequence number, wraps at 2^16.
+        time_us: clock of the sender, us; wraps after 71 minutes.
+        payload: bytes of its fields, see `fields_of`.
     """
 
     kind: MessageType
@@ -201,18 +201,18 @@ class Frame:
 
 
 def payload_size(kind: MessageType) -> int:
-    """Bytes of a message's payload."""
+    """Size of a message's payload, bytes."""
     return _STRUCTS[kind].size
 
 
 def encode(kind: MessageType, fields: Mapping[str, Any], seq: int, time_us: int) -> bytes:
-    """A whole frame, delimiter included.
+    """Encode a message as a complete frame including the delimiter.
 
     Args:
-        kind: which message.
-        fields: exactly its fields; numbers, or sequences where a field repeats.
-        seq: taken modulo 2^16.
-        time_us: taken modulo 2^32.
+        kind: type of the message.
+        fields: all its fields by name; numbers, or sequences for repeated fields.
+        seq: sequence number, taken modulo 2^16.
+        time_us: clock of the sender, us, taken modulo 2^32.
 
     Raises:
         ProtocolError: a field is missing, unknown, of the wrong length, or out of its range.
@@ -240,25 +240,25 @@ def encode(kind: MessageType, fields: Mapping[str, Any], seq: int, time_us: int)
 def encode_payload(
     kind: int, payload: bytes, seq: int = 0, time_us: int = 0, flags: int = 0
 ) -> bytes:
-    """A whole frame around any payload; for tests that need wrong ones too."""
+    """Encode a frame around any payload, valid or not; tests use it for invalid ones."""
     body = _HEADER.pack(kind, flags, seq & 0xFFFF, time_us & 0xFFFFFFFF) + payload
     return bytes(cobs.encode(body + _CRC.pack(zlib.crc32(body)))) + b"\0"
 
 
 def fields_of(frame: Frame) -> dict[str, Any]:
-    """The payload's fields: numbers, bytes, or tuples where a field repeats."""
+    """Decode the payload: fields by name, as numbers, bytes, or tuples for repeated fields."""
     flat = _STRUCTS[frame.kind].unpack(frame.payload)
     return {name: flat[place] for name, place in _PLACES[frame.kind]}
 
 
 class Decoder:
-    """Bytes in chunks of any size to frames; the same frames however they are cut.
+    """Decodes a stream of bytes, in chunks of any size, into frames.
 
-    Memory is bounded by one frame. After damage it goes on at the next delimiter.
+    Buffers at most one frame. After damage, decoding resumes at the next delimiter.
 
     Attributes:
-        frames: frames that counted.
-        damaged: pieces between delimiters that did not, empty ones aside.
+        frames: number of valid frames.
+        damaged: number of non-empty pieces between delimiters that were not valid frames.
     """
 
     def __init__(self) -> None:
@@ -268,7 +268,7 @@ class Decoder:
         self._too_long = False
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that these bytes complete."""
+        """Yield the valid frames that these bytes complete."""
         *ends, rest = data.split(b"\0")
         for end in ends:
             self._take(end)
@@ -287,7 +287,7 @@ class Decoder:
         self._piece.clear()
         self._too_long = False
         if not piece:
-            return None  # two delimiters in a row: how a sender clears the line
+            return None  # two delimiters in a row: a sender clears the line that way
         frame = None if too_long else decode(piece)
         if frame is None:
             self.damaged += 1
@@ -297,7 +297,7 @@ class Decoder:
 
 
 def decode(piece: bytes) -> Frame | None:
-    """One frame from the bytes between two delimiters; None if anything does not fit."""
+    """Decode the bytes between two delimiters; None if they are not a valid frame."""
     try:
         body = bytes(cobs.decode(piece))
     except cobs.DecodeError:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""From STATE frames to robot states: what is fresh, what is plausible, and how old it is.
+"""Converts STATE frames to robot states: checks freshness and plausibility, and estimates age.
 
-A frame counts if it is newer than the last one by sequence and by the board's clock: a frozen,
-repeated or reordered stream never looks alive. A reading that no robot gives (not finite, out of
-range, a jump) is counted and dropped; three in a row are `Implausible`.
+A frame is fresh if both its sequence number and the board's clock are newer than the last ones, so
+a frozen, repeated or reordered stream never looks alive. An implausible reading (not finite, out of
+range, a jump) is counted and dropped; `SerialRobot` raises `Implausible` after three in a row.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from walkhome.hardware.constants import CURRENT_TABLE_A, TORQUE_TABLE_NM
 from walkhome.hardware.robot import Fault, RobotState
 from walkhome.hardware.serial.protocol import BoardFault, Frame, Mode, fields_of
 from walkhome.hardware.serial.wiring import Wiring
-from walkhome.hardware.timing import TooOften
+from walkhome.hardware.timing import LeakyBucket
 
 CLOCK_WINDOW_S = 2.0
-# Largest plausible readings; a Minitaur's motors reach 90 rad/s, its legs may wind up.
+# Largest plausible readings; a Minitaur's motors reach 90 rad/s, and legs can turn many times.
 ANGLE_RAD = 100.0
 VELOCITY_RAD_S = 300.0
 CURRENT_A = 500.0
@@ -30,10 +30,10 @@ ANGULAR_VELOCITY_RAD_S = 50.0
 ACCELERATION_M_S2 = 500.0
 BATTERY_V = 60.0
 QUATERNION_ERROR = 0.05
-PERIODS = 50  # over so many frames their period is averaged
-DAMAGED_AT_ONCE = 8  # frames; at 100 Hz less than the silence that is a lost link
-DAMAGED_PER_GOOD = 0.25  # a fifth of all may be damaged for ever
-JUMP_RAD = 0.5  # beyond what the largest velocity explains
+PERIODS = 50  # frames over which the period is averaged
+DAMAGED_AT_ONCE = 8  # frames; at 100 Hz this trips before the silence of a lost link
+DAMAGED_PER_GOOD = 0.25  # tolerates a steady fifth of damaged frames
+JUMP_RAD = 0.5  # allowed beyond the motion at the largest velocity
 
 _FAULTS = {
     BoardFault.TIMEOUT: Fault.TIMEOUT,
@@ -45,7 +45,7 @@ _FAULTS = {
 
 
 def faults_of(bits: int) -> Fault:
-    """A board's fault bits as a robot's."""
+    """Convert fault bits of the wire to `hardware.robot.Fault`."""
     fault = Fault.NONE
     for board, ours in _FAULTS.items():
         if bits & board:
@@ -53,19 +53,19 @@ def faults_of(bits: int) -> Fault:
     return fault
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BoardStatus:
-    """What a STATE frame says of the board itself.
+    """State of the board itself, from a STATE frame.
 
     Attributes:
-        session: whom it listens to.
-        last_seq: the last command it accepted.
-        mode: what its motors do.
-        armed: whether commands move it.
-        faults: latched.
-        refused: commands it refused since it started.
-        damaged: damaged frames it got since it started.
-        board_s: its own clock, unwrapped.
+        session: session that the board accepts commands from.
+        last_seq: sequence number of the last command it accepted.
+        mode: state of its motors.
+        armed: whether it executes commands.
+        faults: latched fault bits.
+        refused: number of commands it refused since it started.
+        damaged: number of damaged frames it received since it started.
+        board_s: its clock, unwrapped, s.
     """
 
     session: int
@@ -79,11 +79,11 @@ class BoardStatus:
 
 
 class Heard(NamedTuple):
-    """What came in.
+    """Number and period of received states.
 
     Attributes:
-        states: that came since somebody looked last.
-        period_s: from one state to the next, averaged.
+        states: number of states since the last reading.
+        period_s: average time from one state to the next.
     """
 
     states: int
@@ -91,10 +91,14 @@ class Heard(NamedTuple):
 
 
 class BoardClock:
-    """The board's clock in ours: the fastest frame of the last seconds took no time.
+    """Converts times of the board's clock to the host's.
 
-    So an age is what a frame took longer than the fastest; a delay that is always there can't be
-    seen from one side (the echo of `last_seq` shows it).
+    Assumes that the fastest frame of the last seconds took no time. The age of a frame is thus its
+    delay beyond that of the fastest one; a constant delay can't be measured from one side (the
+    round trip by `last_seq` shows it).
+
+    Attributes:
+        board_s: the board's clock at the newest frame, unwrapped.
     """
 
     def __init__(self) -> None:
@@ -105,11 +109,11 @@ class BoardClock:
         self._window_end_s = -math.inf
 
     def newer(self, time_us: int) -> bool:
-        """Whether a frame's time is after the last one's (modulo 2^32)."""
+        """Whether a frame's time is later than the last one's (modulo 2^32)."""
         return self._last_us is None or 0 < (time_us - self._last_us) & 0xFFFFFFFF < 1 << 31
 
     def take(self, time_us: int, arrival_s: float) -> float:
-        """Our time of a frame's measurement; the frame has to be newer."""
+        """Take a newer frame; return the time of its measurement on the host's clock, s."""
         if self._last_us is None:
             self._last_us = time_us
         self.board_s += ((time_us - self._last_us) & 0xFFFFFFFF) * 1e-6
@@ -122,23 +126,24 @@ class BoardClock:
 
 
 class Telemetry:
-    """The newest state of a board, and how well it arrives.
+    """The newest state of a board, and statistics of the received frames.
 
     Args:
-        wiring: of its motors.
+        wiring: order, signs and zeros of its motors.
 
     Attributes:
-        state: newest plausible reading; its `age_s` is that at arrival.
-        status: newest of the board itself, also from a frame with an implausible reading.
-        arrival_s: when the newest plausible one arrived.
-        fresh: frames that counted.
-        stale: frames that were not newer than the one before.
-        lost: frames missing in the sequence.
-        damaged: pieces that were no frames, here, and those that the board counted.
-        damage: whether that is too often.
-        implausible: frames with a reading that can't be true.
-        implausible_in_a_row: of those, since the last good one.
-        why: what was wrong with the last implausible one.
+        wiring: as given.
+        state: newest plausible reading, None before the first; its `age_s` is that at arrival.
+        status: newest status of the board, also from frames with an implausible reading.
+        arrival_s: when the newest plausible reading arrived, host's clock.
+        fresh: number of fresh STATE frames.
+        stale: number of STATE frames that were not newer than the one before.
+        lost: number of frames missing in the sequence.
+        damaged: number of damaged frames, received here or counted by the board.
+        damage: detector of a too high rate of damaged frames.
+        implausible: number of frames with an implausible reading.
+        implausible_in_a_row: consecutive implausible readings up to now.
+        why: what was wrong with the last reading; empty if it was plausible.
     """
 
     def __init__(self, wiring: Wiring) -> None:
@@ -147,17 +152,17 @@ class Telemetry:
         self.status: BoardStatus | None = None
         self.arrival_s = -math.inf
         self.damaged = 0
-        self.damage = TooOften(DAMAGED_AT_ONCE, DAMAGED_PER_GOOD)
+        self.damage = LeakyBucket(limit=DAMAGED_AT_ONCE, leak=DAMAGED_PER_GOOD)
         self.fresh = self.stale = self.lost = 0
         self.implausible = self.implausible_in_a_row = 0
         self.why = ""
         self._clock = BoardClock()
         self._seq: int | None = None
-        self._in_a_row = False  # whether the newest frame came right after the one before
+        self._in_a_row = False  # whether the newest frame directly follows the one before
         self._periods, self._period_s = 0, 0.0
 
     def see(self, seq: int) -> bool:
-        """Count a frame of any kind by its sequence number; whether it is newer than the last."""
+        """Count a frame of any type by its sequence number; return whether it is newer."""
         gap = 1 if self._seq is None else (seq - self._seq) & 0xFFFF
         if not 0 < gap < 1 << 15:
             return False
@@ -167,16 +172,16 @@ class Telemetry:
         return True
 
     def listen_again(self) -> None:
-        """Nobody listened for a while: what was said meanwhile is not lost, only not heard."""
+        """Restart the sequence after a pause; frames missed meanwhile don't count as lost."""
         self._seq = None
 
     def count_damaged(self, pieces: int) -> None:
-        """So many more pieces came that were no frames."""
+        """Count damaged pieces."""
         self.damaged += pieces
-        self.damage.add(pieces, 0.0)
+        self.damage.add(bad=pieces, good=0.0)
 
     def take(self, frame: Frame, arrival_s: float) -> None:
-        """A STATE frame."""
+        """Process a STATE frame that arrived at `arrival_s` on the host's clock."""
         if not (self.see(frame.seq) and self._clock.newer(frame.time_us)):
             self.stale += 1
             return
@@ -187,7 +192,7 @@ class Telemetry:
         fields = fields_of(frame)
         before, self.status = self.status, _status(fields, self._clock.board_s)
         self.fresh += 1
-        self.damage.add(0.0, 1.0)
+        self.damage.add(bad=0.0, good=1.0)
         if before is not None and self.status.session == before.session:
             self.count_damaged(max(0, self.status.damaged - before.damaged))
         state = _state(fields, self.wiring, time_s, max(0.0, arrival_s - time_s))
@@ -201,7 +206,7 @@ class Telemetry:
 
     @property
     def period_s(self) -> float | None:
-        """From one state to the next by the board's clock, averaged; None until it is known."""
+        """Average time between states on the board's clock; None until enough have arrived."""
         return self._period_s if self._periods == PERIODS else None
 
     def _average(self, period_s: float) -> None:
@@ -210,12 +215,12 @@ class Telemetry:
 
 
 def implausible(state: RobotState, before: RobotState | None, seconds: float) -> str:
-    """Why a reading can't be true; empty if it can.
+    """Why a reading is implausible; empty if it is plausible.
 
     Args:
         state: the reading.
-        before: the last good one.
-        seconds: between the two.
+        before: the last plausible reading; None if there is none.
+        seconds: time between the two on the board's clock.
     """
     bounded = (
         ("motor angle", state.motor_angle_rad, ANGLE_RAD),
@@ -246,14 +251,14 @@ def implausible(state: RobotState, before: RobotState | None, seconds: float) ->
 def _status(fields: dict[str, Any], board_s: float) -> BoardStatus:
     mode = fields["mode"]
     return BoardStatus(
-        fields["session"],
-        fields["last_seq"],
-        Mode(mode) if mode in (0, 1, 2) else Mode.OFF,
-        fields["armed"] == 1,
-        BoardFault(fields["faults"] & 0x1F),
-        fields["refused"],
-        fields["damaged"],
-        board_s,
+        session=fields["session"],
+        last_seq=fields["last_seq"],
+        mode=Mode(mode) if mode in (0, 1, 2) else Mode.OFF,
+        armed=fields["armed"] == 1,
+        faults=BoardFault(fields["faults"] & 0x1F),
+        refused=fields["refused"],
+        damaged=fields["damaged"],
+        board_s=board_s,
     )
 
 

@@ -7,28 +7,28 @@ from typing import Protocol
 
 
 class Watchdog(Protocol):
-    """Stops the robot when its commands stay away. No method waits, and none raises."""
+    """Stops the robot when commands fail to arrive in time. No method waits or raises."""
 
     def hand_over(self, port: int) -> None:
-        """The descriptor of a port that was opened just now."""
+        """Give the watchdog the file descriptor of a port that was just opened."""
         ...
 
     def take_back(self) -> None:
-        """That port is about to be closed."""
+        """The watchdog must stop using the port: it is about to be closed."""
         ...
 
     def watch(self, on: bool) -> None:
-        """Commands are due from now on; or not any more."""
+        """Start or end supervision: commands are due from now on, or not any more."""
         ...
 
     def beat(self) -> None:
-        """A command has been written, all of it."""
+        """Report that a command has been written completely."""
         ...
 
     def trouble(self) -> str:
-        """Why the robot must not be commanded now; empty if it may be. Asked every period."""
+        """Why the robot must not be commanded now; empty if it may. Called every control period."""
         ...
 
     def fault(self) -> str:
-        """The code of that trouble, as `hardware.robot.RobotError.code`."""
+        """Fault code of that trouble, as in `hardware.robot.RobotError.code`."""
         ...

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""How a board's motors are wired to the body: order, sign and zero of each, in one table.
+"""Conversion between a board's motor numbers and the body's: order, sign and zero of each motor.
 
-docs/protocol.md asks a board for our order and signs (`hardware.body`), and then only the zeros
-are left: what an encoder shows when its crank points where our angle is 0. Whoever repairs a robot
-makes a new table (`robot calibrate`), and a table is only good for the board's own table that it
-was measured on.
+docs/protocol.md requires the order and signs of `hardware.body` from a board, which leaves the
+zeros: the encoder reading at which the body's angle is 0. `robot calibrate` measures a new table
+after a repair. A table is valid only together with the board's own zero table it was measured on.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ from walkhome.hardware.constants import N_MOTORS
 
 FloatArray = npt.NDArray[np.float64]
 
-# The posture of the jig in which a robot is calibrated: legs straight down, both cranks level.
+# Posture in the calibration jig: legs straight down, both cranks level.
 JIG_SWING_RAD = 0.0
 JIG_EXTENSION_RAD = 0.5 * math.pi
 
 
 @dataclass(frozen=True)
 class Wiring:
-    """Board numbers to body numbers and back.
+    """Maps the board's motor values to the body's and back.
 
     Attributes:
-        order: our motor i is the board's motor `order[i]`; each occurs once.
-        sign: +1 or -1: which way our motor i turns, seen by the board.
-        zero_rad: what the board shows for our motor i when our angle is 0.
+        order: motor i of the body is motor `order[i]` of the board; each number occurs once.
+        sign: +1 or -1: direction of the body's motor i in the board's readings.
+        zero_rad: reading of the board for the body's motor i at angle 0.
     """
 
     order: tuple[int, ...] = tuple(range(N_MOTORS))
@@ -40,10 +39,10 @@ class Wiring:
     zero_rad: tuple[float, ...] = (0.0,) * N_MOTORS
 
     def __post_init__(self) -> None:
-        """Refuse what is no wiring.
+        """Check the values.
 
         Raises:
-            ValueError: with what is wrong.
+            ValueError: a field has the wrong length or an invalid value; the message says which.
         """
         if sorted(self.order) != list(range(N_MOTORS)):
             raise ValueError(f"order {self.order} must name each of 0 to {N_MOTORS - 1} once")
@@ -56,40 +55,40 @@ class Wiring:
         object.__setattr__(self, "_zero", np.array(self.zero_rad))
 
     def body_angle(self, board_rad: npt.ArrayLike) -> FloatArray:
-        """(8,) rad, from what the board shows."""
+        """Convert the board's encoder readings (8,) rad to motor angles of the body (8,) rad."""
         zero: FloatArray = self._sign * self._zero  # type: ignore[attr-defined]
         return self.body_values(board_rad) - zero
 
     def body_values(self, board: npt.ArrayLike) -> FloatArray:
-        """(8,) velocities or torques, from what the board shows."""
+        """Convert the board's velocities, currents or torques (8,) to the body's signs."""
         values = np.asarray(board, dtype=np.float64)[self._order]  # type: ignore[attr-defined]
         return np.asarray(self._sign * values)  # type: ignore[attr-defined]
 
     def body_order(self, board: npt.ArrayLike) -> FloatArray:
-        """(8,) what has no direction, as temperatures."""
+        """Convert unsigned values of the board (8,), such as temperatures, to the body's order."""
         return np.asarray(board, dtype=np.float64)[self._order]  # type: ignore[attr-defined]
 
     def board_angle(self, body_rad: FloatArray) -> FloatArray:
-        """(8,) rad, for the board; the inverse of `body_angle`."""
+        """Convert motor angles of the body (8,) rad to the board's; the inverse of `body_angle`."""
         out = np.empty(N_MOTORS)
         out[self._order] = self._sign * body_rad + self._zero  # type: ignore[attr-defined]
         return out
 
 
 def jig_motor_rad() -> FloatArray:
-    """(8,) motor angles in the jig, rad."""
+    """Motor angles of a robot in the calibration jig, (8,) rad."""
     return leg_to_motor(np.full(4, JIG_SWING_RAD), np.full(4, JIG_EXTENSION_RAD))
 
 
 def measured_zeros(board_rad: npt.ArrayLike, wiring: Wiring) -> tuple[float, ...]:
-    """The zeros of a robot that stands in the jig.
+    """Compute the zeros of a robot in the calibration jig.
 
     Args:
-        board_rad: (8,) what the board shows.
+        board_rad: (8,) encoder readings of the board.
         wiring: order and signs; its zeros are not used.
 
     Returns:
-        For each of our motors, in (-pi, pi].
+        Zero of each motor of the body, rad in [-pi, pi].
     """
     shown = np.asarray(board_rad, dtype=np.float64)[list(wiring.order)]
     zero = shown - np.array(wiring.sign) * jig_motor_rad()

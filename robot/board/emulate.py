@@ -17,7 +17,7 @@ from walkhome.robot.control.clock import MEANWHILE_UNTIL_S
 from walkhome.robot.control.stop_request import StopRequest
 from walkhome.robot.control.twin_plant import make_twin
 from walkhome.sim.emulator.board import BoardSettings, EmulatedBoard
-from walkhome.sim.emulator.faults import Fault
+from walkhome.sim.emulator.faults import InjectedFault
 from walkhome.sim.emulator.jig import Jig
 from walkhome.sim.emulator.pose import PosePublisher, PoseSettings
 from walkhome.sim.twin import START_HEIGHT_M, PyBulletRobot
@@ -47,7 +47,7 @@ class Emulation:
         battery_v: of its battery.
     """
 
-    faults: Sequence[Fault] = ()
+    faults: Sequence[InjectedFault] = ()
     real_time_factor: float = 1.0
     link: Path | None = None
     log: Path | None = None
@@ -108,7 +108,7 @@ def make_emulated_board(
     if jig is None:
         # With its legs folded, as a robot is put down.
         folded = np.full(8, config.robot.to_body().extension_min_rad + 0.2)
-        attitude = quaternion(STARTS[what.start], 0.0, 0.0)
+        attitude = quaternion(roll_rad=STARTS[what.start])
         twin.place(np.array([0.0, 0.0, START_HEIGHT_M]), attitude, folded)
     stream = stack.enter_context(what.log.open("w")) if what.log is not None else None
     poses = None

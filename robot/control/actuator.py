@@ -109,7 +109,7 @@ class Actuator:
             angle_rad, _ = self._limiter.limit(
                 target.angle_rad, state, target.kp, target.kd, caps_nm
             )
-        command = MotorCommand(angle_rad, target.kp, target.kd, self._valid_s)
+        command = MotorCommand(angle_rad, kp=target.kp, kd=target.kd, valid_s=self._valid_s)
         if self._monitor is not None:
             self._monitor.check(state)
         sent = self._robot.command(command)

@@ -9,7 +9,7 @@ late too often, and a motor that does not follow its commands. Every command to 
 from __future__ import annotations
 
 from walkhome.hardware.robot import MotorCommand, NotFit, RobotState
-from walkhome.hardware.timing import TooOften
+from walkhome.hardware.timing import LeakyBucket
 from walkhome.robot.control.clock import Clock
 from walkhome.safety.command.torque_tracking import TorqueTrackingMonitor
 from walkhome.safety.supervisor.client import COMMAND_EVERY_S
@@ -33,7 +33,7 @@ class CommandMonitor:
     def __init__(self, clock: Clock, gap_s: float) -> None:
         self._clock = clock
         self._late_s = LATE_SHARE * (gap_s - min(clock.period_s, COMMAND_EVERY_S))
-        self._lateness = TooOften(LATE_AT_ONCE, LATE_PER_GOOD)
+        self._lateness = LeakyBucket(limit=LATE_AT_ONCE, leak=LATE_PER_GOOD)
         self._tracking = TorqueTrackingMonitor()
 
     def check(self, state: RobotState) -> None:
@@ -47,7 +47,7 @@ class CommandMonitor:
                 (`motor`). The monitor starts anew after that.
         """
         late = self._clock.late_s > self._late_s
-        self._lateness.add(late, not late)
+        self._lateness.add(bad=late, good=not late)
         motor = self._tracking.untracked(state)
         if motor is None and not self._lateness.reached:
             return

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from types import TracebackType
 
-from walkhome.hardware.realtime import SIDE_PRIORITY, beside
+from walkhome.hardware.realtime import SIDE_THREAD_PRIORITY, prioritise_side_thread
 
 CLOSE_S = 2.0
 """Time limit for closing: a suspended terminal must not block the exit."""
@@ -56,5 +56,6 @@ class SideThread:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            beside(SIDE_PRIORITY)  # each time: the control thread may have got its own since
+            # Each time: the control thread may have got its own priority since.
+            prioritise_side_thread(SIDE_THREAD_PRIORITY)
             job()

@@ -173,4 +173,4 @@ def place_at_edge(twin: PyBulletRobot, config: Config, task: str, rng: np.random
         -reach * min(w.half_length_m, w.half_width_m) * math.sin(across),
         START_HEIGHT_M + 0.03,
     ]
-    twin.place(np.array(place), quaternion(0.0, 0.0, yaw), None)
+    twin.place(np.array(place), quaternion(yaw_rad=yaw), None)

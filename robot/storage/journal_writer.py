@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from walkhome.durable_files import sync_folder
-from walkhome.hardware.realtime import SIDE_PRIORITY, beside
+from walkhome.hardware.realtime import SIDE_THREAD_PRIORITY, prioritise_side_thread
 from walkhome.robot.storage.journal import (
     RECORD,
     RECORD_BYTES,
@@ -168,7 +168,7 @@ class JournalWriter:
         while True:
             self._wake.wait(self._sync_every_s)
             self._wake.clear()
-            beside(SIDE_PRIORITY)
+            prioritise_side_thread(SIDE_THREAD_PRIORITY)
             closing = self._closing  # before the drain: what comes first is still written
             try:
                 self._drain()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
-from walkhome.hardware.realtime import SIDE_PRIORITY, beside
+from walkhome.hardware.realtime import SIDE_THREAD_PRIORITY, prioritise_side_thread
 from walkhome.learning.client import LearnerClient
 from walkhome.learning.policy import NumpyPolicy, policies_bytes
 from walkhome.learning.remote.process import LearnerLost
@@ -173,7 +173,7 @@ class Checkpointing:
     ) -> _Outcome:
         """The same by the learner's own process; here only little is done while the robot walks."""
         assert isinstance(self._learner, SavesItself)
-        beside(SIDE_PRIORITY)
+        prioritise_side_thread(SIDE_THREAD_PRIORITY)
         robot_s = float(scalars["loop"]["robot_s"])
         try:
             flush()

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The twin on film: a strip of pictures for the report, or a video with what the robot does on it.
 
-Both are told every step of a roll-out and look through `sim.render.Camera`, which needs no display.
+Both are told every step of a roll-out and look through `sim.render.TwinCamera`, which needs no
+display.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from walkhome.hardware.robot import Robot
 from walkhome.robot.control.period import Period
-from walkhome.sim.render import Camera
+from walkhome.sim.render import TwinCamera
 from walkhome.sim.twin import PyBulletRobot
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class FilmStrip:
         from PIL import Image
 
         self._image = Image
-        self._camera = Camera(_twin(robot), 360, 270)
+        self._camera = TwinCamera(_twin(robot), 360, 270)
         self._folder, self._task = folder, task
         first, every = round(FIRST_S / period_s), max(1, round(EVERY_S / period_s))
         self._when = range(first, first + FRAMES * every, every)
@@ -104,7 +105,7 @@ class Film:
         twin = _twin(robot)
         self._every = max(1, round(1.0 / FILM_FPS / period_s))
         self._video = Mp4(path, 1.0 / (self._every * period_s))
-        self._camera = Camera(twin)
+        self._camera = TwinCamera(twin)
         self.period_s, self.periods = period_s, 0
 
     def period(self, caption: Callable[[], Caption]) -> None:

@@ -108,7 +108,7 @@ def show_episode(
 def _put(stage: Stage, frame: Frame) -> None:
     roll, pitch = (float(angle) for angle in frame.attitude)
     x, y, yaw = (float(value) for value in frame.pose)
-    stage.put(x, y, quaternion(roll, pitch, yaw), frame.motor_rad)
+    stage.put(x, y, quaternion(roll_rad=roll, pitch_rad=pitch, yaw_rad=yaw), frame.motor_rad)
 
 
 def _angles(frame: Frame) -> tuple[str, str]:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The emulated board: the firmware's code, the twin as its physics, a pseudo-terminal as its port.
 
-Bytes come in from the pty, the C core (`sim.emulator.core`) decides, the twin moves, and bytes go
-out
-no faster than the baud rate carries them. One `step` is one physics step; `run` paces it. All that
-matters to a test of time bounds goes to an event log in monotonic time.
+Bytes come in from the pseudo-terminal, the C core (`sim.emulator.core`) processes them, the twin
+moves, and bytes go out no faster than the baud rate allows. One `step` is one physics step; `run`
+paces the steps. Everything that tests of time bounds need goes to an event log with monotonic
+times.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ import numpy as np
 from walkhome.hardware.constants import N_MOTORS
 from walkhome.hardware.serial.protocol import MessageType, Mode, encode_payload, payload_size
 from walkhome.sim.emulator.core import BoardCore, BoardSensors
-from walkhome.sim.emulator.faults import Fault, active_kinds
+from walkhome.sim.emulator.faults import InjectedFault, active_kinds
 from walkhome.sim.emulator.jig import Jig
 from walkhome.sim.emulator.pose import PosePublisher
-from walkhome.sim.emulator.rate import Every
+from walkhome.sim.emulator.rate import FixedRateTrigger
 from walkhome.sim.history import Sample
 from walkhome.sim.motor import current_of
 from walkhome.sim.twin import PyBulletRobot
@@ -45,16 +45,16 @@ MAX_BEHIND_S = 0.1
 
 @dataclass(frozen=True)
 class BoardSettings:
-    """How the emulated board speaks.
+    """Identity and interface of the emulated board.
 
     Attributes:
         baud: bits per second on the wire.
         state_rate_hz: STATE frames per second.
-        link: where a symbolic link to the port is kept, so that it survives an unplugging.
-        robot_id: who it says it is, at most 15 letters.
-        zero_table: id of the zero table that it says it uses.
-        battery_v: what its battery says.
-        encoder_offset_rad: (8,) what its encoders show where the angle is 0.
+        link: path of a symbolic link to the port, which survives unplugging; None for none.
+        robot_id: name that it reports, at most 15 characters.
+        zero_table: id of the zero table that it reports.
+        battery_v: battery voltage that it reports.
+        encoder_offset_rad: (8,) readings of its encoders at angle 0.
     """
 
     baud: int = 921_600
@@ -67,7 +67,7 @@ class BoardSettings:
 
     @property
     def frame_s(self) -> float:
-        """How long a STATE frame takes on the wire."""
+        """Transmission time of a STATE frame, s."""
         empty = encode_payload(MessageType.STATE, bytes(payload_size(MessageType.STATE)))
         return len(empty) * BITS_PER_BYTE / self.baud
 
@@ -76,24 +76,28 @@ class EmulatedBoard:
     """A board that a host can open as a serial port.
 
     Args:
-        twin: its physics; driven by this board from now on.
-        settings: how it speaks.
-        faults: what goes wrong, and when.
-        log: events go here, a JSON object a line.
-        seed: of what is garbled, and of the challenges.
+        twin: its physics; the board drives its motors and closes it.
+        settings: identity and interface.
+        faults: faults to inject, with their times.
+        log: event log, one JSON object per line; None for none.
+        seed: random seed of garbled bytes and of the challenges.
         clock: monotonic seconds, for the log and the poses.
-        poses: told where it stands; nobody when None.
-        jig: holds it; None on the floor.
+        poses: publisher of its pose; None for none.
+        jig: calibration jig that holds it; None on the floor.
 
     Attributes:
-        port: the device file to open; changes when the cable is put back.
+        settings: as given.
+        port: device file to open; changes when the cable is plugged in again.
+
+    Raises:
+        RobotError: there is no C compiler, or the firmware does not compile.
     """
 
     def __init__(
         self,
         twin: PyBulletRobot,
         settings: BoardSettings | None = None,
-        faults: Sequence[Fault] = (),
+        faults: Sequence[InjectedFault] = (),
         log: TextIO | None = None,
         seed: int = 0,
         clock: Callable[[], float] = time.monotonic,
@@ -108,10 +112,10 @@ class EmulatedBoard:
         self._core = self._start()
         self._sensors = BoardSensors(imu_ok=1)
         self._now: frozenset[str] = frozenset()
-        self._out: deque[tuple[float, bytes]] = deque()  # when it may go, what
+        self._out: deque[tuple[float, bytes]] = deque()  # earliest time to send, bytes
         self._budget_bytes = 0.0
-        self._state = Every(self.settings.state_rate_hz)
-        self._zero_s: float | None = None  # the wall clock's at the board's start; None: simulated
+        self._state = FixedRateTrigger(self.settings.state_rate_hz)
+        self._zero_s: float | None = None  # wall-clock start; None in simulated time
         self._moving = False
         self._mode = Mode.OFF
         self._pulled_until_s = 0.0
@@ -121,10 +125,10 @@ class EmulatedBoard:
         twin.drive_by(self._duty)
 
     def step(self) -> None:
-        """One physics step: hear, move, speak.
+        """Advance by one physics step: receive, move, transmit.
 
         Raises:
-            SimulationDiverged: the physics blew up.
+            SimulationDiverged: the physics diverged.
         """
         time_s = self._twin.time_s
         self._look_for_faults(time_s)
@@ -141,7 +145,7 @@ class EmulatedBoard:
         self._speak(time_s)
 
     def tell_pose(self) -> None:
-        """Publish where it stands, when it is time."""
+        """Publish the pose if one is due."""
         if self._poses is None:
             return
         now_s = self._clock()
@@ -153,15 +157,18 @@ class EmulatedBoard:
         self._poses.send(now_s)
 
     def pull_cable(self, seconds: float) -> None:
-        """Pull it now, and put it back after so long."""
+        """Unplug the cable now and plug it in again after `seconds`."""
         self._pulled_until_s = self._twin.time_s + seconds
 
     def run(self, stopped: Callable[[], bool], real_time_factor: float = 1.0) -> None:
-        """Step at the wall clock's pace until somebody says stop.
+        """Step at the pace of the wall clock until `stopped` returns True.
 
-        Late steps are made up for, up to a tenth of a second; a host sees a slower robot beyond. At
-        a robot's pace the firmware's clock is the wall's, so that its time-outs are true whatever
-        the physics takes.
+        Late steps are caught up, up to a tenth of a second; beyond that the host sees a slower
+        robot. At a factor of 1 the firmware uses the wall clock, so that its time-outs are right
+        however long the physics takes.
+
+        Raises:
+            SimulationDiverged: the physics diverged.
         """
         if real_time_factor == 1.0:
             self._zero_s = self._clock() - self._twin.time_s
@@ -176,14 +183,14 @@ class EmulatedBoard:
                 time.sleep(wait_s)
 
     def close(self) -> None:
-        """Pull the cable and end the physics."""
+        """Unplug the cable and end the simulation."""
         self._unplug()
         if self._poses is not None:
             self._poses.close()
         self._twin.close()
 
     def _start(self) -> BoardCore:
-        """The firmware, freshly started."""
+        """Start the firmware."""
         self._boot += 1
         return BoardCore(
             random=int(self._rng.integers(1, 2**32)),
@@ -195,7 +202,7 @@ class EmulatedBoard:
     # -- the motors --------------------------------------------------------------------------------
 
     def _duty(self, sample: Sample) -> tuple[list[float], float]:
-        if "freeze" in self._now:  # the processor's own watchdog has let the motors go
+        if "freeze" in self._now:  # the processor's watchdog has switched the motors off
             self._note_torque(False)
             return [0.0] * len(sample.angle_rad), 0.0
         s = self._sensors
@@ -218,7 +225,7 @@ class EmulatedBoard:
             self._event("torque" if moving else "limp")
 
     def _measure(self) -> None:
-        """What a STATE frame says: the twin's sensors, with noise and latency."""
+        """Fill in the readings for a STATE frame: the twin's sensors, with noise and latency."""
         state, s = self._twin.read(), self._sensors
         s.angle_rad[:] = self._shown(state.motor_angle_rad.tolist())
         s.current_a[:] = [
@@ -243,7 +250,7 @@ class EmulatedBoard:
         try:
             data = os.read(self._master, READ_BYTES)
         except (BlockingIOError, OSError):
-            return  # nothing there, or nobody has the port open
+            return  # nothing to read, or the port is not open
         self._core.receive(data, self._time_us())
 
     def _speak(self, time_s: float) -> None:
@@ -255,7 +262,7 @@ class EmulatedBoard:
             self._out.append((time_s + late_s, data))
         step_s = 1.0 / self._twin.settings.physics_rate_hz
         rate_bytes_s = self.settings.baud / BITS_PER_BYTE
-        # A wire that was idle does not carry more afterwards, but for less than a byte.
+        # An idle wire does not save up capacity, except for less than a byte.
         step_bytes = rate_bytes_s * step_s
         self._budget_bytes = min(self._budget_bytes + step_bytes, step_bytes + 1.0)
         while self._out and self._out[0][0] <= time_s and self._budget_bytes >= 1.0:
@@ -272,7 +279,7 @@ class EmulatedBoard:
         try:
             os.write(self._master, data)
         except (BlockingIOError, OSError):
-            return  # the host does not read: a wire does not wait either
+            return  # the host does not read; a wire does not wait for it
 
     def _garbled(self, data: bytes) -> bytes:
         values = np.frombuffer(data, np.uint8).copy()
@@ -286,7 +293,7 @@ class EmulatedBoard:
             self._mode = mode
             self._event("mode", mode=mode.name, faults=self._core.faults)
 
-    # -- what goes wrong ---------------------------------------------------------------------------
+    # -- injected faults ---------------------------------------------------------------------------
 
     def _look_for_faults(self, time_s: float) -> None:
         now = active_kinds(self._faults, time_s)

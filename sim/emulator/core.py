@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The board's C code (`firmware/walkhome.c`) in this process: what people flash is what we emulate.
+"""The board's C code (`firmware/walkhome.c`) in this process, through ctypes.
 
-Compiled with the system's C compiler at first use (`native.compiled`).
+The emulated board runs the same code as a real one. It is compiled with the system's C compiler at
+first use (`native.compiled`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _Floats = ctypes.c_float * N_MOTORS
 
 
 class BoardConfig(ctypes.Structure):
-    """`wh_config`: who the board is, and what it allows."""
+    """`wh_config`: identity and limits of the board."""
 
     _fields_ = (
         ("robot_id", ctypes.c_char * 16),
@@ -53,7 +54,7 @@ class BoardConfig(ctypes.Structure):
 
 
 class BoardSensors(ctypes.Structure):
-    """`wh_sensors`: what the board measures, SI units, in the order of `hardware.body`."""
+    """`wh_sensors`: measurements of the board, SI units, in the order of `hardware.body`."""
 
     _fields_ = (
         ("battery_v", ctypes.c_float),
@@ -73,7 +74,7 @@ class BoardSensors(ctypes.Structure):
 DEFAULTS: Mapping[str, Any] = {
     "robot_id": b"emulated",
     "firmware": b"walkhome 1.0",
-    "angle_limit_rad": 12.0,  # legs wind up: more than one turn
+    "angle_limit_rad": 12.0,  # legs can make more than one turn
     "kp_limit": 2.0,
     "kd_limit": 0.1,
     "torque_limit_nm": MAX_TORQUE_NM,
@@ -91,10 +92,10 @@ DEFAULTS: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Drive:
-    """What the motors get for one period.
+    """Output to the motors for one period.
 
     Attributes:
-        duty: (8,) in [-1, 1]; all zero is limp.
+        duty: (8,) PWM duty in [-1, 1]; all zero is limp.
         torque_cap_nm: largest torque magnitude.
     """
 
@@ -103,11 +104,11 @@ class Drive:
 
 
 class BoardCore:
-    """One board: bytes, sensors and microseconds in; bytes and duties out.
+    """One board: takes bytes, sensors and microseconds; returns bytes and duties.
 
     Args:
-        random: where its challenges start.
-        **changes: over `DEFAULTS`.
+        random: start value of its challenges.
+        **changes: fields of `wh_config` that differ from `DEFAULTS`.
 
     Raises:
         RobotError: there is no C compiler, or the code does not compile.
@@ -123,18 +124,18 @@ class BoardCore:
         self._out = ctypes.create_string_buffer(OUT_BYTES)
 
     def receive(self, data: bytes, now_us: int) -> None:
-        """Bytes from the host."""
+        """Process bytes from the host."""
         self._library.wh_board_receive(
             self._memory, data, ctypes.c_size_t(len(data)), ctypes.c_uint32(now_us & _U32)
         )
 
     def transmit(self) -> bytes:
-        """All bytes that wait for the host."""
+        """Take all bytes that wait for the host."""
         size = self._library.wh_board_transmit(self._memory, self._out, ctypes.c_size_t(OUT_BYTES))
         return self._out.raw[:size]
 
     def tick(self, sensors: BoardSensors, now_us: int) -> Drive:
-        """One period of the motors' control."""
+        """Run one period of motor control; `now_us` wraps at 2^32."""
         duty, cap_nm = _Floats(), ctypes.c_float()
         self._library.wh_board_tick(
             self._memory,
@@ -147,16 +148,16 @@ class BoardCore:
 
     @property
     def mode(self) -> int:
-        """What the motors do now, as `hardware.serial.protocol.Mode`."""
+        """State of the motors, a value of `hardware.serial.protocol.Mode`."""
         return int(self._library.wh_board_mode(self._memory))
 
     @property
     def faults(self) -> int:
-        """The bits that are latched, as `hardware.serial.protocol.BoardFault`."""
+        """Latched fault bits, see `hardware.serial.protocol.BoardFault`."""
         return int(self._library.wh_board_faults(self._memory))
 
     def report(self, sensors: BoardSensors, now_us: int) -> None:
-        """Queue a STATE frame."""
+        """Queue a STATE frame with these readings."""
         self._library.wh_board_report(
             self._memory, ctypes.byref(sensors), ctypes.c_uint32(now_us & _U32)
         )
@@ -164,7 +165,7 @@ class BoardCore:
 
 @cache
 def library() -> ctypes.CDLL:
-    """The compiled code.
+    """Compile and load the C code, once per process.
 
     Raises:
         RobotError: there is no C compiler, or the code does not compile.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What can go wrong with an emulated board, when, and for how long."""
+"""Faults that can be injected into an emulated board: kind, start and duration."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 KINDS = {
-    "mute": "it says nothing",
-    "freeze": "its processor stands still; its watchdog lets the motors go",
+    "mute": "it sends nothing",
+    "freeze": "its processor hangs; its watchdog switches the motors off",
     "garble": "some of its bytes are wrong",
-    "delay": "its bytes come 50 ms late",
-    "unplug": "the cable is pulled, and put back after",
+    "delay": "its bytes arrive 50 ms late",
+    "unplug": "the cable is unplugged, and plugged in again afterwards",
     "brown-out": "the battery is empty",
     "dead-motor": "motor 3 is not driven",
-    "bad-imu": "the IMU is lost",
-    "reboot": "its processor starts anew",
-    "blind": "its pose source says nothing",
-    "carried": "its pose source says that it stands 2 m further",
+    "bad-imu": "the IMU fails",
+    "reboot": "its processor restarts",
+    "blind": "its pose source sends nothing",
+    "carried": "its pose source reports a position 2 m away",
 }
 
 
 class FaultInvalid(ValueError):  # noqa: N818 - says what is wrong
-    """A fault that can't be understood."""
+    """The text does not describe a fault; the message says what is possible."""
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One of `KINDS`, from a moment of the board's time on.
+class InjectedFault:
+    """A fault of one of `KINDS` that the emulated board shows for some time.
 
     Attributes:
-        kind: what goes wrong.
-        start_s: when.
-        duration_s: for how long; infinite if nobody says.
+        kind: kind of the fault.
+        start_s: start, in the board's time.
+        duration_s: duration; infinite by default.
     """
 
     kind: str
@@ -41,11 +41,11 @@ class Fault:
     duration_s: float = math.inf
 
     @classmethod
-    def parse(cls, text: str) -> Fault:
-        """From KIND, KIND@START or KIND@START:DURATION, in seconds.
+    def parse(cls, text: str) -> InjectedFault:
+        """Parse KIND, KIND@START or KIND@START:DURATION, in seconds.
 
         Raises:
-            FaultInvalid: with what is possible.
+            FaultInvalid: unknown kind, or not such numbers.
         """
         kind, _, when = text.partition("@")
         if kind not in KINDS:
@@ -60,10 +60,10 @@ class Fault:
         return fault
 
     def active(self, time_s: float) -> bool:
-        """Whether it goes wrong now."""
+        """Whether the fault is active at `time_s`."""
         return self.start_s <= time_s < self.start_s + self.duration_s
 
 
-def active_kinds(faults: Sequence[Fault], time_s: float) -> frozenset[str]:
-    """What goes wrong now."""
+def active_kinds(faults: Sequence[InjectedFault], time_s: float) -> frozenset[str]:
+    """Kinds of the faults that are active at `time_s`."""
     return frozenset(fault.kind for fault in faults if fault.active(time_s))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The jig in which a robot is calibrated: trunk in the air, legs held by hand."""
+"""Emulated calibration jig: holds the trunk in the air and the legs straight down."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ HEIGHT_M = 0.6
 
 
 class Jig:
-    """Holds a twin until its process ends.
+    """Holds a twin in the calibration posture until its process ends.
 
     Args:
-        twin: placed here, before its first physics step.
+        twin: placed by this constructor, before its first physics step.
+
+    Raises:
+        RobotError: the twin has already made a physics step.
     """
 
     def __init__(self, twin: PyBulletRobot) -> None:
@@ -38,5 +41,5 @@ class Jig:
         )
 
     def hold(self) -> None:
-        """Keep the legs where they are; once per physics step."""
+        """Reset the legs to the calibration posture; call it in every physics step."""
         self._twin.model.reset_legs(self._motor_rad)

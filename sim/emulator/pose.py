@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Where the emulated robot stands, told to another program: with noise, delay and drop-outs.
+"""Publishes the pose of the emulated robot to another program, with noise, delay and drop-outs.
 
-Datagrams of `hardware.pose.guard` to a Unix socket. Nobody listens, nothing happens: a motion
-capture system does not wait either.
+Sends datagrams of `hardware.pose.guard` to a Unix socket. Without a reader they are dropped: a
+motion capture system does not wait either.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import numpy as np
 
 from walkhome.hardware.pose.guard import to_message
 from walkhome.hardware.robot import Pose2D
-from walkhome.sim.emulator.rate import Every
+from walkhome.sim.emulator.rate import FixedRateTrigger
 
 
 @dataclass(frozen=True)
 class PoseSettings:
-    """How good the emulated pose source is.
+    """Quality of the emulated pose source.
 
     Attributes:
         rate_hz: poses per second.
         noise_m: standard deviation of x and y.
         noise_rad: standard deviation of the yaw.
-        delay_s: from the truth to the datagram.
-        drop: share of poses that never come.
+        delay_s: from measurement to datagram.
+        drop: share of poses that are lost, in [0, 1].
     """
 
     rate_hz: float = 100.0
@@ -43,9 +43,9 @@ class PosePublisher:
     """Sends poses to a socket.
 
     Args:
-        path: of the reader's socket.
+        path: path of the reader's socket.
         settings: rate, noise, delay, drop-outs.
-        seed: of noise and drop-outs.
+        seed: random seed of noise and drop-outs.
     """
 
     def __init__(self, path: Path, settings: PoseSettings | None = None, seed: int = 0) -> None:
@@ -53,19 +53,19 @@ class PosePublisher:
         self._rng = np.random.default_rng([seed, 3])
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        self._every = Every(self.settings.rate_hz)
+        self._every = FixedRateTrigger(self.settings.rate_hz)
         self._late: deque[Pose2D] = deque()
 
     def due(self, board_s: float) -> bool:
-        """Whether it is time for a pose; board seconds."""
+        """Whether a pose is due at this time of the board; True once per period."""
         return self._every.due(board_s)
 
     def take(self, truth: Pose2D, now_s: float) -> None:
-        """The truth now; goes out after the delay, unless it is dropped.
+        """Queue a pose with noise, unless it is dropped; `send` sends it after the delay.
 
         Args:
-            truth: the pose, whatever its time.
-            now_s: monotonic seconds: the time that it carries.
+            truth: exact pose; its time is ignored.
+            now_s: monotonic seconds, the time stamp of the datagram.
         """
         s = self.settings
         x, y, yaw = self._rng.standard_normal(3)
@@ -82,12 +82,12 @@ class PosePublisher:
         )
 
     def send(self, now_s: float) -> None:
-        """What is due, to whoever listens."""
+        """Send the queued poses that are due."""
         while self._late and now_s - self._late[0].time_s >= self.settings.delay_s:
-            # No reader, a reader that is slow, or one that has gone: the next pose comes anyway.
+            # Drop the pose if there is no reader or it is too slow.
             with contextlib.suppress(OSError):
                 self._socket.sendto(to_message(self._late.popleft()), str(self.path))
 
     def close(self) -> None:
-        """End it; safe to call twice."""
+        """Close the socket; safe to call twice."""
         self._socket.close()

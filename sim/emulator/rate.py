@@ -1,27 +1,29 @@
 # SPDX-License-Identifier: MIT
-"""What comes so many times a second, in the time of a simulation that makes steps."""
+"""Fixed-rate trigger in simulated time."""
 
 from __future__ import annotations
 
-_ROUNDING_S = 1e-6  # far below a physics step, far above what sums of steps are wrong by
+_ROUNDING_S = 1e-6  # far below a physics step, far above the rounding error of sums of steps
 
 
-class Every:
-    """A fixed grid of times, the first at 0.
+class FixedRateTrigger:
+    """Triggers at a fixed rate, for the first time at 0 s.
 
     Args:
-        rate_hz: of the grid.
+        rate_hz: triggers per second.
     """
 
     def __init__(self, rate_hz: float) -> None:
         self._period_s, self._next_s = 1.0 / rate_hz, 0.0
 
     def due(self, now_s: float) -> bool:
-        """Whether a time of the grid has come since the last one that was told; tells it once.
+        """Return True once per period; periods that were missed entirely are not made up for.
 
-        Times that were missed altogether are not made up for.
+        Args:
+            now_s: simulated time; must not decrease.
         """
-        # 60.01 s are not 60 s and 10 ms: without the tolerance some periods were a step too long.
+        # 60.01 s differs from 60 s + 10 ms in floating point: without the tolerance some periods
+        # would be a step too long.
         if now_s < self._next_s - _ROUNDING_S:
             return False
         self._next_s += self._period_s

@@ -60,8 +60,9 @@ def test_whatever_dies_the_boards_own_log_says_that_it_stopped():
 
 
 def test_a_side_thread_gets_priority_only_beside_one_that_has_it():
-    from walkhome.hardware.realtime import SIDE_PRIORITY, beside
+    from walkhome.hardware.realtime import SIDE_THREAD_PRIORITY, prioritise_side_thread
 
     before = os.sched_getscheduler(0)
-    assert not beside(SIDE_PRIORITY)  # this process's main thread is an ordinary one
+    # The main thread of this process has no real-time priority.
+    assert not prioritise_side_thread(SIDE_THREAD_PRIORITY)
     assert os.sched_getscheduler(0) == before

@@ -17,7 +17,7 @@ from walkhome.robot.board.emulate import Emulation, make_emulated_board
 from walkhome.robot.board.plant import BoardPlant
 from walkhome.robot.config.resolve import resolve_config
 from walkhome.robot.control.clock import WallClock
-from walkhome.sim.emulator.faults import Fault
+from walkhome.sim.emulator.faults import InjectedFault
 from walkhome.sim.emulator.pose import PoseSettings
 
 STEP_S = 0.002
@@ -35,7 +35,7 @@ class World:
         self.board = make_emulated_board(
             self.config,
             Emulation(
-                faults=[Fault.parse(text) for text in faults],
+                faults=[InjectedFault.parse(text) for text in faults],
                 link=self.link_path,
                 log=self._log,
                 poses=pose_path,

@@ -18,7 +18,7 @@ LEGS = leg_to_motor(np.zeros(4), np.full(4, 0.5))
 
 
 def lying(time_s, roll=0.0, **changes):
-    attitude = quaternion(roll, 0.0, 0.0)
+    attitude = quaternion(roll_rad=roll)
     fields = {
         "time_s": time_s,
         "motor_angle_rad": LEGS,

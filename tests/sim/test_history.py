@@ -24,7 +24,7 @@ def sample_at(time_s):
 
 def history_until(time_s, longest_s=0.02):
     """Of samples since 0."""
-    history = History(longest_s, DT_S)
+    history = History(longest_s=longest_s, dt_s=DT_S)
     history.fill(sample_at(0.0))
     for step in range(1, round(time_s / DT_S) + 1):
         history.add(sample_at(step * DT_S))
@@ -77,7 +77,7 @@ def test_one_number_that_is_none_is_found(field):
 
 def test_goes_on_from_its_state_and_refuses_that_of_another_latency():
     history = history_until(0.1)
-    other = History(0.02, DT_S)
+    other = History(longest_s=0.02, dt_s=DT_S)
     other.load_state_dict(history.state_dict())
     assert other.state_dict() == history.state_dict()
     np.testing.assert_array_equal(
@@ -85,4 +85,4 @@ def test_goes_on_from_its_state_and_refuses_that_of_another_latency():
         history.sample(history.latency(0.013)).read().angle_rad,
     )
     with pytest.raises(ValueError, match="needs 7: resume with the configuration"):
-        History(0.01, DT_S).load_state_dict(history.state_dict())
+        History(longest_s=0.01, dt_s=DT_S).load_state_dict(history.state_dict())

@@ -47,7 +47,7 @@ def test_equals_bullet3(bullet3, battery_v):
                 target, angle, velocity, true_velocity, kp, kd
             )
             felt, now = list(zip(angle, velocity, strict=True)), at_speed(true_velocity)
-            shaft, _, reported = ours.step(target, felt, now, kp, kd)
+            shaft, _, reported = ours.step(target, felt, now, kp=kp, kd=kd)
             np.testing.assert_allclose(shaft, torque, rtol=1e-14)
             np.testing.assert_allclose(reported, observed, rtol=1e-14)
 
@@ -90,7 +90,7 @@ def test_no_torque_at_the_speed_where_back_emf_meets_the_battery():
 
 
 def test_duty_is_clipped_and_a_battery_scales_the_stiffness():
-    far = MotorModel().step([100.0, -100.0], AT_REST, AT_REST, 1.0, 0.0)
+    far = MotorModel().step([100.0, -100.0], AT_REST, AT_REST, kp=1.0, kd=0.0)
     assert far == MotorModel().drive([1.0, -1.0], AT_REST)
     soft, stiff = (MotorModel(volts).drive([0.05], at_speed([0.0]))[0][0] for volts in (8.0, 16.0))
     assert stiff == pytest.approx(2 * soft)
@@ -99,7 +99,7 @@ def test_duty_is_clipped_and_a_battery_scales_the_stiffness():
 def test_not_a_number_does_not_stop_the_controller():
     # The twin's own check of its state tells of it, with a better message.
     lost = [(math.nan, math.nan)]
-    assert len(MotorModel().step([0.0], lost, lost, 1.0, 0.0)[0]) == 1
+    assert len(MotorModel().step([0.0], lost, lost, kp=1.0, kd=0.0)[0]) == 1
 
 
 def run(guard, torque, seconds, dt=0.002):
@@ -110,7 +110,7 @@ def run(guard, torque, seconds, dt=0.002):
 
 
 def test_guard_trips_after_a_second_and_comes_back():
-    guard = OverheatGuard(2, 2.45, 1.0, recovery_s=2.0)
+    guard = OverheatGuard(2, torque_nm=2.45, time_s=1.0, recovery_s=2.0)
     assert run(guard, [2.5, -2.5], 0.99) == [True, True]
     assert not guard.any_off
     assert run(guard, [2.5, 0.1], 0.02) == [False, True]
@@ -123,7 +123,7 @@ def test_guard_trips_after_a_second_and_comes_back():
 
 
 def test_guard_forgives_a_short_break():
-    guard = OverheatGuard(1, 2.45, 1.0)
+    guard = OverheatGuard(1, torque_nm=2.45, time_s=1.0)
     for _ in range(5):
         assert run(guard, [3.0], 0.9) == [True]
         assert run(guard, [2.4], 0.01) == [True]
@@ -153,10 +153,10 @@ def test_heat_starts_with_the_copper_loss():
     )
 )
 def test_a_guard_that_looks_away_while_all_is_cold_sees_as_much(torques):
-    guard, twin = (OverheatGuard(2, 2.45, 0.1, recovery_s=0.2) for _ in range(2))
+    guard, twin = (OverheatGuard(2, torque_nm=2.45, time_s=0.1, recovery_s=0.2) for _ in range(2))
     for torque in torques:
         # One that goes on from its own state has to look at every motor.
-        fresh = OverheatGuard(2, 2.45, 0.1, recovery_s=0.2)
+        fresh = OverheatGuard(2, torque_nm=2.45, time_s=0.1, recovery_s=0.2)
         fresh.load_state_dict(twin.state_dict())
         fresh._cold = False
         assert list(guard.enabled(torque, 0.02)) == list(fresh.enabled(torque, 0.02))

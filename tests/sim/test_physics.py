@@ -51,7 +51,7 @@ def test_it_weighs_six_kilograms(make_twin):
 
 def test_it_falls_as_everything_does(make_twin):
     twin = make_twin()
-    twin.place([0, 0, 5.0], quaternion(0.3, -0.2, 0.8), None)
+    twin.place([0, 0, 5.0], quaternion(roll_rad=0.3, pitch_rad=-0.2, yaw_rad=0.8), None)
     twin.advance(0.5)
     n = round(0.5 / DT_S)
     # Bullet's steps are semi-implicit: g dt^2 n (n + 1) / 2.
@@ -62,7 +62,11 @@ def test_it_falls_as_everything_does(make_twin):
 
 def test_in_the_air_nothing_feeds_it(make_twin):
     twin = make_twin()
-    twin.place([0, 0, 20.0], quaternion(0.3, 0.2, 0.1), leg_to_motor(np.zeros(4), np.full(4, 1.8)))
+    twin.place(
+        [0, 0, 20.0],
+        quaternion(roll_rad=0.3, pitch_rad=0.2, yaw_rad=0.1),
+        leg_to_motor(np.zeros(4), np.full(4, 1.8)),
+    )
     pybullet.resetBaseVelocity(twin.quadruped, [1, 0, 2], [1, 2, 0.5], physicsClientId=twin.client)
     start = energy_j(twin)
     for _ in range(20):
@@ -73,7 +77,11 @@ def test_in_the_air_nothing_feeds_it(make_twin):
 @pytest.mark.parametrize("name", ["flat", "mattress", "doormat"])
 def test_limp_on_the_ground_it_never_has_more_than_it_came_with(make_twin, shipped, name):
     twin = make_twin(shipped(name))
-    twin.place([0, 0, 0.4], quaternion(0.3, 0.2, 0), leg_to_motor(np.zeros(4), np.full(4, 1.8)))
+    twin.place(
+        [0, 0, 0.4],
+        quaternion(roll_rad=0.3, pitch_rad=0.2),
+        leg_to_motor(np.zeros(4), np.full(4, 1.8)),
+    )
     start = energy_j(twin)
     seen = []
     for _ in range(50):

@@ -100,7 +100,7 @@ def twin_run(make_twin, targets, kp, kd, pd_latency_s):
     )
     rows = []
     for target in targets:
-        robot.command(MotorCommand(target, kp, kd, torque_cap_nm=100.0))
+        robot.command(MotorCommand(target, kp=kp, kd=kd, torque_cap_nm=100.0))
         robot.advance(DT_S)
         state = robot.true_state()
         rows.append(

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from walkhome.sim.render import COLOURS, Camera
+from walkhome.sim.render import COLOURS, TwinCamera
 
 SIZE = (96, 72)
 
@@ -14,7 +14,7 @@ def make_camera():
     made = []
 
     def make(twin, size=SIZE):
-        made.append(Camera(twin, *size))
+        made.append(TwinCamera(twin, *size))
         return made[-1]
 
     yield make

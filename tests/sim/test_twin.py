@@ -104,7 +104,9 @@ def test_the_motors_see_encoders_of_pd_latency_ago(floating, command, delay):
     for _ in range(30):
         twin.advance(DT_S)
         seen, now = states[-1 - delay], states[-1]
-        expected, _, _ = model.step([2.0] * 8, joints_of(seen), joints_of(now), 0.8, 0.01, 3.5)
+        expected, _, _ = model.step(
+            [2.0] * 8, joints_of(seen), joints_of(now), kp=0.8, kd=0.01, cap_nm=3.5
+        )
         np.testing.assert_array_equal(twin.shaft_torque_nm, expected)
         states.append(twin.true_state())
 
@@ -274,7 +276,7 @@ def test_divergence_is_an_error(make_twin):
 
 def test_a_placement_is_the_first_thing_or_nothing(make_twin):
     twin = make_twin()
-    twin.place([1.0, 2.0, 0.3], quaternion(0, 0, 0.5), None)
+    twin.place([1.0, 2.0, 0.3], quaternion(yaw_rad=0.5), None)
     pose = twin.latest()
     assert (pose.x_m, pose.y_m, pose.yaw_rad) == pytest.approx((1.0, 2.0, 0.5))
     twin.advance(DT_S)
@@ -306,7 +308,7 @@ def test_at_rest_the_accelerometer_points_up(make_twin, hold):
 
 def test_in_free_fall_the_accelerometer_reads_nothing(make_twin):
     twin = make_twin()
-    twin.place([0, 0, 2.0], quaternion(0.4, -0.3, 1.0), None)
+    twin.place([0, 0, 2.0], quaternion(roll_rad=0.4, pitch_rad=-0.3, yaw_rad=1.0), None)
     twin.advance(0.1)
     np.testing.assert_allclose(twin.read().acceleration_m_s2, 0.0, atol=1e-3)
 
@@ -323,7 +325,7 @@ def test_gyro_and_attitude_have_the_documented_signs(floating, axis):
 
 
 def test_the_gyro_turns_with_the_body(floating):
-    twin = floating(attitude=quaternion(0, 0, math.pi / 2), sensor_latency_s=0.0)
+    twin = floating(attitude=quaternion(yaw_rad=math.pi / 2), sensor_latency_s=0.0)
     spin(twin, [0.5, 0, 0])  # about the world's x, which is the right-hand side of the robot
     twin.advance(DT_S)
     np.testing.assert_allclose(
@@ -351,7 +353,7 @@ def test_a_carried_twin_stands_at_its_place(terrain):
         assert np.array_equal(twin.read().motor_temperature_c, warm)
         assert twin.time_s == time_s
         for _ in range(50):
-            twin.command(MotorCommand(MINITAUR.stance_motor_rad(), 0.5, 0.005, 0.1))
+            twin.command(MotorCommand(MINITAUR.stance_motor_rad(), kp=0.5, kd=0.005, valid_s=0.1))
             twin.advance(0.02)
         roll, pitch, _ = roll_pitch_yaw(twin.true_state().quaternion_xyzw)
         pose = twin.latest()
@@ -366,7 +368,7 @@ def test_a_carried_twin_stands_at_its_place(terrain):
 def test_a_carried_twin_is_at_rest_and_a_saved_one_too():
     twin, other = make_robot(carried=True), make_robot(carried=True)
     try:
-        twin.command(MotorCommand(MINITAUR.stance_motor_rad() + 0.3, 0.5, 0.005, 0.1))
+        twin.command(MotorCommand(MINITAUR.stance_motor_rad() + 0.3, kp=0.5, kd=0.005, valid_s=0.1))
         twin.advance(0.1)
         twin.carry(Pose2D(0.3, 0.2, 1.0, 0.0))
         state = twin.true_state()
@@ -401,10 +403,10 @@ def test_legs_have_their_places(make_twin):
 
 @pytest.mark.parametrize(("swing", "extension"), [(0.0, 2.0), (0.4, 2.0), (-0.3, 1.5), (0.2, 2.5)])
 def test_forward_kinematics_matches_the_urdf(floating, swing, extension):
-    twin = floating(attitude=quaternion(0.2, -0.4, 1.0))
+    twin = floating(attitude=quaternion(roll_rad=0.2, pitch_rad=-0.4, yaw_rad=1.0))
     target = leg_to_motor(swing * np.array([1, 0.5, -0.5, -1]), np.full(4, extension))
     for _ in range(60):
-        twin.command(MotorCommand(target, 1.0, 0.02))
+        twin.command(MotorCommand(target, kp=1.0, kd=0.02))
         twin.advance(0.02)
     reached = motor_to_leg(twin.true_state().motor_angle_rad)
     np.testing.assert_allclose(reached, motor_to_leg(target), atol=0.03)

@@ -72,13 +72,13 @@ def emulate(
         from walkhome.robot.board.emulate import STARTS, Emulation
         from walkhome.robot.board.emulate import emulate as run
         from walkhome.robot.board.pose_sources import pose_socket
-        from walkhome.sim.emulator.faults import Fault, FaultInvalid
+        from walkhome.sim.emulator.faults import FaultInvalid, InjectedFault
         from walkhome.sim.emulator.pose import PoseSettings
 
         if start not in STARTS:
             fail(f"--start: {start!r} is not known; use one of {', '.join(STARTS)}")
         try:
-            faults = [Fault.parse(text) for text in fault or ()]
+            faults = [InjectedFault.parse(text) for text in fault or ()]
         except FaultInvalid as error:
             fail(f"--fault: {error}")
         with failures():

@@ -163,7 +163,7 @@ def state(time_s, swing, extension, swing_rate, extension_rate=None, yaw=0.0, gy
         motor_velocity_rad_s=leg_to_motor(swing_rate, rates),
         motor_torque_nm=np.zeros(8),
         motor_temperature_c=np.zeros(8),
-        attitude_xyzw=quaternion(0.0, 0.0, yaw),
+        attitude_xyzw=quaternion(yaw_rad=yaw),
         angular_velocity_rad_s=np.array(gyro),
         acceleration_m_s2=np.zeros(3),
         battery_v=16.0,

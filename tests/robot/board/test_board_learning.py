@@ -210,7 +210,7 @@ def drive(world, rig, seconds):
     hold = rig.robot.read().motor_angle_rad
     for _ in range(round(seconds / rig.clock.period_s)):
         rig.place()
-        rig.robot.command(MotorCommand(hold, 0.1, 0.01, 0.1))
+        rig.robot.command(MotorCommand(hold, kp=0.1, kd=0.01, valid_s=0.1))
         rig.clock.tick()
         rig.robot.read()
 
@@ -243,7 +243,7 @@ def test_it_comes_back_by_itself(tmp_path, fault, reconnects):
             drive(world, rig, 5.0)
         rig.robot.stop(Stop.SETTLE)
         with pytest.raises(RobotStopped, match="not armed"):
-            rig.robot.command(MotorCommand(np.zeros(8), 0.1, 0.0))
+            rig.robot.command(MotorCommand(np.zeros(8), kp=0.1, kd=0.0))
         assert rig.arming.fault(caught.value)
         assert rig.arming.ready(never)
         drive(world, rig, 0.3)
@@ -393,7 +393,7 @@ def test_a_reading_through_the_wire_is_as_old_as_one_in_lockstep(tmp_path):
         hold = rig.robot.read().motor_angle_rad
         for _ in range(600):
             swing = 0.4 * np.sin(2.0 * np.pi * 2.0 * world.now())
-            rig.robot.command(MotorCommand(hold + swing, 1.0, 0.02, 0.1))
+            rig.robot.command(MotorCommand(hold + swing, kp=1.0, kd=0.02, valid_s=0.1))
             rig.clock.tick()
             read.append((world.now(), rig.robot.read().motor_angle_rad))
         times, angles = (np.array(column) for column in zip(*truth, strict=True))

@@ -176,7 +176,9 @@ def test_torques_that_hold_a_force_tell_of_it(swing, extension, along, up, roll,
     np.testing.assert_allclose(level[0], up, atol=1e-5)
     tilted = foot_force_of_torque_n(angle[None], torque[None], np.array([[roll, pitch]]))
     # The part of the force along the world's vertical; a leg gives none sideways.
-    x, _, z = rotate_inverse(quaternion(roll, pitch, 0.3), np.array([0.0, 0.0, 1.0]))
+    x, _, z = rotate_inverse(
+        quaternion(roll_rad=roll, pitch_rad=pitch, yaw_rad=0.3), np.array([0.0, 0.0, 1.0])
+    )
     np.testing.assert_allclose(tilted[0], x * np.array(along) + z * np.array(up), atol=1e-5)
 
 

@@ -16,7 +16,7 @@ def state(angle=0.0, roll=0.0, pitch=0.0, rates=(0.0, 0.0, 0.0)):
         motor_velocity_rad_s=np.zeros(8),
         motor_torque_nm=np.zeros(8),
         motor_temperature_c=np.zeros(8),
-        attitude_xyzw=quaternion(roll, pitch, 1.0),
+        attitude_xyzw=quaternion(roll_rad=roll, pitch_rad=pitch, yaw_rad=1.0),
         angular_velocity_rad_s=np.array(rates),
         acceleration_m_s2=np.zeros(3),
         battery_v=16.0,
@@ -39,7 +39,7 @@ def test_yaw_is_not_in_it():
     observer = Observer(ObservationLayout(frames=1), MINITAUR)
     here = observer.reset(state(), np.zeros(8))
     turned = state()
-    turned.attitude_xyzw[:] = quaternion(0.0, 0.0, -2.0)
+    turned.attitude_xyzw[:] = quaternion(yaw_rad=-2.0)
     assert np.allclose(here, observer.reset(turned, np.zeros(8)))
 
 

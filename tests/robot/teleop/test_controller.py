@@ -21,7 +21,7 @@ from walkhome.robot.teleop.controller import Teleop
 from walkhome.robot.teleop.driver_input import DriverInput
 from walkhome.robot.teleop.telemetry import DriveState, Listeners
 
-ON_ITS_SIDE = quaternion(math.pi / 2, 0.0, 0.0)
+ON_ITS_SIDE = quaternion(roll_rad=math.pi / 2)
 
 
 class Driver:

@@ -257,7 +257,7 @@ def test_a_stop_saves_and_says_so(tmp_path):
 @pytest.mark.parametrize("minutes", [0.02, 5.0])
 def test_a_twin_that_cant_stand_needs_help_however_late_it_is(tmp_path, minutes):
     rig = make_twin(resolve_config(overrides=["sim.strength=0.2"]).config, seed=0)
-    rig.robot.place(np.array([0.0, 0.0, 0.3]), quaternion(np.pi, 0.0, 0.0), None)
+    rig.robot.place(np.array([0.0, 0.0, 0.3]), quaternion(roll_rad=np.pi), None)
     _, summary, _ = run_once(tmp_path / "run", minutes=minutes, rig=rig)
     assert summary["status"] == "needs_help"
     assert summary["steps"] == 0

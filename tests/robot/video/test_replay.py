@@ -218,7 +218,12 @@ def test_the_puppet_stands_on_its_ground_however_it_lies():
     stage = Stage(make_terrain(), 32, 24)
     try:
         for roll, pitch in ((0, 0), (0.4, 0.2), (math.pi, 0), (math.pi / 2, 0)):
-            stage.put(1.0, 2.0, quaternion(roll, pitch, 0.5), MINITAUR.stance_motor_rad())
+            stage.put(
+                1.0,
+                2.0,
+                quaternion(roll_rad=roll, pitch_rad=pitch, yaw_rad=0.5),
+                MINITAUR.stance_motor_rad(),
+            )
             feet = stage._puppet.foot_positions()[..., 2].min()
             assert feet > -1e-6
             if abs(roll) < 1:
@@ -235,7 +240,7 @@ def test_a_robot_that_walks_far_still_walks_on_its_ground(terrain):
     try:
         pictures = []
         for x_m in (0.0, 9.0, -14.0, 0.0):
-            stage.put(x_m, 0.3, quaternion(0.0, 0.0, 0.0), MINITAUR.stance_motor_rad())
+            stage.put(x_m, 0.3, quaternion(), MINITAUR.stance_motor_rad())
             pictures.append(stage.shot())
             below = pictures[-1][30:]  # nothing but ground and feet
             assert (below.min(axis=2) > 250).sum() == 0  # the sky is white

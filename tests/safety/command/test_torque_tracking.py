@@ -35,7 +35,7 @@ def found(seconds, angle_rad, given, cap_nm=3.5, velocity_rad_s=0.0, period_s=0.
         motor = obedience.untracked(state(k * period_s, given(k), velocity_rad_s))
         if motor is not None:
             return motor, k * period_s
-        obedience.sent(MotorCommand(np.full(8, angle_rad), KP, KD, torque_cap_nm=cap_nm))
+        obedience.sent(MotorCommand(np.full(8, angle_rad), kp=KP, kd=KD, torque_cap_nm=cap_nm))
     return None
 
 
@@ -78,13 +78,13 @@ def test_states_that_stand_still_or_come_late_prove_nothing():
     obedience = TorqueTrackingMonitor()
     for _ in range(100):
         assert obedience.untracked(state(1.0, np.zeros(8))) is None
-        obedience.sent(MotorCommand(np.full(8, 0.5), KP, KD))
+        obedience.sent(MotorCommand(np.full(8, 0.5), kp=KP, kd=KD))
 
 
 def test_it_begins_anew():
     obedience = TorqueTrackingMonitor()
     for k in range(round(PATIENCE_S / 0.02)):
         assert obedience.untracked(state(k * 0.02, np.zeros(8))) is None
-        obedience.sent(MotorCommand(np.full(8, 0.5), KP, KD))
+        obedience.sent(MotorCommand(np.full(8, 0.5), kp=KP, kd=KD))
     obedience.reset()
     assert obedience.untracked(state(0.9, np.zeros(8))) is None

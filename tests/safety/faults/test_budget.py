@@ -142,7 +142,9 @@ def test_every_error_of_a_robot_has_a_row():
     ],
 )
 def test_a_boards_bits_are_a_code_the_most_severe_one(bits, code):
-    status = BoardStatus(1, 0, 0, False, bits, 0, 0, 0.0)
+    status = BoardStatus(
+        session=1, last_seq=0, mode=0, armed=False, faults=bits, refused=0, damaged=0, board_s=0.0
+    )
     assert why_stopped(status, ours=True)[0] == code
     assert code in FAULTS
     assert why_stopped(status, ours=False)[0] == "board_reboot"

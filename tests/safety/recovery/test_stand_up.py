@@ -55,7 +55,7 @@ def stand_up(robot, seed=0, limit_s=16.0):
         commands.append(command)
         if command.done or command.failed:
             break
-        robot.command(MotorCommand(command.motor_angle_rad, command.kp, command.kd))
+        robot.command(MotorCommand(command.motor_angle_rad, kp=command.kp, kd=command.kd))
         robot.advance(PERIOD_S)
         state = robot.read()
     time_s = robot.time_s - start_s
@@ -67,7 +67,11 @@ def stand_up(robot, seed=0, limit_s=16.0):
 
 def dropped(roll, pitch, motor_rad, seed=0, height_m=0.25, fall=Stop.SETTLE):
     robot = make_robot(seed=seed)
-    robot.place(np.array([0.0, 0.0, height_m]), quaternion(roll, pitch, 0.3), motor_rad)
+    robot.place(
+        np.array([0.0, 0.0, height_m]),
+        quaternion(roll_rad=roll, pitch_rad=pitch, yaw_rad=0.3),
+        motor_rad,
+    )
     robot.stop(fall)
     robot.advance(0.8)
     return robot
@@ -110,7 +114,7 @@ def test_is_quick_when_it_stands_already():
     for _ in range(4):
         posture = STANCE + rng.uniform(-0.3, 0.3, size=8)
         for _ in range(25):
-            robot.command(MotorCommand(posture, MINITAUR.kp, MINITAUR.kd))
+            robot.command(MotorCommand(posture, kp=MINITAUR.kp, kd=MINITAUR.kd))
             robot.advance(PERIOD_S)
         stands, time_s, commands = stand_up(robot)
         assert stands
@@ -140,7 +144,7 @@ def run_blind(script, state, limit_s=100.0):
 @pytest.mark.parametrize("attempts", [1, 5])
 def test_gives_up_after_its_attempts_in_bounded_time(roll, motors, attempts):
     script = StandUp(MINITAUR, np.random.default_rng(0), max_attempts=attempts)
-    command, time_s = run_blind(script, state_of(motors, quaternion(roll, 0.0, 0.0)))
+    command, time_s = run_blind(script, state_of(motors, quaternion(roll_rad=roll)))
     assert command.failed
     assert not command.done
     assert script.attempts == attempts
@@ -169,7 +173,7 @@ def test_a_loaded_level_calm_stance_is_done_soon():
 
 def test_a_straining_motor_is_spared_before_it_overheats():
     script = StandUp(MINITAUR, np.random.default_rng(0))
-    stuck = state_of(WOUND, quaternion(math.pi, 0.0, 0.0))
+    stuck = state_of(WOUND, quaternion(roll_rad=math.pi))
     script.reset(stuck)
     strained_s, longest_s = np.zeros(8), 0.0
     for i in range(60):
@@ -183,7 +187,7 @@ def test_a_straining_motor_is_spared_before_it_overheats():
 def test_same_seed_same_commands():
     def commands(seed):
         script = StandUp(MINITAUR, np.random.default_rng(seed))
-        state = state_of(FOLDED, quaternion(math.pi, 0.0, 0.0))
+        state = state_of(FOLDED, quaternion(roll_rad=math.pi))
         script.reset(state)
         return np.stack([script.step(state, i * PERIOD_S).motor_angle_rad for i in range(400)])
 
@@ -262,7 +266,7 @@ def phases_of(script, state, seconds, since_s):
 def test_it_waits_until_the_trunk_has_fallen():
     """Its legs beside the trunk, it leans as no robot can lie: it falls, and must not be rolled."""
     splayed = leg_to_motor(SPLAYED_RAD, np.full(4, SPLAYED_EXTENSION_RAD))
-    leans, lies = (state_of(splayed, quaternion(roll, 0.0, 0.0)) for roll in (0.9, 1.4))
+    leans, lies = (state_of(splayed, quaternion(roll_rad=roll)) for roll in (0.9, 1.4))
     for state, waits in ((leans, True), (lies, False)):
         script = StandUp(MINITAUR, np.random.default_rng(0))
         script.reset(state)
@@ -276,7 +280,7 @@ def test_it_waits_until_the_trunk_has_fallen():
 def test_a_trunk_that_is_askew_on_folded_legs_has_a_wrong_one():
     for roll, wrong in ((0.2, False), (0.6, True)):
         script = StandUp(MINITAUR, np.random.default_rng(0))
-        state = state_of(leg_to_motor(np.zeros(4), np.full(4, 1.0)), quaternion(roll, 0.0, 0.0))
+        state = state_of(leg_to_motor(np.zeros(4), np.full(4, 1.0)), quaternion(roll_rad=roll))
         script.reset(state)
         phases = phases_of(script, state, 13.0, 0.0)
         fold = phases.index(StandUpPhase.FOLD)
@@ -288,7 +292,7 @@ def test_a_trunk_that_is_askew_on_folded_legs_has_a_wrong_one():
 def test_a_leg_that_a_whip_did_not_turn_is_whipped_otherwise():
     """The robot stays as it is, with a wrong leg: three whips, each its own way."""
     script = StandUp(MINITAUR, np.random.default_rng(0))
-    wound = state_of(WOUND, quaternion(math.pi, 0.0, 0.0))
+    wound = state_of(WOUND, quaternion(roll_rad=math.pi))
     script.reset(wound)
     first_targets = []
     before = StandUpPhase.GATHER
@@ -312,7 +316,7 @@ def test_a_leg_that_a_whip_did_not_turn_is_whipped_otherwise():
 def test_legs_that_turn_it_over_are_probed_anew(late):
     """A probe means nothing on a robot that lies otherwise than its legs were brought for."""
     script = StandUp(MINITAUR, np.random.default_rng(0))
-    belly, back = (state_of(WOUND, quaternion(roll, 0.0, 0.0)) for roll in (0.0, math.pi))
+    belly, back = (state_of(WOUND, quaternion(roll_rad=roll)) for roll in (0.0, math.pi))
     script.reset(belly)
     time_s = 0.0
     since = StandUpPhase.PROBE if late else StandUpPhase.GATHER
@@ -336,13 +340,13 @@ def test_legs_that_turn_it_over_are_probed_anew(late):
 def test_a_roll_is_over_when_it_lies_flat_otherwise_than_before(roll):
     """From the back when it lies on its belly, from a side on its back too."""
     script = StandUp(MINITAUR, np.random.default_rng(0))
-    down = state_of(FOLDED, quaternion(roll, 0.0, 0.0))
+    down = state_of(FOLDED, quaternion(roll_rad=roll))
     script.reset(down)
     time_s = 0.0
     while script.step(down, time_s).phase is not StandUpPhase.ROLL:
         time_s += PERIOD_S
         assert time_s < 5.0
-    on_back = state_of(FOLDED, quaternion(math.pi, 0.0, 0.0))
+    on_back = state_of(FOLDED, quaternion(roll_rad=math.pi))
     goes_on = script.step(on_back, time_s + PERIOD_S).phase is StandUpPhase.ROLL
     assert goes_on is (roll == math.pi)
     if goes_on:
@@ -356,7 +360,7 @@ def test_scripts_from_the_side_leave_it(script, lower):
     robot = make_robot()
     roll = -math.pi / 2 if lower == "left" else math.pi / 2
     splayed = leg_to_motor(SPLAYED_RAD, np.full(4, SPLAYED_EXTENSION_RAD))
-    robot.place(np.array([0.0, 0.0, 0.2]), quaternion(roll, 0.0, 0.0), splayed)
+    robot.place(np.array([0.0, 0.0, 0.2]), quaternion(roll_rad=roll), splayed)
     target = splayed.copy()
     rest = [Move(StandUpPhase.GATHER, splayed, 0.6, 20.0, 1.2, 0.02)]
     roll_over = Moves(MINITAUR, StandUpSettings()).roll(script, lower == "left", from_home=False)
@@ -365,7 +369,7 @@ def test_scripts_from_the_side_leave_it(script, lower):
         for _ in range(round(move.duration_s / PERIOD_S)):
             step = move.rate_rad_s * PERIOD_S
             target = target + np.clip(move.goal_rad - target, -step, step)
-            robot.command(MotorCommand(target, move.kp, move.kd))
+            robot.command(MotorCommand(target, kp=move.kp, kd=move.kd))
             robot.advance(PERIOD_S)
         ups.append(float(world_z_in_body(robot.true_state().quaternion_xyzw)[2]))
     robot.close()
@@ -403,7 +407,7 @@ def test_a_leaning_robot_rises_and_does_not_roll_over(low):
     robot = make_robot()
     robot.place(np.array([0.0, 0.0, 0.24]), LEVEL, STANCE)
     for _ in range(25):
-        robot.command(MotorCommand(posture, MINITAUR.kp, MINITAUR.kd))
+        robot.command(MotorCommand(posture, kp=MINITAUR.kp, kd=MINITAUR.kd))
         robot.advance(PERIOD_S)
     assert abs(roll_pitch_yaw(robot.true_state().quaternion_xyzw)[0]) > 0.3
     stands, time_s, commands = stand_up(robot)
@@ -416,7 +420,7 @@ def test_a_leaning_robot_rises_and_does_not_roll_over(low):
 @pytest.mark.parametrize("high", ["left", "front"])
 def test_low_legs_push_and_high_legs_give(high):
     """Rising, the extension asked for differs by side, so that the trunk becomes level."""
-    tilt = quaternion(0.3, 0.0, 0.0) if high == "left" else quaternion(0.0, -0.3, 0.0)
+    tilt = quaternion(roll_rad=0.3) if high == "left" else quaternion(pitch_rad=-0.3)
     script = StandUp(MINITAUR, np.random.default_rng(0))
     state = state_of(FOLDED, tilt)
     script.reset(state)

@@ -27,7 +27,7 @@ from walkhome.hardware.serial.protocol import (
     fields_of,
 )
 from walkhome.sim.emulator.board import BoardSettings, EmulatedBoard
-from walkhome.sim.emulator.faults import Fault, FaultInvalid
+from walkhome.sim.emulator.faults import FaultInvalid, InjectedFault
 
 STANCE = MINITAUR.stance_motor_rad()
 STEP_S = 0.002
@@ -40,7 +40,7 @@ class Bench:
         self.log = io.StringIO()
         twin = make_robot(seed=1)
         twin.place(np.array([0.0, 0.0, 0.24]), np.array([0.0, 0.0, 0.0, 1.0]), STANCE)
-        parsed = [Fault.parse(text) for text in faults]
+        parsed = [InjectedFault.parse(text) for text in faults]
         self.twin = twin
         self.board = EmulatedBoard(twin, BoardSettings(**settings), parsed, self.log)
         self.link = SerialLink(self.board.port)
@@ -235,7 +235,7 @@ def test_a_frame_takes_its_time_also_on_a_wire_that_was_idle():
 @pytest.mark.parametrize("text", ["nonsense", "mute@x", "mute@-1", "mute@1:0", "mute@nan"])
 def test_bad_faults_are_refused(text):
     with pytest.raises(FaultInvalid):
-        Fault.parse(text)
+        InjectedFault.parse(text)
 
 
 def test_the_command_runs_a_board_of_its_own(tmp_path):

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from walkhome.sim.emulator.rate import Every
+from walkhome.sim.emulator.rate import FixedRateTrigger
 
 STEP_S = 0.002
 
@@ -13,20 +13,20 @@ STEP_S = 0.002
 @pytest.mark.parametrize(("rate_hz", "steps"), [(100.0, 5), (50.0, 10), (500.0, 1)])
 def test_every_period_has_the_same_number_of_steps(rate_hz, steps):
     """For ten minutes: from one power of two to the next, sums are rounded otherwise."""
-    every = Every(rate_hz)
+    every = FixedRateTrigger(rate_hz)
     due = [step for step in range(300_000) if every.due(step * STEP_S)]
     assert due[0] == 0
     assert {after - before for before, after in itertools.pairwise(due)} == {steps}
 
 
 def test_a_rate_between_the_steps_is_kept_in_the_mean():
-    every = Every(300.0)
+    every = FixedRateTrigger(300.0)
     due = sum(every.due(step * STEP_S) for step in range(5000))
     assert due == 3000
 
 
 def test_what_was_missed_is_not_made_up_for():
-    every = Every(100.0)
+    every = FixedRateTrigger(100.0)
     assert every.due(0.0)
     assert every.due(0.1)
     assert not every.due(0.104)
