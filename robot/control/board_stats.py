@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How a board's run keeps time, at a glance: for the view; summary.json has all of it."""
+"""Timing and faults of a board's run at a glance, for the view; summary.json has the details."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class BoardStats:
-    """A board so far.
+    """Statistics of a board so far.
 
     Attributes:
-        rate_hz: achieved, while it was driven.
-        late_p99_ms: of the ticks.
-        late_max_ms: the latest tick.
-        skipped_periods: that were missed altogether.
-        telemetry_age_ms: of the newest state when it was used, 99 %.
-        lost_frames: of telemetry.
-        link_losses: times that the link was lost.
-        supervisor_cuts: times that the supervisor cut the torque.
-        budgets: by fault: times in ten minutes, and how many may pass without a person.
+        rate_hz: control rate that was achieved while the robot was driven.
+        late_p99_ms: 99th percentile of the lateness of control periods.
+        late_max_ms: lateness of the latest control period.
+        skipped_periods: control periods that were missed altogether.
+        telemetry_age_ms: 99th percentile of the age of a measurement when it was used.
+        lost_frames: telemetry frames that were lost.
+        link_losses: how often the link was lost.
+        supervisor_cuts: how often the supervisor cut the torque.
+        budgets: by fault code: faults in the last ten minutes, and how many may pass before a
+            person is needed.
     """
 
     rate_hz: float
@@ -34,14 +35,14 @@ class BoardStats:
     budgets: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def line(self) -> str:
-        """In one line."""
+        """The statistics as one line of text."""
         return (
             f"{self.rate_hz:.1f} Hz  late p99 {self.late_p99_ms:.1f} max {self.late_max_ms:.1f} ms"
             f"  skipped {self.skipped_periods}  telemetry {self.telemetry_age_ms:.1f} ms old, "
             f"{self.lost_frames} lost  links lost {self.link_losses}  cuts {self.supervisor_cuts}"
-            + (f"  {self.spent()}" if self.budgets else "")
+            + (f"  {self.used_budgets()}" if self.budgets else "")
         )
 
-    def spent(self) -> str:
-        """What of the faults' budgets is used up; empty without any fault."""
+    def used_budgets(self) -> str:
+        """The fault budgets that are in use, as text; empty without any fault."""
         return ", ".join(f"{code} {used}/{of}" for code, (used, of) in self.budgets.items())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who lets time pass: the loop waits for the next control period, the clock says what that is."""
+"""Clocks that pace the control cycle: simulated time, wall time, paced simulation."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 
 MEANWHILE_UNTIL_S = 2e-3
-"""The last call before a deadline: the step after it, with the whole wait for a processor, then
-begins with a silence of 2 ms behind it and not of a period."""
-_SOON_S = 1e-3  # closer calls than this are one
-# Two grids that only nearly agree meet each state now right after it came, now a whole period
-# later; in lockstep it is as old each time. So the grid follows the states: by the last call the
-# newest one has come, four times in five.
+"""When `meanwhile` is called for the last time before a deadline: the next period then begins 2 ms
+after a command, and not a whole period after it."""
+_SOON_S = 1e-3  # calls that are closer together than this are merged
+# A control grid that only nearly matches the rate of the states would use each state sometimes
+# right after it came and sometimes a whole period later. So the grid follows the states: by the
+# last call the newest state has come, four times in five.
 _EARLIER_S, _LATER_S = 25e-6, 100e-6
-_WHOLE = 0.1  # how near to a whole number of states per period it has to be
+_WHOLE = 0.1  # largest distance from a whole number of states per period
 
 
 class Clock(Protocol):
-    """Control periods.
+    """Paces control periods.
 
     Attributes:
-        period_s: nominal length.
-        elapsed_s: how long the last one really was, skipped periods included.
-        late_s: after its time the newest one began; 0 where nobody waits for time.
+        period_s: nominal length of a period.
+        elapsed_s: real length of the last period, skipped periods included.
+        late_s: how late the newest period began; 0 in simulated time.
     """
 
     period_s: float
@@ -42,7 +42,7 @@ class Clock(Protocol):
     late_s: float
 
     def now_s(self) -> float:
-        """Monotonic seconds of the robot's world."""
+        """Monotonic time of the robot's world, s."""
         ...
 
     def tick(self) -> None:
@@ -51,7 +51,7 @@ class Clock(Protocol):
 
 
 class TwinClock:
-    """Lockstep: a tick makes the twin's physics run for one control period."""
+    """Simulated time: a tick runs the twin's physics for one control period."""
 
     def __init__(self, twin: PyBulletRobot, rate_hz: float) -> None:
         self._twin = twin
@@ -59,35 +59,35 @@ class TwinClock:
         self.late_s = 0.0
 
     def now_s(self) -> float:
-        """Simulated seconds."""
+        """Simulated time, s."""
         return self._twin.time_s
 
     def tick(self) -> None:
-        """Advance the twin."""
+        """Advance the twin by one control period."""
         self._twin.advance(self.period_s)
 
 
 class WallClock:
-    """Real time: absolute deadlines on a fixed grid, so that lateness never adds up.
+    """Wall time: absolute deadlines on a fixed grid, so that lateness never adds up.
 
-    A period that was missed altogether is skipped, never made up for by a burst. With a robot that
-    measures by a clock of its own, the grid follows that one, by a tenth of a millisecond at most.
+    A period that was missed altogether is skipped and never made up for by a burst. The grid
+    follows a robot that sends states by its own clock, by at most 0.1 ms per period.
 
     Args:
-        rate_hz: periods per second.
-        clock: monotonic seconds.
-        sleep: waits so many seconds, or a bit longer.
-        trace: told when a pause was meant, and when the robot was told something meanwhile.
-        meanwhile: called while it waits for a deadline, `MEANWHILE_UNTIL_S` before it and every
-            `safety.supervisor.client.COMMAND_EVERY_S` before that, unless the period is no longer
-            than that; must not wait. Says whether it told the robot anything.
-        heard: called after the last `meanwhile`; says how many of the robot's states came since it
-            was read, if that is known.
+        rate_hz: control periods per second.
+        clock: monotonic time, s.
+        sleep: waits for some seconds, or a little longer.
+        trace: notes intended pauses and commands that were repeated while waiting.
+        meanwhile: called while the clock waits for a deadline: `MEANWHILE_UNTIL_S` before it, and
+            every `safety.supervisor.client.COMMAND_EVERY_S` before that unless the period is
+            shorter. It must not wait. It returns whether it sent the robot anything.
+        heard: called after the last `meanwhile`; returns how many of the robot's states have come
+            since the robot was read, if that is known.
 
     Attributes:
-        trace: as given, or its own.
-        lateness: of every tick; later than a period is a miss.
-        skipped: periods that were missed altogether.
+        trace: as given, or a new one.
+        lateness: lateness of every tick; later than a period counts as a miss.
+        skipped: number of periods that were missed altogether.
     """
 
     def __init__(
@@ -111,25 +111,25 @@ class WallClock:
 
     @property
     def achieved_hz(self) -> float:
-        """Ticks per second of ticking, pauses left out; 0 before the first."""
+        """Ticks per second without intended pauses; 0 before the first tick."""
         periods = self.lateness.count + self.skipped
         return self.lateness.count / (periods * self.period_s) if periods else 0.0
 
     def now_s(self) -> float:
-        """Monotonic seconds."""
+        """Monotonic time, s."""
         return self._clock()
 
     def sleep(self, seconds: float) -> None:
-        """Wait, outside the periods."""
+        """Wait for some seconds outside of control periods."""
         self._sleep(seconds)
 
     def restart(self) -> None:
-        """A new grid from now, after a pause that was meant."""
+        """Start a new grid now, after an intended pause."""
         self.trace.restart()
         self._start_s, self._slot, self.late_s = self._clock(), 0, 0.0
 
     def tick(self) -> None:
-        """Sleep until the next deadline; one that has passed is late and counts."""
+        """Sleep until the next deadline; a deadline that has passed counts as late."""
         before, self._slot = self._slot, self._slot + 1
         # The slot's own product, not a running sum: no rounding adds up over hours.
         deadline_s = self._start_s + self._slot * self.period_s
@@ -143,7 +143,7 @@ class WallClock:
 
     def _sleep_until(self, deadline_s: float) -> None:
         while (left_s := deadline_s - self._clock()) > 0.0:
-            # Counted from the last call, which comes at the same time before each deadline.
+            # Counted back from the last call, whose time before the deadline is fixed.
             calls = math.ceil((left_s - MEANWHILE_UNTIL_S - _SOON_S) / COMMAND_EVERY_S)
             if self._meanwhile is None or calls <= 0:
                 self._sleep(left_s)
@@ -161,19 +161,19 @@ class WallClock:
             return
         states = self.period_s / heard.period_s
         if states < 0.5 or abs(states - round(states)) > _WHOLE:
-            return  # no phase stays
+            return  # the phase between the two grids drifts anyway
         self._start_s += _LATER_S if heard.states < round(states) else -_EARLIER_S
 
 
 class PacedClock:
-    """A twin's clock that takes as long as a robot would: for people who drive or watch.
+    """Simulated time at the pace of wall time, for people who drive or watch a twin.
 
-    Deadlines are absolute, so that nothing adds up; a tick that comes too late is not made up for.
+    Deadlines are absolute, so that lateness does not add up; a late tick is not made up for.
 
     Args:
-        inner: lets the twin's time pass.
-        wall: monotonic seconds.
-        sleep: waits some seconds.
+        inner: the twin's clock.
+        wall: monotonic wall time, s.
+        sleep: waits for some seconds.
     """
 
     def __init__(
@@ -188,11 +188,11 @@ class PacedClock:
         self._deadline_s = wall()
 
     def now_s(self) -> float:
-        """Seconds of the robot's world."""
+        """Simulated time, s."""
         return self._inner.now_s()
 
     def tick(self) -> None:
-        """Let a period pass, here and there."""
+        """Advance the twin by one period, and wait until wall time has caught up."""
         self._inner.tick()
         now_s = self._wall()
         self._deadline_s = max(self._deadline_s + self.period_s, now_s)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What the control thread did when: so that a robot that was cut can say where the time went.
+"""A trace of what the control thread does when, to explain a silence that cut the torque.
 
-A ring of marks, each the beginning of something ("policy", "command", "wait"), with the wall's time
-and the thread's own. What took long on the wall and little of the thread's time was not work: the
-thread waited, for the interpreter, a disk, a page, or a processor. Other threads note what they
-begin. A mark costs a microsecond, and nothing grows.
+A ring of marks, each the beginning of an activity ("behaviour", "command", "wait"), with wall time
+and the thread's own processor time. An activity that took long on the wall and little processor
+time was waiting: for the interpreter lock, a disk, a page or a processor. Other threads add notes.
+A mark costs a microsecond, and memory does not grow.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from array import array
 from collections import deque
 from typing import Any
 
-SIZE = 4096  # marks; ten a period are eight seconds at 50 Hz
+SIZE = 4096
+"""Marks in the ring; with ten per period these are eight seconds at 50 Hz."""
 NOTES = 64
 STORY_S = 0.15
-SHORT_MS = 1.0  # shorter ones are not told
+SHORT_MS = 1.0
+"""Activities shorter than this are left out of a story."""
 KEPT = 5
 
 
@@ -38,7 +40,7 @@ class CycleTrace:
         self._sent_ns = 0
 
     def mark(self, what: str) -> None:
-        """From now on the control thread does this."""
+        """Note that the control thread begins an activity."""
         slot = self._count % SIZE
         self._what[slot] = what
         self._wall_ns[slot] = time.monotonic_ns()
@@ -46,11 +48,11 @@ class CycleTrace:
         self._count += 1
 
     def note(self, text: str) -> None:
-        """Another thread begins or ends something."""
+        """Note that another thread begins or ends an activity."""
         self._notes.append((time.monotonic_ns(), text))
 
     def sent(self, what: str = "wait") -> None:
-        """A command has gone out; from now on the thread does `what`."""
+        """Note that a command has gone out; the control thread begins the activity `what`."""
         self.mark(what)
         now_ns = self._wall_ns[(self._count - 1) % SIZE]
         silent_ns, self._sent_ns = now_ns - self._sent_ns, now_ns
@@ -58,13 +60,15 @@ class CycleTrace:
             self._keep({"ms": silent_ns * 1e-6, "where": self.story(silent_ns * 1e-9)})
 
     def restart(self) -> None:
-        """No command was due until now: what comes is no silence."""
+        """Note that no command was due until now: the time before the next one is no silence."""
         self._sent_ns = 0
 
     def story(self, seconds: float = STORY_S) -> list[dict[str, Any]]:
-        """What happened in the last seconds, in order: `what`, `at_ms` before now, `ms`, `own_ms`.
+        """The activities of the last seconds, in order.
 
-        `own_ms` is the processor time of it. What other threads noted has no `ms`.
+        Returns:
+            Rows with `what`, `at_ms` (negative: before now), `ms` (duration) and `own_ms` (the
+            thread's processor time in it). Notes of other threads have neither `ms` nor `own_ms`.
         """
         now_ns, own_ns = time.monotonic_ns(), time.thread_time_ns()
         since_ns = now_ns - round(seconds * 1e9)
@@ -96,7 +100,7 @@ def _row(what: str, ago_ns: int) -> dict[str, Any]:
 
 
 def format_trace(story: list[dict[str, Any]]) -> str:
-    """The longest of it in a few words; what is waited for on purpose is left out."""
+    """The three longest activities of a story as text; the wait for a period is left out."""
     busy = [row for row in story if row.get("ms", 0.0) > 0.0 and row["what"] != "wait"]
     busy = sorted(busy, key=lambda row: -float(row["ms"]))[:3]
     return ", ".join(

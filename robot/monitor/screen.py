@@ -186,5 +186,5 @@ def _counts(snapshot: Snapshot) -> RenderableType:
         grid.add_row("telemetry age", age, "skipped", str(board.skipped_periods))
         grid.add_row("links lost", str(board.link_losses), "cuts", str(board.supervisor_cuts))
         if board.budgets:
-            grid.add_row("faults", board.spent())
+            grid.add_row("faults", board.used_budgets())
     return grid

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Keeps a run: saves the learner and the loop together, and goes on from what was saved."""
+"""Saves the learner and the trainer together, and resumes a run from what was saved."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from walkhome.robot.storage.transitions import refill
 
 @runtime_checkable
 class SavesItself(Protocol):
-    """A learner whose process writes its checkpoints."""
+    """A learner whose own process writes its checkpoints."""
 
     def save(self, **wish: Any) -> dict[str, Any]:
-        """See `robot.training.learner_process.save`."""
+        """Write a checkpoint; see `robot.training.learner_process.save`."""
         ...
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What came of saving.
+    """Result of saving.
 
     Attributes:
-        records: length of the journal.
-        robot_s: robot time.
-        folder: name of the checkpoint; empty if there is none.
-        error: why.
+        records: length of the journal that the checkpoint belongs to.
+        robot_s: robot time of the run.
+        folder: name of the checkpoint; empty if it could not be saved.
+        error: why it could not be saved.
     """
 
     records: int
@@ -53,11 +53,11 @@ class Checkpointing:
     """Saves and resumes one run.
 
     Args:
-        run: its folder.
-        config: what it was configured with.
-        learner: what learns; its replay is rebuilt from the journal.
-        policies: what is saved for others to run, by task.
-        view: told what can't be saved or used.
+        run: the run folder.
+        config: configuration of the run.
+        learner: the learner; its replay is rebuilt from the journal, not saved.
+        policies: by task; saved so that they can be run elsewhere.
+        view: shows alarms about what can't be saved or used.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Checkpointing:
         self._job: Future[_Outcome] | None = None
 
     def is_new(self) -> bool:
-        """Whether the run was killed before it had anything: neither a checkpoint nor a record."""
+        """Whether the run was killed before it had a checkpoint or a journal record."""
         return not self._checkpoints.exist() and not has_records(self._run.journal)
 
     def save(
@@ -88,48 +88,55 @@ class Checkpointing:
         flush: Callable[[], None],
         wait: bool = True,
     ) -> None:
-        """Save everything; tells of a disk that doesn't take it, and lives with the last one.
+        """Save the learner and the trainer; a disk that refuses is reported and nothing is lost.
 
         Args:
             records: length of the journal now.
-            state: the loop's.
-            score: of the policies; the best one is kept longer.
-            flush: puts the journal on the disk; a checkpoint means nothing without it.
-            wait: else a thread has the learner's process do it, because a robot waits for nobody;
-                if the one before is still at it, nothing is saved this time. `settle` tells what
-                came of it.
+            state: state of the trainer.
+            score: score of the policies; the best checkpoint is kept longer.
+            flush: waits until the journal is on the disk; a checkpoint is useless without it.
+            wait: wait until it is saved. Otherwise a thread has the learner's process save it, so
+                that a standing robot does not wait; if the save before is still going on, nothing
+                is saved this time. `settle` reports the result.
 
         Raises:
             FloatingPointError: the learner has diverged; nothing was saved.
+            LearnerLost: the learner is gone, and is not one that is restarted.
         """
         if not self.settle(wait) or self._saved_at == records:
-            return  # it is still being saved, or nothing has happened since
+            return  # still being saved, or nothing has happened since
         best = score > self._best_score
         self._best_score = max(self._best_score, score)
         scalars = {"loop": dict(state), "best_score": self._best()}
-        write = self._write if wait else self._have_written
+        write = self._write if wait else self._write_by_learner
         job = partial(write, records, scalars, flush, best)
         if wait:
-            self._tell(job)
+            self._report(job)
         else:
             self._job = self._executor.submit(job)
 
     def settle(self, wait: bool = True) -> bool:
-        """Tell what came of the last save; whether none is under way.
+        """Report the result of the last save.
+
+        Args:
+            wait: wait for a save that is going on.
+
+        Returns:
+            Whether no save is going on any more.
 
         Raises:
-            FloatingPointError: see `save`.
-            LearnerLost: the learner is gone, and is not one that starts again.
+            FloatingPointError: the learner has diverged; nothing was saved.
+            LearnerLost: the learner is gone, and is not one that is restarted.
         """
         if self._job is None:
             return True
         if not wait and not self._job.done():
             return False
         job, self._job = self._job, None
-        self._tell(job.result)
+        self._report(job.result)
         return True
 
-    def _tell(self, outcome_of: Callable[[], _Outcome]) -> None:
+    def _report(self, outcome_of: Callable[[], _Outcome]) -> None:
         try:
             outcome = outcome_of()
         except LearnerLost as error:
@@ -164,14 +171,14 @@ class Checkpointing:
             return _Outcome(records, robot_s, error=error)
         return _Outcome(records, robot_s, folder.name)
 
-    def _have_written(
+    def _write_by_learner(
         self,
         records: int,
         scalars: dict[str, Any],
         flush: Callable[[], None],
         best: bool,
     ) -> _Outcome:
-        """The same by the learner's own process; here only little is done while the robot walks."""
+        """Have the learner's own process write the checkpoint, while the robot walks."""
         assert isinstance(self._learner, SavesItself)
         prioritise_side_thread(SIDE_THREAD_PRIORITY)
         robot_s = float(scalars["loop"]["robot_s"])
@@ -187,16 +194,16 @@ class Checkpointing:
         return _Outcome(records, robot_s, answer["folder"])
 
     def resume(self, load_state: Callable[[Mapping[str, Any]], None]) -> int:
-        """Go on from the newest checkpoint that can be used.
+        """Resume from the newest checkpoint that can be used.
 
         Args:
-            load_state: takes the loop's state; raises ValueError or KeyError if it doesn't fit.
+            load_state: loads the trainer's state; raises ValueError or KeyError if it doesn't fit.
 
         Returns:
-            Length of the journal that belongs to it.
+            Length of the journal that belongs to the checkpoint.
 
         Raises:
-            CheckpointInvalid: none can be used.
+            CheckpointInvalid: no checkpoint can be used.
         """
         self._checkpoints.clean()
         journal = read_journal(self._run.journal).records
@@ -225,7 +232,7 @@ class Checkpointing:
         again = int((journal["index"] >= self._saved_at).sum())
         self._view.message(
             f"resuming at {state['robot_s'] / 60.0:.2f} robot minutes"
-            + (f"; {again} records after the checkpoint come again" if again else "")
+            + (f"; {again} records after the checkpoint are made again" if again else "")
         )
         self._run.metric(resumed_at_s=state["robot_s"])
         self._run.event("resume", resumed_at_s=state["robot_s"], checkpoint=checkpoint.path.name)

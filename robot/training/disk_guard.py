@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What to do when the disk takes nothing: say so, go on in memory, stop before it is too much."""
+"""Reacts to a failing disk: report it, learn on in memory, pause before too much is at risk."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from walkhome.robot.monitor.view import View
 from walkhome.robot.storage.run_folder import RunFolder
 from walkhome.robot.training.recorder import Recorder
 
-MAX_AT_RISK_S = 30.0  # with the longest episode and stand-up, under a minute (issue 3)
+MAX_AT_RISK_S = 30.0
+"""Robot time that may be in memory only. With the longest episode and stand-up on top, a crash
+costs less than a minute."""
 POLL_S = 0.1
 
 
 class DiskGuard:
-    """Asked between episodes whether to go on.
+    """Decides between episodes whether a run goes on.
 
     Args:
-        run: whose logs may be in trouble.
-        recorder: whose journal may be.
-        view: told.
-        settle: stops the robot while it waits.
-        stopped: whether somebody said stop.
+        run: run folder whose logs may fail.
+        recorder: recorder whose journal may fail.
+        view: shows alarms.
+        settle: lets the robot down before a pause.
+        stopped: True ends a pause.
     """
 
     def __init__(
@@ -35,22 +37,24 @@ class DiskGuard:
     ) -> None:
         self._run, self._recorder, self._view = run, recorder, view
         self._settle, self._stopped = settle, stopped
-        self._told = ""
+        self._reported = ""
 
     def go_on(self, risk_s: float = MAX_AT_RISK_S) -> bool:
-        """Tells of a failing disk; waits for it, settled, while more than `risk_s` is at risk.
+        """Report a failing disk, and wait for it while too much is in memory only.
 
-        A disk that is merely slow may have `MAX_AT_RISK_S` in any case.
+        Args:
+            risk_s: robot time that may be in memory only while the disk fails. A disk that is
+                merely slow may always owe `MAX_AT_RISK_S`.
 
         Returns:
-            False when somebody said stop while waiting.
+            False if the run was stopped during the wait.
         """
         trouble = self._recorder.trouble or self._run.trouble
-        if trouble and trouble != self._told:
+        if trouble and trouble != self._reported:
             self._view.message(f"ALARM: {trouble}; learning goes on in memory, free the disk")
-        elif self._told and not trouble:
+        elif self._reported and not trouble:
             self._view.message("the disk takes everything again")
-        self._told = trouble
+        self._reported = trouble
         limit_s = risk_s if trouble else MAX_AT_RISK_S
         if self._recorder.at_risk_s() <= limit_s:
             return True

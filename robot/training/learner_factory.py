@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From the configuration to a learner, and from a learner to a policy file anyone can run."""
+"""Builds the learner that a configuration describes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMOOTHING = 0.7
 
 
 def precision(config: Config) -> Literal["float32", "bfloat16"]:
-    """Of the learner's products; "auto" is bfloat16 where that is known to be faster."""
+    """Precision of the learner's products; `auto` is bfloat16 where it is known to be faster."""
     wanted = config.learning.precision
     if config.learning.device == "cuda":
         return "float32"
@@ -32,7 +32,7 @@ def precision(config: Config) -> Literal["float32", "bfloat16"]:
 
 def make_learner(config: Config) -> Learner:
     """A fresh learner for the configured tasks and constraints; seeded by `run.seed`."""
-    # Whoever only drives the robot does without torch (design section 6).
+    # Imported here: a control process that only drives the robot does without torch.
     import torch
 
     from walkhome.learning.constraint import ConstraintConfig

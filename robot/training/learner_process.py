@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Starts the learner of a run: in this process or in one of its own (design section 6).
+"""Starts the learner of a run, in this process or in one of its own.
 
-`python -m walkhome.robot.training.learner_process` is that process; only `learning.remote.process`
-starts it.
+`python -m walkhome.robot.training.learner_process` is the learner's process; only
+`learning.remote.process` starts it. docs/processes.md shows which process does what.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ COMMAND = (sys.executable, "-m", "walkhome.robot.training.learner_process")
 
 
 def start_learner(config: Config, run: Path) -> LearnerClient:
-    """The learner that `learning.remote.process` asks for.
+    """Start the learner that `learning.process` asks for.
 
     Args:
-        config: of the run.
-        run: its folder; a free learner that is started again goes on from what is there.
+        config: configuration of the run.
+        run: the run folder; an asynchronous learner that is restarted continues from it.
 
     Raises:
-        LearnerLost: its process could not be started.
-        OSError: the system does not give what it needs.
+        LearnerLost: the learner's process could not be started.
+        OSError: the system refuses shared memory or a process.
     """
     if config.learning.process == "inline":
         return make_learner(config)
@@ -60,7 +60,7 @@ def start_learner(config: Config, run: Path) -> LearnerClient:
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -69,13 +69,13 @@ def available_cores() -> int:
 def share_out(
     settings: ProcessSettings, tasks: Sequence[str], processes: int
 ) -> list[ProcessSettings]:
-    """The tasks shared between at most so many processes, as evenly as can be."""
+    """Settings of at most `processes` processes that share the tasks evenly."""
     n = min(processes, len(tasks))
     return [replace(settings, setup={**settings.setup, "mine": tasks[i::n]}) for i in range(n)]
 
 
 def process_settings(config: Config) -> ProcessSettings:
-    """How this run's learner process is run, with all tasks in one."""
+    """Settings of one learner process with all tasks of the run."""
     size = observation_layout(config.control).size
     sizes = TransitionSizes(size, N_ACTIONS, len(config.tasks), n_constraints(config.constraint))
     return ProcessSettings(
@@ -90,7 +90,7 @@ def process_settings(config: Config) -> ProcessSettings:
 
 
 def make(setup: dict[str, Any]) -> WorkerStart:
-    """What a learner process begins with, from what it was sent."""
+    """Build what a learner process starts with, from the set-up that it was sent."""
     from walkhome.learning.remote.worker import WorkerStart
 
     config = Config.model_validate(setup["config"])
@@ -105,18 +105,19 @@ def make(setup: dict[str, Any]) -> WorkerStart:
 
 
 def save(config: Config, learner: Learner, wish: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a checkpoint of the learner as it is, with its policy.
+    """Write a checkpoint of the learner with its policies.
 
     Args:
-        config: of the run.
-        learner: is saved.
-        wish: `run` (folder), `records` (length of the journal), `scalars` (the loop's), `best`.
+        config: configuration of the run.
+        learner: the learner to save.
+        wish: `run` (run folder), `records` (length of the journal), `scalars` (the trainer's state)
+            and `best` (whether it is the best so far).
 
     Returns:
-        `folder`, or `error` with why the disk did not take it.
+        `folder`, the name of the checkpoint, or `error` if the disk refused it.
 
     Raises:
-        FloatingPointError: it has diverged; nothing was written.
+        FloatingPointError: the learner has diverged; nothing was written.
     """
     from walkhome.robot.storage.checkpoints import diverged, save_checkpoint
     from walkhome.robot.storage.run_folder import RunFolder
@@ -141,12 +142,12 @@ def save(config: Config, learner: Learner, wish: Mapping[str, Any]) -> dict[str,
 
 
 def restore(learner: Learner, config: Config, path: Path) -> int:
-    """Bring a learner to a run's newest checkpoint, with everything its journal holds.
+    """Load a run's newest checkpoint into a learner, and its journal into the replay.
 
     Reads only: the control process goes on writing.
 
     Returns:
-        How many transitions the journal holds.
+        Number of transitions in the journal.
 
     Raises:
         CheckpointInvalid: there are checkpoints, but none can be used.
@@ -163,7 +164,7 @@ def restore(learner: Learner, config: Config, path: Path) -> int:
         learner.load_state_dict({"tensors": checkpoint.tensors, "scalars": scalars})
 
     checkpoints = Checkpoints(run)
-    if checkpoints.exist():  # else it had not been saved yet, and begins where it began
+    if checkpoints.exist():  # without one, the run starts from its initial weights
         checkpoints.load(use, lambda text: None)
     if not has_records(run.journal):
         return 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a run has taken of the host: time on the wall, and time of the processor."""
+"""Wall time and processor time of a run, summed over all processes that worked on it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 
 
 class RunTime:
-    """Counts on where an earlier process of the same run left off.
+    """Counts time from where an earlier process of the same run stopped.
 
-    Processor time is the own process's, of all its threads. With `learning.process: inline` that is
-    all of a run's; a learner in a process of its own is not in it. Unlike time on the wall it
-    hardly depends on what else the machine does.
+    Processor time is this process's, over all its threads. With `learning.process: inline` that is
+    the whole run; a learner in another process is not in it. Unlike wall time it hardly depends on
+    what else the machine does.
 
     Args:
-        wall_clock: monotonic seconds.
-        cpu_clock: seconds of the processor.
+        wall_clock: monotonic time, s.
+        cpu_clock: processor time, s.
     """
 
     def __init__(
@@ -29,19 +29,24 @@ class RunTime:
 
     @property
     def wall_s(self) -> float:
-        """Since the run's start, without the time between its processes."""
+        """Wall time of the run, s, without the time between its processes."""
         return self._wall_clock() - self._wall_start_s
 
     @property
     def cpu_s(self) -> float:
-        """Since the run's start."""
+        """Processor time of the run, s."""
         return self._cpu_clock() - self._cpu_start_s
 
     def state_dict(self) -> dict[str, float]:
-        """Both."""
+        """Both times, s."""
         return {"wall_s": self.wall_s, "cpu_s": self.cpu_s}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Count on from there; KeyError if one is missing."""
-        self._wall_start_s = self._wall_clock() - float(state["wall_s"])
-        self._cpu_start_s = self._cpu_clock() - float(state["cpu_s"])
+        """Continue from `state_dict`.
+
+        Raises:
+            KeyError: a time is missing.
+        """
+        wall_s, cpu_s = float(state["wall_s"]), float(state["cpu_s"])
+        self._wall_start_s = self._wall_clock() - wall_s
+        self._cpu_start_s = self._cpu_clock() - cpu_s

@@ -19,7 +19,7 @@ SPEED_WINDOW = 10
 
 @dataclass
 class TaskStatistics:
-    """Counts of one task."""
+    """Counts of one task; the lists hold the last `SPEED_WINDOW` episodes."""
 
     episodes: int = 0
     steps: int = 0
@@ -30,29 +30,29 @@ class TaskStatistics:
 
     @property
     def speed_m_s(self) -> float:
-        """Mean of the last episodes; 0 before the first."""
+        """Mean over the last episodes; 0 before the first."""
         return sum(self.speeds_m_s) / max(1, len(self.speeds_m_s))
 
     @property
     def turn_rate_rad_s(self) -> float:
-        """Mean of the last episodes; 0 before the first."""
+        """Mean over the last episodes; 0 before the first."""
         return sum(self.turn_rates_rad_s) / max(1, len(self.turn_rates_rad_s))
 
 
 @dataclass
 class RunStatistics:
-    """Counts of a run. Times are robot seconds.
+    """Counts of a run. Times are robot time.
 
     Attributes:
-        tasks: by name.
-        moving_s: in episodes.
-        standing_up_s: between them.
-        waiting_s: between them, motors off.
-        stand_ups_tried: attempts.
-        stand_ups_failed: of those.
-        human_resets: times that a person helped.
-        strays: times that the robot left the workspace between episodes, standing up.
-        inside: whether the robot was in the workspace when it was looked at last.
+        tasks: counts by task.
+        moving_s: time in episodes.
+        standing_up_s: time in the scripted stand-up.
+        waiting_s: time with the motors off: pauses, arming, waiting for a person.
+        stand_ups_tried: attempts to stand up.
+        stand_ups_failed: failed attempts.
+        human_resets: how often a person helped.
+        strays: how often the robot left the workspace between episodes, standing up.
+        inside: whether the robot was in the workspace at the last check.
     """
 
     tasks: dict[str, TaskStatistics]
@@ -67,40 +67,40 @@ class RunStatistics:
 
     @classmethod
     def of(cls, tasks: tuple[str, ...]) -> RunStatistics:
-        """An empty one."""
+        """Counts of zero for some tasks."""
         return cls({name: TaskStatistics() for name in tasks})
 
     @property
     def total_s(self) -> float:
-        """Every second the robot was switched on for learning."""
+        """Robot time: every second the robot was switched on for learning."""
         return self.moving_s + self.standing_up_s + self.waiting_s
 
     @property
     def steps(self) -> int:
-        """Control steps of episodes."""
+        """Number of control steps in episodes."""
         return sum(task.steps for task in self.tasks.values())
 
     @property
     def episodes(self) -> int:
-        """Finished episodes."""
+        """Number of finished episodes."""
         return sum(task.episodes for task in self.tasks.values())
 
     @property
     def falls(self) -> int:
-        """Episodes ended by attitude."""
+        """Number of episodes that ended in a fall."""
         return sum(task.falls for task in self.tasks.values())
 
     @property
     def workspace_exits(self) -> int:
-        """Times that the robot left the workspace: in an episode, or standing up after one."""
+        """How often the robot left the workspace, in an episode or standing up after one."""
         return self.strays + sum(task.workspace_exits for task in self.tasks.values())
 
     @property
     def score(self) -> float:
-        """How well it walks now: mean over tasks of the progress in the last episodes.
+        """How well the robot walks now: mean over tasks of the progress in the last episodes.
 
-        Speed along the task, m/s, or turn rate toward it, rad/s; minus infinity while a task has
-        fewer episodes than a speed is the mean of.
+        A task's progress is its speed, m/s, or its turn rate, rad/s. Minus infinity while a task
+        has fewer than `SPEED_WINDOW` episodes.
         """
         if any(len(task.speeds_m_s) < SPEED_WINDOW for task in self.tasks.values()):
             return -math.inf
@@ -110,7 +110,7 @@ class RunStatistics:
         ) / len(self.tasks)
 
     def state_dict(self) -> dict[str, Any]:
-        """All counts, as JSON can hold them."""
+        """All counts, in types that JSON has."""
         state = asdict(self)
         for task in state["tasks"].values():
             for window in ("speeds_m_s", "turn_rates_rad_s"):
@@ -118,10 +118,10 @@ class RunStatistics:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`.
+        """Continue from `state_dict`.
 
         Raises:
-            KeyError: it is of other tasks.
+            KeyError: it belongs to other tasks.
         """
         for name, task in self.tasks.items():
             saved = dict(state["tasks"][name])
@@ -136,7 +136,7 @@ class RunStatistics:
                 setattr(self, known.name, state[known.name])
 
     def experience(self) -> dict[str, int]:
-        """Steps per task, for the scheduler."""
+        """Number of control steps per task, for the scheduler."""
         return {name: task.steps for name, task in self.tasks.items()}
 
     def count(self, period: Period) -> None:
@@ -150,12 +150,12 @@ class RunStatistics:
             self.waiting_s += period.elapsed_s
 
     def see(self, inside: bool, standing_up: bool) -> None:
-        """Note whether the robot is in the workspace now, after a stand-up or an episode."""
+        """Note whether the robot is in the workspace, after a stand-up or an episode."""
         self.strays += standing_up and self.inside and not inside
         self.inside = inside
 
     def add(self, result: EpisodeResult) -> None:
-        """Count an episode; its steps were counted as they happened."""
+        """Count an episode that has ended; its steps were counted as they happened."""
         task = self.tasks[result.task]
         task.episodes += 1
         task.falls += result.ended == "fall"
@@ -164,7 +164,7 @@ class RunStatistics:
         task.turn_rates_rad_s.append(result.turn_rate_rad_s)
 
     def summary(self) -> dict[str, object]:
-        """The counted part of summary.json."""
+        """The counts of summary.json."""
         return {
             "steps": self.steps,
             "robot_minutes": {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Starts a run: the learning loop on a rig, and on a robot in real time with nobody to wait for."""
+"""Starts a run: the trainer on a plant; in real time with real-time priority and side threads."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def learn(
     resume: bool = False,
     start: StartLearner = start_learner,
 ) -> dict[str, Any]:
-    """Learn until the robot minutes are spent or somebody says stop.
+    """Train until the robot minutes are spent or a stop is requested.
 
     Args:
         config: the resolved configuration.
         run: an open run folder.
-        view: shown what happens.
-        stop: asked every control step.
+        view: shows what happens.
+        stop: asked every control step; a request ends the run.
         plant: the robot; the twin in lockstep when None.
-        resume: go on from the newest checkpoint of `run`.
-        start: starts what learns.
+        resume: continue from the newest checkpoint of `run`.
+        start: starts the learner.
 
     Returns:
         The summary, as written to summary.json.
 
     Raises:
-        CheckpointInvalid: there is nothing to resume from.
+        CheckpointInvalid: `resume` finds no checkpoint that can be used.
     """
     driven = plant or make_twin(config, config.run.seed)
 
@@ -62,7 +62,7 @@ def learn(
 def _learn_in_real_time(
     config: Config, run: RunFolder, view: View, make_trainer: Callable[[Config, View], Trainer]
 ) -> dict[str, Any]:
-    """As `learn`, by a control thread that waits for nobody: not a learner, a disk, a terminal."""
+    """As `learn`, on a control thread that never waits for a learner, a disk or a terminal."""
     free = config.learning.model_copy(update={"process": "free"})
     config = config.model_copy(update={"learning": free})
     with SideThread("log") as log, SideThread("view", CLOSE_S) as screen:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a learning loop tells of itself: events of roll-outs, metrics now and then, a summary."""
+"""The log of a run: an event per episode, metrics every few seconds, the summary."""
 
 from __future__ import annotations
 
@@ -15,14 +15,22 @@ from walkhome.robot.storage.run_folder import RunFolder
 from walkhome.robot.training.run_time import RunTime
 from walkhome.robot.training.statistics import RunStatistics
 
-METRICS_EVERY_S = 5.0  # robot seconds
+METRICS_EVERY_S = 5.0
+"""Robot time between two records of metrics."""
 
 
 class TrainingLog:
-    """Writes to the run's folder; the counts are the loop's, and only read here.
+    """Writes to the run folder.
+
+    Args:
+        config: terrain and seed, for the summary.
+        run: the run folder.
+        learner: its metrics and multipliers are logged.
+        statistics: counts of the run; only read here.
+        run_time: wall and processor time.
 
     Attributes:
-        next_metric_s: when metrics come next, in robot seconds; goes on over a resume.
+        next_metric_s: robot time of the next record of metrics; part of a checkpoint.
     """
 
     def __init__(
@@ -38,7 +46,7 @@ class TrainingLog:
         self.next_metric_s = 0.0
 
     def episode(self, result: EpisodeResult) -> None:
-        """The event of a roll-out that has ended and is counted, and metrics if it is time."""
+        """Log an episode that has ended and is counted already; metrics too if they are due."""
         metrics = self._learner.metrics()
         self._run.event(
             "episode",
@@ -64,7 +72,7 @@ class TrainingLog:
             self._metric(metrics)
 
     def summary(self, status: str, plant: Plant) -> dict[str, Any]:
-        """What `summary.json` says of the run as it stands."""
+        """The content of summary.json, as the run stands now."""
         return {
             "status": status,
             "terrain": self._config.terrain.name,
@@ -91,6 +99,6 @@ class TrainingLog:
         )
 
     def _learner_status(self) -> dict[str, Any]:
-        """How a learner that nobody waits for keeps up."""
+        """Lag of an asynchronous learner; empty for the others."""
         status = self._learner.status()
         return {} if status is None else {"learner": asdict(status)}

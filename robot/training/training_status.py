@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the view is shown of a learning loop."""
+"""Collects the status of a run for the view."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def status_of(
     task: str,
     wall_s: float,
 ) -> Snapshot:
-    """The run at this moment.
+    """The status of a run now.
 
     Args:
-        config: of the run.
-        statistics: its counts.
-        learner: of the run.
-        plant: the robot.
-        phase: what the robot does now.
-        task: the newest roll-out's.
-        wall_s: of the run, over all its processes.
+        config: minutes and workspace.
+        statistics: counts of the run.
+        learner: its metrics and multipliers.
+        plant: the robot, for its pose and its timing.
+        phase: what the robot does now, in a word or two.
+        task: task of the newest roll-out.
+        wall_s: wall time of the run, over all its processes.
     """
     workspace = Workspace.of(config.workspace)
     pose, figures = plant.pose.latest(), learner.metrics()
