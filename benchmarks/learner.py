@@ -2,23 +2,23 @@
 """Gradient updates per second: ours against Stable-Baselines3, SBX and CleanRL's SAC.
 
 One process, one thread, one core, all learners in turns of eight updates: observations of 126
-numbers, 8 actions, networks of 2 x 256, batches of 256 and 128, drawing the batch included. Ours
-has one critic more than the others (the cost critic, with two priced constraints) and layer
-normalisation in all three. `plain` is our reference by autograd. SBX gets its eight updates in one
-call, as its compiler likes best. CleanRL's is a script, not a package: `cleanrl_update` does what
-its `sac_continuous_action.py` does per step, on Stable-Baselines3's buffer, which it uses too.
+numbers, 8 actions, networks of 2 x 256, batches of 256 and 128, sampling included. Ours has one
+critic more than the others (the cost critic, for two constraints with positive multipliers) and
+layer normalisation in all three. `plain` is our reference by autograd. SBX does its eight updates
+in one call, its fastest way. CleanRL is a script, not a package: `cleanrl_update` does what its
+`sac_continuous_action.py` does per step, on Stable-Baselines3's buffer, which it uses too.
 
-Beside them stands what our matrix products alone would take at the best rate this machine reaches
-on 256 x 256 matrices that never leave its cache, in each precision.
+The last column is the time that our matrix products alone would take at the best rate this machine
+reaches on 256 x 256 matrices in the cache, in each precision.
 
-Times are CPU times, which a busy machine disturbs least; ratios are those of updates per second,
+Times are CPU times, which a busy machine disturbs least. Ratios are ratios of updates per second,
 medians over turns. With --json, `ratio_<peer>` is ours in bfloat16 over the peer at batch 256, and
-`float32_ratio_<peer>` likewise in float32.
+`float32_ratio_<peer>` the same in float32.
 
-With --device cuda all but `processor` learn on a CUDA device, ours (`float32`) as a CUDA graph;
-times are those of a clock then, waiting for the device included, the products' rate is that of
-float32 ones of 4096 x 4096, and `ratio_<peer>` is ours on the device over the peer. `processor` is
-ours as it would learn here without the device.
+With --device cuda all but `processor` learn on a CUDA device, ours (`float32`) as a CUDA graph.
+Times are then wall times that include the device's, the products' rate is that of float32 products
+of 4096 x 4096, and `ratio_<peer>` is ours on the device over the peer. `processor` is ours on this
+machine's processor.
 
 Run: pip install -c constraints.txt -r benchmarks/requirements.txt
      python benchmarks/learner.py [--quick] [--json] [--peers sb3,sbx,cleanrl] [--device cuda]
@@ -69,7 +69,7 @@ Update = Callable[[], object]
 
 
 def cpu_name() -> str:
-    """What the machine calls its processor."""
+    """Model name of this machine's processor."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text().splitlines():
@@ -79,7 +79,7 @@ def cpu_name() -> str:
 
 
 def make_env() -> Any:
-    """Random numbers of the right sizes: nothing is to be learnt here."""
+    """An environment of random numbers with the right sizes."""
     import gymnasium
 
     class Noise(gymnasium.Env):
@@ -98,7 +98,7 @@ def make_env() -> Any:
 
 
 def ours(batch: int, backend: str, precision: str, device: str = "cpu") -> Update:
-    """Our learner of one task, with a filled replay."""
+    """Update function of our learner of one task, with a filled replay."""
     rng = np.random.default_rng(0)
     config = learner_settings(
         sac_settings(batch_size=batch),
@@ -129,7 +129,7 @@ def ours(batch: int, backend: str, precision: str, device: str = "cpu") -> Updat
 
 
 def filled(make: Any, batch: int, device: str) -> Any:
-    """A model of Stable-Baselines3's kind that has collected, and not yet learnt."""
+    """A model with Stable-Baselines3's interface, with a filled replay and no updates yet."""
     model = make(
         "MlpPolicy",
         make_env(),
@@ -144,19 +144,19 @@ def filled(make: Any, batch: int, device: str) -> Any:
 
 
 def sb3(batch: int, device: str) -> Update:
-    """Stable-Baselines3."""
+    """Update function of Stable-Baselines3's SAC."""
     from stable_baselines3 import SAC
 
     return partial(filled(SAC, batch, device).train, UPDATES_PER_TURN, batch)
 
 
 def sbx(batch: int, device: str) -> Update:
-    """SBX, JAX's counterpart of Stable-Baselines3."""
+    """Update function of SBX's SAC (Stable-Baselines3 in JAX)."""
     os.environ["JAX_PLATFORMS"] = device
     import jax
     from sbx import SAC
 
-    model = filled(SAC, batch, "cpu")  # the device is JAX's matter
+    model = filled(SAC, batch, "cpu")  # JAX chooses the device itself
     sizes = (batch, UPDATES_PER_TURN) if _sbx_batch_first(SAC) else (UPDATES_PER_TURN, batch)
 
     def update() -> None:
@@ -173,7 +173,7 @@ def _sbx_batch_first(sac: Any) -> bool:
 
 
 def cleanrl(batch: int, device: str) -> Update:
-    """CleanRL's update, on Stable-Baselines3's buffer."""
+    """Update function of CleanRL's SAC, on Stable-Baselines3's buffer."""
     from stable_baselines3 import SAC
 
     buffer = filled(SAC, batch, device).replay_buffer
@@ -183,7 +183,7 @@ def cleanrl(batch: int, device: str) -> Update:
 
 
 class CleanNetworks:
-    """Actor, two critics, their targets and optimisers, in CleanRL's manner."""
+    """Actor, two critics, their targets and optimisers, as in CleanRL's script."""
 
     def __init__(self) -> None:
         nn = torch.nn
@@ -207,7 +207,7 @@ class CleanNetworks:
         self.alpha_optimiser = torch.optim.Adam([self.log_alpha], lr=1e-3)
 
     def act(self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Actions and log densities."""
+        """Sampled actions, (N, A), and their log densities, (N, 1)."""
         x = self.trunk(observation)
         log_std = -5.0 + 3.5 * (torch.tanh(self.log_std(x)) + 1.0)
         normal = torch.distributions.Normal(self.mean(x), log_std.exp())
@@ -217,7 +217,7 @@ class CleanNetworks:
         return action, log_prob.sum(1, keepdim=True)
 
     def value(self, critics: list[Any], state: torch.Tensor, action: torch.Tensor) -> list[Any]:
-        """Values by each critic."""
+        """Values by each critic, (N, 1) each."""
         return [critic(torch.cat([state, action], 1)) for critic in critics]
 
     def update(self, data: Any) -> None:
@@ -251,14 +251,14 @@ PEERS = {"sb3": sb3, "sbx": sbx, "cleanrl": cleanrl}
 
 
 def cpu_seconds(work: Update) -> float:
-    """CPU seconds of this process, all its threads."""
+    """CPU time of a call, s, over all threads of this process."""
     start = time.process_time()
     work()
     return time.process_time() - start
 
 
 def device_seconds(work: Update) -> float:
-    """Seconds until the CUDA device has done all of it."""
+    """Wall time of a call, s, until the CUDA device has finished it."""
     torch.cuda.synchronize()
     start = time.perf_counter()
     work()
@@ -267,7 +267,7 @@ def device_seconds(work: Update) -> float:
 
 
 def best_rate(turns: int, kind: torch.dtype) -> float:
-    """The best rate of our products, with bias and ReLU, in operations per second."""
+    """Best rate of our matrix products, with bias and ReLU, in operations per second."""
     n, kernels = 256, Kernels(kind)
     bias, weights, values = torch.zeros(n), torch.zeros(1, n), torch.zeros(n, 1)
     x, active, packed = kernels.stored(n, n), kernels.stored(n, n), kernels.packed(n, n)
@@ -278,7 +278,7 @@ def best_rate(turns: int, kind: torch.dtype) -> float:
 
 
 def best_device_rate(turns: int) -> float:
-    """Likewise, of the device's own float32 products, which it needs larger ones for."""
+    """Best rate of the CUDA device's float32 products, in operations per second."""
     n = 4096
     x, y = torch.ones(n, n, device="cuda"), torch.empty(n, n, device="cuda")
     least = min(device_seconds(lambda: torch.mm(x, x, out=y)) for _ in range(turns))
@@ -288,10 +288,10 @@ def best_device_rate(turns: int) -> float:
 def operations(config: SacConfig) -> float:
     """Floating-point operations of the matrix products in one update of ours.
 
-    A layer costs one product forward, one for the gradient of its weights, and one for that of its
-    input. The critics learn (three products, but for the first layer's input), serve as targets
-    (one), and show the actor its way (one, and one back, the first layer's for the actions alone;
-    back goes each sample through one reward critic, and through the cost critic).
+    A layer takes one product forward, one for the gradient of its weight, and one for that of its
+    input. The critics' update takes all three (two in the first layer), the targets take one, and
+    the actor's loss takes one forward and one backward through the critics (in the first layer for
+    the actions only; each sample goes back through one reward critic and the cost critic).
     """
     critics = config.n_critics + 1
     sizes = config.hidden_sizes
@@ -307,7 +307,7 @@ def operations(config: SacConfig) -> float:
 
 
 def our_learners(batch: int, device: str) -> dict[str, Update]:
-    """Our ways; the first is what the others are compared with."""
+    """Update functions of ours, by name; the others are compared with the first."""
     if device == "cuda":
         return {
             "float32": ours(batch, "fast", "float32", device),
@@ -321,7 +321,7 @@ def our_learners(batch: int, device: str) -> dict[str, Update]:
 
 
 def measure(batch: int, turns: int, peers: list[str], device: str) -> dict[str, list[float]]:
-    """Milliseconds per update of every learner, turn by turn."""
+    """Milliseconds per update, by learner, one number per turn."""
     learners = our_learners(batch, device)
     learners |= {name: PEERS[name](batch, device) for name in peers}
     seconds = device_seconds if device == "cuda" else cpu_seconds
@@ -329,22 +329,22 @@ def measure(batch: int, turns: int, peers: list[str], device: str) -> dict[str, 
     for turn in range(turns + 2):
         for name, update in learners.items():
             taken = seconds(update)
-            if turn >= 2:  # the first ones make buffers and compile
+            if turn >= 2:  # the first two allocate and compile
                 times[name].append(1e3 * taken / UPDATES_PER_TURN)
     return times
 
 
 def ratio(ours_ms: list[float], theirs_ms: list[float]) -> float:
-    """How many times as fast, the median over turns."""
+    """Speed ratio of two learners: the median over turns."""
     return statistics.median(b / a for a, b in zip(ours_ms, theirs_ms, strict=True))
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="few turns: shows that it runs")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    parser.add_argument("--peers", default="sb3,sbx,cleanrl", help="a list, or none")
+    parser.add_argument("--quick", action="store_true", help="few turns, as a smoke test")
+    parser.add_argument("--json", action="store_true", help="print JSON as the last line")
+    parser.add_argument("--peers", default="sb3,sbx,cleanrl", help="comma-separated list, or none")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     arguments = parser.parse_args()
     if arguments.device == "cuda" and (why := why_no_cuda()):

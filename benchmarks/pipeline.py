@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The real loop with its learner inline and pipelined: the same configuration, in turns.
+"""Speed of the training loop with a pipelined learner, compared with an inline learner.
 
-Every turn learns for so many robot seconds with the learner in the loop's own process, then with
-learner processes beside it (one per task, at most one per core), at each lag. The ratio is that of
-control steps per wall second, pipelined over inline, the median over turns. Beside it stands what
-the two sides cost in CPU time, and the ratio that this allows on these cores when they are free;
-the load of the machine is printed, for a busy one has no core to give.
+Every turn trains for a fixed robot time with the learner in the loop's own process, then with
+learner processes (one per task, at most one per core), at each lag. The ratio is that of control
+steps per wall second, pipelined over inline, the median over turns. Also printed: the CPU time of
+the loop and of the learner, the ratio that these would allow on free cores, and the machine's load.
 
 Run: python benchmarks/pipeline.py [--quick] [--json]; takes 4 minutes, with --quick 40 s.
 """
@@ -32,21 +31,21 @@ from walkhome.robot.training.trainer import Trainer
 
 
 class Nobody:
-    """A view that nobody looks at."""
+    """A view without output."""
 
     def update(self, snapshot: object) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def message(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What one run cost.
+    """Steps and times of one run.
 
     Attributes:
         wall_s: from its first step to its last.
@@ -64,13 +63,13 @@ class Turn:
 
 
 def cpu_s(who: int) -> float:
-    """CPU seconds of this process or its ended children."""
+    """CPU time of this process or of its ended children, s."""
     usage = resource.getrusage(who)
     return usage.ru_utime + usage.ru_stime
 
 
 def turn(config: Config) -> Turn:
-    """One run from a fresh folder."""
+    """Train once, in a new folder."""
     with tempfile.TemporaryDirectory() as folder:
         with RunFolder.create(Path(folder) / "run", config) as run:
             rig = make_twin(config, config.run.seed)
@@ -95,14 +94,14 @@ def rate(t: Turn) -> float:
 
 
 def ideal(control_s: float, learner_s: float, tasks: int) -> float:
-    """What all cores, free and never waiting, could gain; a task's updates can't be split."""
+    """Largest possible ratio on free cores; the updates of one task can't be divided."""
     cores = available_cores()
     total_s = control_s + learner_s
     return total_s / max(total_s / cores, control_s, learner_s / min(cores, tasks), 1e-9)
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
@@ -132,7 +131,7 @@ def main() -> None:
     result: dict[str, object] = {}
     for kind, mine in turns.items():
         ratios = [rate(a) / rate(b) for a, b in zip(mine, inline, strict=True)]
-        # What the loop and what the updates cost, from the pipelined runs, where they are apart.
+        # CPU time of loop and updates, from the pipelined runs, where they are separate processes.
         control_s = statistics.median(t.control_cpu_s / t.steps for t in mine)
         whole_s = statistics.median(t.control_cpu_s / t.steps for t in inline)
         learner_s = max(0.0, whole_s - control_s)

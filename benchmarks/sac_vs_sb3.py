@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Does our SAC learn as well as Stable-Baselines3's? Same tasks, sizes, steps, seeds, one thread.
+"""Returns of our SAC and of Stable-Baselines3's after the same number of steps.
 
 Both get a 2 x 256 ReLU actor and twin critics without layer normalisation, batch 256, learning
 rates 3e-4, discount 0.99, tau 0.005, temperature from 1 toward an entropy of minus the number of
 actions, 100 random steps, then one update per step. Ours runs without constraints; `ours_norm` is
 ours with layer normalisation in the critics, as the robot uses it, `ours_crossq` with CrossQ's
-critics (by autograd), `ours_cuda` is `ours` on an NVIDIA GPU. What counts is the mean return of
+critics (by autograd), `ours_cuda` is `ours` on an NVIDIA GPU. The result is the mean return of
 deterministic episodes after the last step, over seeds, with a bootstrap 95 % interval.
 
 Needs `pip install -r benchmarks/requirements.txt`. Takes on one core about 2 (ours) to 4 (theirs)
 minutes per seed for Pendulum-v1 (10 000 steps) and 6 to 12 minutes per seed for 30 000 steps of
 HalfCheetah-v5: about 3 hours of one core for everything, half as long with `--jobs 2`. `--quick`
-is 600 steps of one seed of Pendulum, 1 minute: it shows that both run, and measures nothing.
+is 600 steps of one seed of Pendulum, 1 minute: a smoke test without meaningful results.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ EVALUATIONS = 10
 
 
 def evaluate(name: str, act: Callable[[np.ndarray], np.ndarray], seed: int) -> float:
-    """Mean return of deterministic episodes from starts that all learners share."""
+    """Mean return of deterministic episodes; their starts are the same for all learners."""
     import gymnasium
 
     env = gymnasium.make(name)
@@ -122,7 +122,7 @@ def learn_theirs(name: str, seed: int, steps: int) -> tuple[float, float]:
 
 
 def job(learner: str, name: str, seed: int, steps: int) -> dict:
-    """One learner, one task, one seed."""
+    """Train and evaluate one learner on one task with one seed."""
     import torch
 
     torch.set_num_threads(1)
@@ -143,7 +143,7 @@ def interval(values: list[float]) -> tuple[float, float]:
 
 
 def summarise(results: list[dict], name: str, learners: list[str]) -> dict:
-    """Print one task's table and give it back."""
+    """Print the table of one task and return its numbers."""
     table = {}
     for learner in learners:
         own = [r for r in results if r["task"] == name and r["learner"] == learner]
@@ -174,12 +174,16 @@ def summarise(results: list[dict], name: str, learners: list[str]) -> dict:
 
 
 def main() -> int:
-    """Run all jobs and compare."""
+    """Run all jobs and print the comparison; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", default="Pendulum-v1,HalfCheetah-v5")
     parser.add_argument("--learners", default="sb3,ours,ours_norm")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, help="instead of 10 000 or 30 000")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        help="steps per run (default: 10 000 for Pendulum, 30 000 for HalfCheetah)",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""One run of a study as `robot.ablation.job` makes it, but Stable-Baselines3's SAC learns in it.
+"""One run of a study, like `robot.ablation.job`, with Stable-Baselines3's SAC as the learner.
 
-One agent per task, built on `walkhome/Walk-v0`, all fed from one robot: its own `learn` knows one
-task and calls `reset` itself, so the loop of `robot learn` does what that would do (act, store,
-train), and scheduler, stand-up, reward, counting and evaluation are the same for everybody. An
-agent learns from its own episodes, `learning.updates_per_step` times per step. The keys that it
-shares with ours come from the configuration; all else are its defaults.
+There is one agent per task, built on `walkhome/Walk-v0`, and one robot. Stable-Baselines3's own
+`learn` handles one task and calls `reset` itself, so the loop of `robot learn` does its work (act,
+store, train); scheduler, stand-up, reward, counting and evaluation are the same for all learners.
+An agent learns from its own episodes, `learning.updates_per_step` times per step. Settings that it
+shares with ours come from the configuration; all others are its defaults.
 
-It can't resume: whoever starts it removes what a stopped run left. `benchmarks/learn.py --compare`
-does.
+Such a run can't be resumed: remove the folder of a stopped run first, as
+`benchmarks/learn.py --compare` does.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Sb3Learner:
     """Stable-Baselines3's SAC as a `learning.client.LearnerClient`.
 
     Args:
-        config: of the run.
+        config: The run's configuration.
     """
 
     slow_because = ""
@@ -54,7 +54,7 @@ class Sb3Learner:
         self.gradient_steps = 0
 
     def add(self, transition: Transition) -> None:
-        """Store a transition with the agent that acted."""
+        """Store a transition in the buffer of the agent that acted."""
         t = transition
         reward = np.asarray(t.rewards)[list(self._agents).index(t.task)]
         self._acting, buffer = t.task, self._agents[t.task].replay_buffer
@@ -62,7 +62,7 @@ class Sb3Learner:
         buffer.add(*row, np.array([reward]), np.array([t.done]), [{}])
 
     def update(self, n_updates: int) -> int:
-        """Train the agent that acted, once it has as many steps as it wants to begin with."""
+        """Train the agent that acted, if it has more than its `learning_starts` steps."""
         agent = self._agents[self._acting]
         if agent.replay_buffer.size() <= agent.learning_starts:
             return 0
@@ -72,35 +72,35 @@ class Sb3Learner:
         return n_updates
 
     def refresh(self) -> None:
-        """Copy what was trained into the policies."""
+        """Copy the trained weights into the policies."""
         for head in self._heads.values():
             head.refresh()
 
     drain = refresh
 
     def policy(self, task: str) -> NumpyPolicy:
-        """The task's actor."""
+        """The task's policy; always the same object."""
         return self._heads[task].policy
 
     def metrics(self) -> dict[str, dict[str, float | list[float]]]:
-        """The temperatures."""
+        """The temperatures; multipliers are zero."""
         return {
             task: {"alpha": float(agent.log_ent_coef.detach().exp()), "lambda": [0.0] * self._k}
             for task, agent in self._agents.items()
         }
 
     def multipliers(self, task: str) -> NDArray[np.float64]:
-        """It knows no constraint."""
+        """(K,) zeros: it has no constraints."""
         return np.zeros(self._k)
 
     def end_episode(self, task: str, mean_costs: ArrayLike) -> None:
-        """Nothing to move."""
+        """Do nothing: there are no multipliers."""
 
     def status(self) -> None:
-        """Never behind."""
+        """None: it has no lag."""
 
     def notices(self) -> list[str]:
-        """Nothing happens to it."""
+        """An empty list."""
         return []
 
     def forget(self) -> None:
@@ -109,11 +109,11 @@ class Sb3Learner:
             agent.replay_buffer.reset()
 
     def finite(self) -> bool:
-        """Whether every parameter is."""
+        """True if every parameter is finite."""
         return all(np.isfinite(x).all() for x in self.state_dict()["tensors"].values())
 
     def state_dict(self) -> dict[str, Any]:
-        """The parameters, for the record; not all that it would need to go on."""
+        """The parameters, for the record; not enough to resume from."""
         tensors = {
             f"{task}.{name}": value.numpy().copy()
             for task, agent in self._agents.items()
@@ -122,15 +122,15 @@ class Sb3Learner:
         return {"tensors": tensors, "scalars": {"gradient_steps": self.gradient_steps}}
 
     def load_state_dict(self, state: Any) -> None:
-        """Refused: a run begins anew."""
+        """Always raises ValueError: such a run can't be resumed."""
         raise ValueError("a run of Stable-Baselines3 can't be resumed: remove its folder")
 
     def close(self) -> None:
-        """Nothing but memory."""
+        """Do nothing: it holds only memory."""
 
 
 class _Head:
-    """An agent's actor as a `NumpyPolicy`, whose last layer is mean and deviation in one."""
+    """An agent's actor as a `NumpyPolicy`, with mean and log deviation in one last layer."""
 
     def __init__(self, agent: SAC) -> None:
         actor = agent.actor
@@ -140,7 +140,7 @@ class _Head:
         self._bias = np.concatenate([_array(end.bias) for end in self._ends])
         layers = [(_array(layer.weight), _array(layer.bias)) for layer in hidden]
         layers.append((self._weight, self._bias))
-        # It clips at -20 and not at -10; no deviation that explores is that small.
+        # It clips at -20 and not at -10; useful standard deviations are far larger than both.
         self.policy = NumpyPolicy(layers)
         self.stale = False
 
@@ -156,7 +156,7 @@ def _array(tensor: torch.Tensor) -> NDArray[np.float32]:
 
 
 def make_agent(config: Config, task: str) -> SAC:
-    """An agent for the task, on the environment's spaces."""
+    """Create the agent of one task, with the spaces of the environment."""
     values = dict(leaves(config.model_dump(mode="json")))
     control = {key: value for key, value in values.items() if key.startswith("control.")}
     env = gymnasium.make(gym_env.ID, task=task, settings=control)
@@ -177,12 +177,12 @@ def make_agent(config: Config, task: str) -> SAC:
 
 
 def start(config: Config, run: Path) -> Sb3Learner:
-    """What learns in a run."""
+    """Create the learner of a run, as `robot.ablation.job` asks for it."""
     return Sb3Learner(config)
 
 
 def main() -> int:
-    """As `robot.ablation.job`, with another learner."""
+    """Run `robot.ablation.job` with this learner; returns the exit code."""
     return job.main(start)
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""SAC with constraints, replay and policies. Sees arrays and plain numbers; knows no legs."""
+"""Constrained SAC: learner, replay, policies. Works on arrays; knows nothing of the robot."""

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Checkpoints on disk: complete and proven, or not there at all.
+"""Checkpoint folders: written in one step, and checked completely before use.
 
     <folder>/learner.safetensors   the tensors
-             state.json            the scalars, and whatever the caller adds
+             state.json            the scalars
+             <name>                further files of the caller
              manifest.json         size and SHA-256 of every file, written last
 
-A checkpoint is written into a temporary folder beside its place, every file and folder is synced,
-and the folder is renamed: a crash leaves the old state or the new one. Loading checks everything
-before anything is used.
+A checkpoint is written into a temporary folder, every file and the folder are synced, and the
+folder is renamed. So a crash leaves a complete checkpoint or none. Loading checks every byte
+against the manifest before it returns anything.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _ADVICE = "resume from an older checkpoint of the same run"
 
 
 class CheckpointInvalid(ValueError):  # noqa: N818 (what it is, not that it is one)
-    """A checkpoint that must not be used: says what, where and what to do."""
+    """A checkpoint is unusable; the message says what, where, and what to do next."""
 
 
 def save(
@@ -45,20 +46,21 @@ def save(
     Args:
         path: The folder to create; it must not exist.
         tensors: Arrays by name.
-        scalars: JSON-able.
-        files: More files to keep in it, by name (a policy, for one).
+        scalars: JSON-able, finite.
+        files: Content of further files, by name (for example a policy).
 
     Returns:
         The folder.
 
     Raises:
         CheckpointInvalid: The folder exists, or a number is not finite; nothing is written.
+        OSError: The disk is full or reports an error.
     """
     from safetensors.numpy import save as to_bytes
 
     folder = Path(path)
     if folder.exists():
-        raise CheckpointInvalid(f"{folder} exists: choose another name, none is overwritten")
+        raise CheckpointInvalid(f"{folder} exists and is not overwritten: choose another name")
     for name, array in tensors.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise CheckpointInvalid(
@@ -102,7 +104,8 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
         The tensors by name, and the scalars.
 
     Raises:
-        CheckpointInvalid: Something is missing, torn, altered, of another format or not finite.
+        CheckpointInvalid: A file is missing, incomplete or altered, the format is another one, or
+            a number is not finite.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes

@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What the control loop sees of a learner, be it in its own process (`Learner`) or in another."""
+"""The interface between the control loop and a learner, in this process or in another.
+
+    control loop --add, update, end_episode--> LearnerClient --policy, multipliers, metrics--> loop
+
+Implemented by `learner.Learner` (same process), `remote.pipelined.PipelinedLearner` and
+`remote.asynchronous.AsynchronousLearner`.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +25,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LearnerStatus:
-    """How a learner that nobody waits for keeps up.
+    """Lag of an asynchronous learner.
 
     Attributes:
-        wanted_steps: gradient steps asked for so far.
-        gradient_steps: of them, those in the weights in use.
-        behind_steps: transitions that the weights in use have not seen.
-        behind_s: age of the weights in use.
-        dropped: transitions that never reached the learner.
-        restarts: how often its process was started again.
+        wanted_steps: Gradient steps asked for so far.
+        gradient_steps: Gradient steps that the weights in use have had.
+        behind_steps: Transitions that the weights in use have not seen.
+        behind_s: Age of the weights in use, s.
+        dropped: Transitions that never reached the learner.
+        restarts: Restarts of its process.
     """
 
     wanted_steps: int
@@ -43,11 +49,11 @@ class LearnerClient(Protocol):
 
     @property
     def gradient_steps(self) -> int:
-        """Updates in the newest weights that are known here."""
+        """Gradient steps, over all tasks, that the weights in use have had."""
 
     @property
     def slow_because(self) -> str:
-        """Why it learns by autograd though the fast way was asked for, or ""."""
+        """Why the plain backend runs although the fast one was configured, or ""."""
 
     def add(self, transition: Transition) -> None:
         """Store one transition.
@@ -57,43 +63,56 @@ class LearnerClient(Protocol):
         """
 
     def update(self, n_updates: int) -> int:
-        """Ask for gradient steps, tasks in turn; how many of them are done already."""
+        """Ask for `n_updates` gradient steps, one task after the other.
+
+        Returns:
+            How many are done already: all of them, or 0 for a learner in another process.
+        """
 
     def end_episode(self, task: str, mean_costs: ArrayLike) -> None:
-        """Move the task's multipliers by the (K,) mean costs per step."""
+        """Update the task's multipliers with the (K,) mean costs per step of its episode."""
 
     def refresh(self) -> None:
-        """Bring the policies to the weights that the next step is to act on."""
+        """Switch the policies to the weights that the next control step acts on.
+
+        Raises:
+            LearnerLost: The learner's process is lost (learners in another process).
+            FloatingPointError: The learner diverged (likewise).
+        """
 
     def policy(self, task: str) -> NumpyPolicy:
-        """The task's policy; the same object for the learner's life, its weights move."""
+        """The task's policy: always the same object, whose weights change in place."""
 
     def multipliers(self, task: str) -> NDArray[np.float64]:
-        """(K,) the task's multipliers, as of the weights in use."""
+        """(K,) multipliers of the task, as of the weights in use."""
 
     def metrics(self) -> Mapping[str, Mapping[str, float | list[float]]]:
         """Per task: alpha, lambda, q_mean, ..., as of the weights in use."""
 
     def status(self) -> LearnerStatus | None:
-        """How it keeps up; None where it can't be otherwise."""
+        """Lag of the learner; None if it has no lag, or a fixed one."""
 
     def notices(self) -> list[str]:
-        """What happened to it since the last call, for people."""
+        """Messages for the operator since the last call."""
 
     def drain(self) -> None:
-        """Wait until all that it was told is done (a free one: heard); use its weights."""
+        """Wait until everything asked for is done (asynchronous: received); use its weights."""
 
     def forget(self) -> None:
-        """Forget all transitions."""
+        """Empty the replay; weights and multipliers stay."""
 
     def finite(self) -> bool:
-        """Whether every number that acts or learns is finite."""
+        """True if every number that acts or learns is finite."""
 
     def state_dict(self) -> Mapping[str, Any]:
-        """`tensors` and `scalars`: all that evolves but the replay."""
+        """Everything that evolves except the replay: `tensors` by name, and `scalars` for JSON."""
 
     def load_state_dict(self, state: Any) -> None:
-        """Go on from `state_dict`; ValueError if it does not fit, and nothing has changed then."""
+        """Continue from `state_dict`.
+
+        Raises:
+            ValueError: It does not fit; nothing has changed then.
+        """
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """End processes and free shared memory, if there are any; safe to call twice."""

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Lagrange multipliers: how much each constraint weighs against the reward. Pure, no torch.
+"""Lagrange multipliers, the weights of the constraints' costs against the reward. NumPy only.
 
     measured mean cost per step, (K,) --> update --> values, (K,) in [lambda_min, lambda_max]
 
-`dual` is projected gradient ascent on the dual, as Ha et al. 2020 (arXiv 2002.08550) alternate it
-with the policy. `pid` (the default) reacts sooner and does not wind up: Stooke et al. 2020 (arXiv
-2007.03964). `fixed` holds constants, `off` holds zeros.
+`dual` is projected gradient ascent on the dual problem, alternating with the policy's update (Ha et
+al. 2020, arXiv 2002.08550). `pid` reacts sooner and does not wind up (Stooke et al. 2020, arXiv
+2007.03964). `fixed` are constants, `off` is zero.
 
-Invariants: the values are finite whatever is fed in. A measurement that is not finite changes
-nothing for its constraint and is counted in `rejected`: `max(0, nan)` is 0 in Python, which would
-switch the constraint off for good without a word.
+Invariants: the values are always finite. A measurement that is not finite leaves its multiplier
+unchanged and is counted in `rejected`; without that check `max(0, nan)`, which is 0 in Python,
+would silently switch the constraint off.
 
 The paper's own margin, f_s = min(bound - |pitch|, bound - |roll|) with E[f_s] >= 0, is the cost
 -f_s under a budget of 0: the update below then reads lambda <- [lambda - rate E[f_s]]+.
@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
-_MAX_VIOLATION = 1e6  # beyond it a measurement is huge all the same
+_MAX_VIOLATION = 1e6  # keeps the logarithm finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,27 +96,35 @@ class ConstraintConfig:
 
 
 class Multipliers(Protocol):
-    """K multipliers of one task."""
+    """The K multipliers of one task."""
 
     rejected: NDArray[np.int64]
-    """(K,) measurements so far that were not finite."""
+    """(K,) number of measurements so far that were not finite."""
 
     @property
     def values(self) -> Floats:
-        """(K,) in [0, lambda_max], a fresh array."""
+        """(K,) in [0, lambda_max], a new array."""
 
     def update(self, mean_cost: ArrayLike) -> None:
-        """Take in the measured mean cost per step, (K,), of the task's newest episode."""
+        """Update with the (K,) mean costs per step of the task's newest episode."""
 
     def state_dict(self) -> dict[str, NDArray[np.generic]]:
         """Copies of everything that evolves."""
 
     def load_state_dict(self, state: Mapping[str, NDArray[np.generic]]) -> None:
-        """Continue exactly where `state_dict` was taken; ValueError if it does not fit."""
+        """Continue exactly where `state_dict` was taken.
+
+        Raises:
+            ValueError: The state does not fit; nothing has changed then.
+        """
 
 
 def make_multipliers(config: ConstraintConfig, n_constraints: int) -> Multipliers:
-    """The multipliers that the configuration asks for, for K constraints."""
+    """Create the K multipliers of the configured kind.
+
+    Raises:
+        ValueError: A tuple of the configuration does not have K entries.
+    """
     if config.kind == "off":
         return Constant(np.zeros(n_constraints))
     if config.kind == "fixed":
@@ -125,7 +133,7 @@ def make_multipliers(config: ConstraintConfig, n_constraints: int) -> Multiplier
 
 
 class _State:
-    """Named float64 arrays of shape (K,), saved and restored as one."""
+    """Base class: named arrays of shape (K,), saved and restored together."""
 
     def __init__(self, n_constraints: int) -> None:
         self.n_constraints = n_constraints
@@ -147,7 +155,11 @@ class _State:
         return {name: array.copy() for name, array in self._arrays().items()}
 
     def load_state_dict(self, state: Mapping[str, NDArray[np.generic]]) -> None:
-        """Continue exactly where `state_dict` was taken; ValueError if it does not fit."""
+        """Continue exactly where `state_dict` was taken.
+
+        Raises:
+            ValueError: The state does not fit; nothing has changed then.
+        """
         arrays = self._arrays()
         if set(state) != set(arrays):
             raise ValueError(f"multipliers have {sorted(arrays)}, the state has {sorted(state)}")
@@ -162,7 +174,7 @@ class _State:
 
 
 class Constant(_State):
-    """Multipliers that never move."""
+    """Constant multipliers."""
 
     def __init__(self, constants: Floats) -> None:
         super().__init__(len(constants))
@@ -170,11 +182,11 @@ class Constant(_State):
 
     @property
     def values(self) -> Floats:
-        """(K,), a fresh array."""
+        """(K,), a new array."""
         return np.array(self._values)
 
     def update(self, mean_cost: ArrayLike) -> None:
-        """Count what is not finite; nothing else happens."""
+        """Count measurements that are not finite; the values stay."""
         self._usable(mean_cost)
 
 
@@ -209,11 +221,11 @@ class Dual(_Measured):
 
     @property
     def values(self) -> Floats:
-        """(K,) in [lambda_min, lambda_max], a fresh array."""
+        """(K,) in [lambda_min, lambda_max], a new array."""
         return np.array(self._values)
 
     def update(self, mean_cost: ArrayLike) -> None:
-        """Take in the measured mean cost per step, (K,), of the task's newest episode."""
+        """Update with the (K,) mean costs per step of the task's newest episode."""
         violation, usable = self._violation(mean_cost)
         moved = self._values + self._config.dual_rate * violation
         moved = np.clip(moved, self._config.lambda_min, self._config.lambda_max)
@@ -224,14 +236,14 @@ class Dual(_Measured):
 
 
 class Pid(_Measured):
-    """PID control of the multipliers (Stooke 2020, algorithm 2) that cannot wind up.
+    """PID control of the multipliers (Stooke 2020, algorithm 2), with anti-windup.
 
-    lambda = clip(Kp * v + I + Kd * (v - v_before)+, lambda_min, lambda_max), v the smoothed
-    violation.
+    lambda = clip(Kp * v + I + Kd * (v - v_before)+, lambda_min, lambda_max), with the smoothed
+    violation v.
 
-    The integral itself stays in [lambda_min, lambda_max] and moves by (Ki + growth * I) times the
-    newest violation: in proportion to its own size, so that it comes back from saturation in the
-    same few updates whatever the height it reached, and still stands still exactly at the budget.
+    The integral I stays in [lambda_min, lambda_max] and moves by (Ki + growth * I) times the newest
+    violation. The part in proportion to I lets it return from any height in about the same number
+    of updates; at the budget it does not move.
     """
 
     def __init__(self, config: ConstraintConfig, n_constraints: int) -> None:
@@ -242,18 +254,18 @@ class Pid(_Measured):
 
     @property
     def values(self) -> Floats:
-        """(K,) in [lambda_min, lambda_max], a fresh array."""
+        """(K,) in [lambda_min, lambda_max], a new array."""
         return np.array(self._values)
 
     def update(self, mean_cost: ArrayLike) -> None:
-        """Take in the measured mean cost per step, (K,), of the task's newest episode."""
+        """Update with the (K,) mean costs per step of the task's newest episode."""
         c = self._config
         violation, usable = self._violation(mean_cost)
         relative = c.growth * np.clip(violation, -1.0, 1.0) * self._integral
         moved = self._integral + c.integral * violation + relative
         integral = np.clip(moved, c.lambda_min, c.lambda_max)
         smooth = c.smoothing * self._smooth + (1.0 - c.smoothing) * violation
-        # Only a rising cost is answered, as in the paper: a falling one needs no brake.
+        # The D term acts on rising costs only, as in the paper.
         rise = np.maximum(smooth - self._smooth, 0.0)
         values = integral + c.proportional * smooth + c.derivative * rise
         np.copyto(self._values, np.clip(values, c.lambda_min, c.lambda_max), where=usable)

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""`Sac` on a CUDA device: its update is captured once as a graph, then replayed.
+"""`Sac` on a CUDA device: the update is captured once as a CUDA graph, then replayed.
 
-    batch, noise and prices --> pinned memory --> one copy --> graph --> the actor comes back
+    batch, noise, multipliers --> pinned memory --> one copy --> graph --> actor back to the host
 
-An update is some hundred small kernels; what takes time is to launch them one by one, and a graph
-launches them together (https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs/). It does
-what `Sac` does, on the same random numbers, which are drawn on the host: the two differ by
-rounding, and a state of the one loads into the other. Products are in float32.
+An update is about a hundred small kernels, and launching them one by one takes most of the time; a
+graph launches them together (https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs/). The
+random numbers are those of `Sac`, drawn on the host, so the two differ by rounding only, and a
+state of either loads into the other. Matrix products are in float32.
 
-A graph goes on reading and writing the addresses it was captured with, so tensors that it knows are
-only ever written in place.
+Invariant: a graph reads and writes the addresses that it was captured with, so its tensors are only
+written in place, never replaced.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from walkhome.learning.replay import Batch
 from walkhome.learning.sac import Sac, SacConfig, TensorBatch
 
 WARM_UPS = 3
-"""Updates before a capture, which make the libraries choose their kernels; they are undone."""
+"""Updates before a capture, in which the libraries choose their kernels; undone afterwards."""
 
 
 class NoCuda(Exception):  # noqa: N818 - a state of affairs, not a mistake
-    """There is no CUDA device that this PyTorch can use."""
+    """There is no CUDA device that this PyTorch can use; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,16 @@ class _Captured:
 
 
 class CudaSac(Sac):
-    """Drop-in for `Sac`.
+    """Drop-in for `Sac` on a CUDA device.
 
     Args:
         config: See `Sac`.
         sizes: See `Sac`.
         seed: See `Sac`.
-        device: Another than a CUDA device learns there too, without graphs.
+        device: The device; any other than a CUDA device runs without graphs (for tests).
 
     Raises:
-        NoCuda: There is no such device.
+        NoCuda: There is no usable CUDA device.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class CudaSac(Sac):
                 mine.copy_(theirs, non_blocking=True)
 
     def _wait(self) -> None:
-        """Until the host's actor may be read, and the pinned memory of the batch written again."""
+        """Wait until the host's actor may be read and the pinned memory be written again."""
         if self._graphed:
             torch.cuda.current_stream(self.device).synchronize()
 
@@ -160,14 +160,14 @@ class CudaSac(Sac):
                 self._learn_from(stage, learns_actor)
         here.wait_stream(self._aside)
         graph, self._last = torch.cuda.CUDAGraph(), {}
-        # On the stream of the warm-ups: gradients gather where they were gathered first.
+        # Capture on the stream of the warm-ups, on which autograd accumulates the gradients.
         with torch.cuda.graph(graph, stream=self._aside):
             self._learn_from(stage, learns_actor)
         self._undo(before)
         return _Captured(graph, self._last.copy())
 
     def _evolving(self) -> dict[str, Tensor]:
-        """All that an update changes, moments included, by name."""
+        """All tensors that an update changes, Adam's moments included, by name."""
         named = self.tensors()
         names = {id(tensor): name for name, tensor in named.items()}
         for optimiser in (self._critic_optimiser, self._actor_optimiser):
@@ -176,7 +176,7 @@ class CudaSac(Sac):
         return named
 
     def _undo(self, before: Mapping[str, Tensor]) -> None:
-        """Write back what was; moments that were not there yet begin at zero."""
+        """Restore the tensors; moments that did not exist before become zero."""
         with torch.no_grad():
             for name, tensor in self._evolving().items():
                 if name in before:
@@ -186,11 +186,11 @@ class CudaSac(Sac):
 
 
 class _Stage:
-    """One batch with its noise and prices on the device, brought there by one copy.
+    """Buffers for one batch, its noise and multipliers; one copy brings them to the device.
 
     Attributes:
-        batch: Views of it on the device.
-        next_noise, noise: (N, A), for what follows and for the actor's own step.
+        batch: The batch on the device, as views of one buffer.
+        next_noise, noise: (N, A) noise for the next actions and for the actor's step.
     """
 
     def __init__(
@@ -223,7 +223,7 @@ class _Stage:
         learns_actor: bool,
         generator: torch.Generator,
     ) -> None:
-        """Bring a batch there; draws as many random numbers as `Sac` would."""
+        """Copy a batch to the device, with as many random numbers as `Sac` draws."""
         for name, part in self._host.items():
             if name == "multipliers":
                 part.copy_(torch.from_numpy(multipliers))
@@ -235,7 +235,7 @@ class _Stage:
 
 
 def why_no_cuda() -> str:
-    """For a person; "" where there is a CUDA device."""
+    """Why CUDA can't be used and what to do, or "" if there is a CUDA device."""
     if torch.cuda.is_available():
         return ""
     if torch.version.cuda is None:
@@ -244,7 +244,7 @@ def why_no_cuda() -> str:
 
 
 def _pinned(tensor: Tensor) -> Tensor:
-    """A copy in memory that a device reads while the host goes on; ordinary where none is."""
+    """A copy in page-locked memory, for asynchronous transfers; ordinary memory without CUDA."""
     made = tensor.detach().clone()
     return made.pin_memory() if torch.cuda.is_available() else made
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The learner: one SAC per task over one replay, with multipliers, counters and full state.
+"""The learner: one SAC per task on one replay, with multipliers, counters and their state.
 
     add (every step) --> replay --> update (n gradient steps, tasks in turn) --> policy (live view)
                                                       end_episode --> multipliers of that task
 
-Deterministic: the same seed and the same calls give the same bytes, also across save and load.
+Invariant: the same seed and the same calls give the same bytes, also across save and load.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from walkhome.native.compiled import NotCompiled
 
 STATE_VERSION = 1
 SHARED = "shared"
-"""Under this name the one network of all tasks is saved."""
+"""Name under which the one network of all tasks is saved."""
 
 
 class LearnerState(TypedDict):
-    """Everything that evolves, but the replay (which is rebuilt from the journal)."""
+    """Everything that evolves except the replay, which is rebuilt from the journal."""
 
     tensors: dict[str, NDArray[np.generic]]
     scalars: dict[str, Any]
@@ -172,10 +172,10 @@ class Learner:
         self.replay.add(transition, self._index(transition.task))
 
     def update(self, n_updates: int) -> int:
-        """Do gradient steps, tasks in turn. A task with less than one batch is passed over.
+        """Do gradient steps, one task after the other; skips a task with less than one batch.
 
         Returns:
-            How many were done: n_updates, or 0 while no task has a batch.
+            The number done: `n_updates`, or 0 while no task has a batch.
         """
         size = self.config.sac.batch_size
         for i in range(n_updates):
@@ -193,42 +193,45 @@ class Learner:
         return n_updates
 
     def forget(self) -> None:
-        """Forget all transitions; what was learned from them stays."""
+        """Empty the replay; weights and multipliers stay."""
         self.replay.clear()
 
     def refresh(self) -> None:
-        """Nothing: the policies act on the live weights."""
+        """Do nothing: the policies act on the live weights."""
 
     def drain(self) -> None:
-        """Nothing: what it is told is done when the call returns."""
+        """Do nothing: each call is complete when it returns."""
 
     def status(self) -> None:
-        """Nothing: it is never behind."""
+        """None: this learner has no lag."""
 
     def notices(self) -> list[str]:
-        """Nothing happens to it."""
+        """An empty list: this learner has no process to report on."""
         return []
 
     def close(self) -> None:
-        """Nothing: it holds no more than memory."""
+        """Do nothing: this learner holds only memory."""
 
     def end_episode(self, task: str, mean_costs: ArrayLike) -> None:
-        """Move the task's multipliers; those of the others stay bit-identical.
+        """Update the multipliers of one task; those of the others do not change.
 
         Args:
-            task: Whose episode ended.
-            mean_costs: (K,) its mean cost per step.
+            task: Task whose episode ended.
+            mean_costs: (K,) mean costs per step of the episode, in units of the budgets.
+
+        Raises:
+            ValueError: The task is unknown, or the costs have the wrong size.
         """
         self._multipliers[self._index(task)].update(mean_costs)
 
     def multipliers(self, task: str) -> NDArray[np.float64]:
-        """(K,) the task's multipliers, a copy."""
+        """(K,) copy of the task's multipliers."""
         return self._multipliers[self._index(task)].values
 
     def policy(self, task: str) -> NumpyPolicy:
-        """The task's policy on the live weights: every update shows in it at once, uncopied.
+        """The task's policy as a view of the live weights, which changes with every update.
 
-        For use in the thread that updates; others need a copy.
+        Only for the thread that calls `update`; other threads need a copy.
         """
         index = self._index(task)
         actor = self._sac(index).host_actor
@@ -239,7 +242,7 @@ class Learner:
         return NumpyPolicy(layers, actor.log_std_range, self._task_codes[index])
 
     def metrics(self) -> dict[str, dict[str, float | list[float]]]:
-        """Per task: alpha, lambda, q_mean, critic_loss, entropy, updates, rejected costs."""
+        """Per task: alpha, lambda, q_mean, critic_loss, entropy (nats), updates, rejected_costs."""
         result: dict[str, dict[str, float | list[float]]] = {}
         for index, (task, multipliers) in enumerate(
             zip(self.tasks, self._multipliers, strict=True)
@@ -252,13 +255,13 @@ class Learner:
         return result
 
     def finite(self) -> bool:
-        """Whether every number that acts or learns is finite; publish nothing otherwise."""
+        """True if every number that acts or learns is finite; do not publish others."""
         return all(sac.finite() for sac in self._sacs)
 
     def state_dict(self) -> LearnerState:
-        """Copies of all that evolves: arrays by name, and scalars that JSON can hold.
+        """Copies of everything that evolves: arrays by name, and scalars that JSON can hold.
 
-        The replay is not in it; add its transitions again in their order, then load this.
+        The replay is not included: add its transitions again in their order, then load the state.
         """
         tensors: dict[str, NDArray[np.generic]] = {}
         for prefix, part in self._parts():
@@ -278,7 +281,7 @@ class Learner:
         """Continue exactly where `state_dict` was taken.
 
         Raises:
-            ValueError: The state is of another version, other tasks or other sizes; nothing has
+            ValueError: The state has another version, other tasks or other sizes; nothing has
                 changed then.
         """
         before = self.state_dict()
@@ -314,7 +317,7 @@ class Learner:
         self._turn = int(scalars["turn"])
 
     def _parts(self) -> list[tuple[str, Sac | Multipliers]]:
-        """All that has a state of its own, under the prefix it is saved by."""
+        """Everything with a state of its own, with the prefix of its names in `state_dict`."""
         names = [SHARED] if self.config.shared_network else self.tasks
         sacs = ((f"{name}.sac.", sac) for name, sac in zip(names, self._sacs, strict=True))
         multipliers = zip(self.tasks, self._multipliers, strict=True)
@@ -340,7 +343,7 @@ class Learner:
 
 
 def _choose_sac(config: LearnerConfig) -> tuple[Callable[..., Sac], str]:
-    """What makes a learner of one task, and why it is not the fast one if that was wanted."""
+    """Constructor of one task's SAC, and why it is not the fast one although configured."""
     if config.device == "cuda":
         return CudaSac, ""
     if config.critics == "crossq":
@@ -357,7 +360,7 @@ def _choose_sac(config: LearnerConfig) -> tuple[Callable[..., Sac], str]:
 
 
 def _with_task(batch: Batch, task_code: Floats) -> Batch:
-    """The batch with the task's one-hot code, (n_tasks,), after every observation."""
+    """The batch with the (n_tasks,) task code appended to every observation."""
     code = np.broadcast_to(task_code, (len(batch.reward), len(task_code)))
     observation = np.concatenate((batch.observation, code), 1)
     return replace(

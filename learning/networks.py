@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The two kinds of network SAC needs, as lists of tensors and a forward pass.
+"""Actor and critics of SAC, as lists of tensors with a forward pass.
 
-No `nn.Module`: a list is all that the optimiser, the target average, the policy and the checkpoint
-want, and the update spends its time in matrix products instead of in attribute look-ups.
+They are no `nn.Module`: the optimiser, the targets' moving average, the policy and the checkpoint
+need only a list of tensors, and attribute look-ups would take a good part of a small update's time.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ class Actor:
 
     @property
     def parameters(self) -> list[Tensor]:
-        """Every tensor that learns."""
+        """All tensors that the optimiser updates."""
         return [*self.weights, *self.biases]
 
     def head(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and clipped log standard deviation before the tanh, each (N, A)."""
+        """Mean and clipped log standard deviation before the tanh, (N, A) each, for (N, O)."""
         x = observation
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             x = functional.linear(x, weight, bias).relu_()
@@ -82,8 +82,8 @@ class Actor:
     def sample(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Reparameterised actions (N, A) and their log densities (N,), given normal noise (N, A).
 
-        SAC appendix C (arXiv 1801.01290): log pi = log N(u) - sum log(1 - tanh(u)^2), the last
-        term as 2 (log 2 - u - softplus(-2 u)), which never takes the logarithm of a rounded zero.
+        SAC appendix C (arXiv 1801.01290): log pi = log N(u) - sum log(1 - tanh(u)^2). The last term
+        is computed as 2 (log 2 - u - softplus(-2 u)), because 1 - tanh(u)^2 can round to zero.
         """
         mean, log_std = self.head(observation)
         u = torch.addcmul(mean, log_std.exp(), noise)
@@ -93,15 +93,16 @@ class Actor:
 
 
 class Critics:
-    """E networks of the same shape run as one: the reward critics and, if any, the cost critic.
+    """E networks of the same shape, run as one: the reward critics and, if K > 0, the cost critic.
 
-    Hidden layers are stacked, (E, in, out), so that one batched product does the work of E; each
-    is followed by a layer normalisation (Ba 2016, arXiv 1607.06450; in critics it holds the values
-    of unseen actions down: Smith 2022, arXiv 2208.07860; Ball 2023, arXiv 2302.02948) and a ReLU.
-    The reward critics end in one output, the cost critic in one per constraint.
+    Hidden layers are stacked, (E, in, out), so that one batched product does the work of E. Each is
+    followed by layer normalisation (Ba 2016, arXiv 1607.06450), which in critics limits the values
+    of unseen actions (Smith 2022, arXiv 2208.07860; Ball 2023, arXiv 2302.02948), and a ReLU.
+    The reward critics have one output each, the cost critic has K.
 
     Attributes:
-        parameters: Every tensor that learns, in the order of `names`.
+        names: Names of the parameters.
+        parameters: All tensors that the optimiser updates, in the order of `names`.
     """
 
     def __init__(
@@ -147,7 +148,7 @@ class Critics:
 
         Args:
             observation_action: Observations and actions side by side.
-            parameters: Use these (the target's) instead of the live ones.
+            parameters: Parameters to use instead of the live ones (those of the targets).
         """
         p = iter(self.parameters if parameters is None else parameters)
         x = observation_action
@@ -163,7 +164,7 @@ class Critics:
         return self._heads(x, p)
 
     def _heads(self, x: Tensor, p: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
-        """Values of the last hidden layers, (E, N, out), by the rest of the tensors."""
+        """Values for the last hidden layers' outputs (E, N, H); `p` yields the heads' tensors."""
         weight, bias = next(p), next(p)
         # One output per critic: a product and a sum beat a batched matrix-vector product.
         reward = (x[: self.n_critics] * weight).sum(-1) + bias

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The learned policy as the control process runs it: NumPy only, no torch.
+"""Learned policies, run with NumPy only: the control process needs no torch to act.
 
-A policy is a list of (weight, bias) arrays. They may be views of a learner's live tensors, so that
-in one process the newest weights act without a copy, or come from `policy.safetensors`:
+A policy is a list of (weight, bias) arrays. They are views of a learner's live tensors in the same
+process, so that the newest weights act without a copy, or come from `policy.safetensors`:
 
     keys       <task>.layer<i>.weight (out, in) and <task>.layer<i>.bias (out,), float32
     metadata   walkhome = JSON that the caller chooses, with log_std_range added
 
-The head gives 2 A numbers: the mean and the log standard deviation before the tanh.
+The last layer has 2 A outputs: mean and log standard deviation of the action before the tanh.
 """
 
 from __future__ import annotations
@@ -30,11 +30,19 @@ _KEY = re.compile(r"(?P<task>.+)\.layer(?P<index>\d+)\.(?P<kind>weight|bias)")
 
 
 class PolicyInvalid(ValueError):  # noqa: N818 (what it is, not that it is one)
-    """A policy file or array that must not drive a robot: says what, where and what to do."""
+    """A policy file or array is unusable; the message says what, where, and what to do next."""
 
 
 class NumpyPolicy:
-    """Runs one task's actor. Not thread-safe: it owns the buffers it computes in.
+    """Runs one task's actor. Not thread-safe: it computes in its own buffers.
+
+    Args:
+        layers: (weight (out, in), bias (out,)) float32, input side first; used without a copy.
+        log_std_range: Bounds of the log standard deviation.
+        task_code: Constants appended to every observation.
+
+    Raises:
+        PolicyInvalid: Shapes do not chain, a type is wrong, or a number is not finite.
 
     Attributes:
         layers: (weight (out, in), bias (out,)) float32, input side first.
@@ -49,11 +57,6 @@ class NumpyPolicy:
         log_std_range: tuple[float, float] = (-10.0, 2.0),
         task_code: ArrayLike = (),
     ) -> None:
-        """Take the arrays as they are, without a copy.
-
-        Raises:
-            PolicyInvalid: Shapes do not chain, a type is wrong, or a number is not finite.
-        """
         _check_layers("policy", layers)
         self.layers = list(layers)
         self.log_std_range = log_std_range
@@ -70,24 +73,26 @@ class NumpyPolicy:
         rng: np.random.Generator | None = None,
         noise: ArrayLike | None = None,
     ) -> NDArray[np.float64]:
-        """The action for one observation.
+        """Compute the action for one observation.
 
         Args:
-            observation: (O,).
-            deterministic: The mode of the policy, instead of a draw.
-            rng: Where the draw comes from; needed unless deterministic or given `noise`.
-            noise: (A,) standard normal draw to use, for noise that is correlated over time.
+            observation: (O,) scaled as in training.
+            deterministic: Return tanh(mean) instead of a sample.
+            rng: Random numbers; needed unless `deterministic` or with `noise`.
+            noise: (A,) standard normal numbers to use instead, for noise correlated over time.
 
         Returns:
-            (A,) float64 in [-1, 1], a fresh array.
+            (A,) float64 in [-1, 1], a new array.
 
         Raises:
-            ValueError: The observation is not finite or has the wrong size.
+            ValueError: The observation is not finite or has the wrong size, or a sample is asked
+                for without `rng` and `noise`.
+            PolicyInvalid: The action is not finite, because the weights are damaged.
         """
         x: Floats = self._input
         n, array = self.observation_size, np.asarray(observation)
         if array.shape != (n,):
-            raise ValueError(f"observation has shape {array.shape}, the policy wants {(n,)}")
+            raise ValueError(f"observation has shape {array.shape}, the policy expects {(n,)}")
         x[:n] = array
         if not np.isfinite(x).all():
             bad = np.flatnonzero(~np.isfinite(x)).tolist()
@@ -122,24 +127,27 @@ def save_policies(
     policies: Mapping[str, NumpyPolicy],
     metadata: Mapping[str, Any],
 ) -> None:
-    """Write several tasks' policies into one file.
+    """Write the policies of several tasks into one file.
 
     Args:
-        path: Where; replaced if it exists.
+        path: File to create or replace (not atomically).
         policies: By task name.
         metadata: JSON-able; stored under `walkhome`.
 
     Raises:
-        PolicyInvalid: A weight is not finite; nothing is written.
+        PolicyInvalid: There is no policy, or a weight is not finite; nothing is written.
+        OSError: The file can't be written.
     """
     Path(path).write_bytes(policies_bytes(policies, metadata))
 
 
 def policies_bytes(policies: Mapping[str, NumpyPolicy], metadata: Mapping[str, Any]) -> bytes:
-    """What `save_policies` writes.
+    """The content of the file that `save_policies` writes.
+
+    A task code is folded into the bias of the first layer, so a file's policies need none.
 
     Raises:
-        PolicyInvalid: there is no policy, or a weight is not finite.
+        PolicyInvalid: There is no policy, or a weight is not finite.
     """
     from safetensors.numpy import save
 
@@ -163,13 +171,13 @@ def policies_bytes(policies: Mapping[str, NumpyPolicy], metadata: Mapping[str, A
 def load_policies(
     path: str | os.PathLike[str],
 ) -> tuple[dict[str, NumpyPolicy], dict[str, Any]]:
-    """Read what `save_policies` wrote, and check every bit of it.
+    """Read a file of `save_policies` and check everything in it.
 
     Returns:
         The policies by task, and the metadata.
 
     Raises:
-        PolicyInvalid: The file is missing, torn, of another kind, or holds unusable numbers.
+        PolicyInvalid: The file is missing, incomplete, of another kind, or has unusable numbers.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Experience: a ring of transitions, each carrying the reward of every task.
+"""Replay buffer: a ring of transitions, each with the reward of every task.
 
 The reward is a pure function of logged quantities, so the caller computes it for every task when
 a transition arrives; any task can then learn from any transition (hindsight relabelling over
 tasks, Andrychowicz et al. 2017, arXiv 1707.01495, with tasks instead of goals).
 
-One transition is one row of one preallocated array, so a batch is a single gather:
+One transition is one row of one preallocated array, so sampling a batch is a single gather:
 
     observation | action | next observation | rewards of all tasks | costs | 1 - done
 
-Sampling counts from the oldest transition, not from the start of the memory: a replay rebuilt from
-a journal draws the same batches as the one that was lost, wherever its ring happens to begin.
+Invariant: sampling counts from the oldest transition, not from the start of the memory. So a replay
+rebuilt from a journal draws the same batches as the lost one, wherever its ring begins.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Batch:
-    """N transitions for one task. Every array is a float32 view of a buffer the replay owns.
+    """N transitions for one task, as float32 views of a buffer that the replay owns.
 
-    The next `sample` of the same size overwrites it.
+    The next `sample` of the same size overwrites them.
 
     Attributes:
         observation_action: (N, O + A) observations and actions side by side, the critics' input.
         observation: (N, O).
         action: (N, A) in [-1, 1].
-        reward: (N,) of the sampled task.
-        cost: (N, K).
+        reward: (N,) reward of the sampled task.
+        cost: (N, K) in units of the budgets.
         next_observation: (N, O).
-        not_done: (N,) 1, or 0 where the episode ended and nothing may be bootstrapped.
+        not_done: (N,) 1, or 0 where the episode terminated and no value is bootstrapped.
     """
 
     observation_action: Floats
@@ -53,7 +53,7 @@ class Batch:
 
 
 class Replay:
-    """A ring buffer of transitions; the oldest is forgotten first."""
+    """A ring buffer of transitions that overwrites the oldest."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Replay:
         n_constraints: int,
         symmetries: Sequence[Symmetry] = (),
     ) -> None:
-        """Allocate everything (pages are touched only as they fill).
+        """Allocate the buffer; the system provides its pages only as they fill.
 
         Args:
             capacity: Transitions kept.
@@ -73,7 +73,10 @@ class Replay:
             n_tasks: Rewards per transition.
             n_constraints: K.
             symmetries: Reflections under which a transition stays true. With m of them, a batch
-                holds m + 1 equal parts: one as recorded, one mirrored by each.
+                holds m + 1 equal parts: one as recorded, and one per reflection.
+
+        Raises:
+            ValueError: A size is too small, or a symmetry does not fit the sizes.
         """
         if min(capacity, observation_size, action_size, n_tasks) < 1 or n_constraints < 0:
             raise ValueError(
@@ -105,13 +108,13 @@ class Replay:
         return self._size
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all transitions."""
         self._size = self._next = 0
         self._own_start[:] = 0
         self._own_size[:] = 0
 
     def own_size(self, task: int) -> int:
-        """How many stored transitions come from the task's own episodes."""
+        """Number of stored transitions from the task's own episodes."""
         return int(self._own_size[task])
 
     def add(self, transition: Transition, task: int) -> None:
@@ -122,7 +125,8 @@ class Replay:
             task: Index of the task whose episode it belongs to.
 
         Raises:
-            ValueError: Something is not finite, has the wrong size, or the task is unknown.
+            ValueError: A number is not finite, an array has the wrong size, or the task is unknown;
+                nothing is stored then.
         """
         if not 0 <= task < self.n_tasks:
             raise ValueError(f"task {task} is not one of the {self.n_tasks} tasks of this replay")
@@ -146,19 +150,19 @@ class Replay:
         self._next = (slot + 1) % self.capacity
 
     def sample(self, rng: np.random.Generator, batch_size: int, task: int, only_own: bool) -> Batch:
-        """Draw uniformly, with replacement.
+        """Sample a batch uniformly, with replacement.
 
         Args:
-            rng: Source of the draw.
+            rng: Random numbers.
             batch_size: N.
-            task: Whose reward the batch carries.
-            only_own: Draw only from the task's own episodes.
+            task: Index of the task whose reward the batch carries.
+            only_own: Sample only from the task's own episodes.
 
         Returns:
-            A batch in a buffer of this replay; the next call overwrites it.
+            A batch in a buffer of this replay; the next call of the same size overwrites it.
 
         Raises:
-            ValueError: Nothing is stored to draw from.
+            ValueError: There is no transition to sample.
         """
         age = self.draw(rng, batch_size, task, only_own)
         if only_own:
@@ -190,10 +194,12 @@ class Replay:
     def draw(
         self, rng: np.random.Generator, batch_size: int, task: int, only_own: bool
     ) -> NDArray[np.int64]:
-        """What `sample` draws: (batch_size,) ages; alone, it passes over a batch.
+        """The random part of `sample`: (batch_size,) indices, counted from the oldest transition.
+
+        Called alone, it advances `rng` as `sample` does, without the cost of a batch.
 
         Raises:
-            ValueError: Nothing is stored to draw from.
+            ValueError: There is no transition to sample.
         """
         available = int(self._own_size[task]) if only_own else self._size
         if available == 0:
@@ -210,7 +216,7 @@ class Replay:
         """Replace the content by that of `state_dict`.
 
         Raises:
-            ValueError: The state does not fit this replay or holds non-finite numbers.
+            ValueError: The state does not fit this replay, or holds numbers that are not finite.
         """
         rows, task = np.asarray(state["rows"]), np.asarray(state["task"])
         if rows.ndim != 2 or rows.shape[1] != self._rows.shape[1] or rows.dtype != np.float32:
@@ -236,7 +242,7 @@ class Replay:
             self._append_own(slot, int(task[slot]))
 
     def _row_mirror(self, symmetry: Symmetry) -> tuple[NDArray[np.intp], Floats]:
-        """(W,) places and signs that mirror a whole row."""
+        """(W,) positions and signs that mirror a whole row."""
         whole = SignedPermutation.joined(
             [
                 symmetry.observation,

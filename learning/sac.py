@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Soft actor-critic with constraints, for one task: everything that learns, in one file.
+"""Soft actor-critic with constraints, for one task: the readable reference.
 
     batch --> critic step (twin reward critics, one cost critic, one backward pass)
           --> actor and temperature step (every `actor_every`-th time)
-          --> targets follow
+          --> moving average of the targets
 
-SAC is Haarnoja et al. 2018 (arXiv 1801.01290, 1812.05905); the constraint enters the actor's loss
-as in Ha et al. 2020 (arXiv 2002.08550), its multipliers come from outside (see `constraint`).
-Invariants: only `done` stops a bootstrap, a truncation does not; costs carry no entropy bonus; the
-random numbers come from this object's generator alone, so that equal seeds give equal bytes.
+SAC is Haarnoja et al. 2018 (arXiv 1801.01290, 1812.05905). The constraints enter the actor's loss
+as in Ha et al. 2020 (arXiv 2002.08550); their multipliers are arguments of `update` (`constraint`
+computes them). `fused.fast_sac` does the same update with hand-written gradients, `cuda_sac` as a
+CUDA graph.
+
+Invariants: only a termination stops the bootstrap, a truncation does not; costs have no entropy
+bonus; all random numbers come from the object's own generator, so equal seeds give equal bytes.
 """
 
 from __future__ import annotations
@@ -83,7 +86,15 @@ def reward_target(
 ) -> Tensor:
     """Soft Bellman target, (N,): r + gamma (1 - done) (min_j Q_j(s', a') - alpha log pi(a'|s')).
 
-    1812.05905 eqs. 2, 3 and 6, with the minimum over the critics (n_critics, N) of its section 5.
+    1812.05905 eqs. 2, 3 and 6, with the minimum over the critics of its section 5.
+
+    Args:
+        reward: (N,).
+        not_done: (N,) 1, or 0 where the episode terminated.
+        next_values: (n_critics, N) Q_j(s', a').
+        next_log_prob: (N,) log pi(a'|s').
+        alpha: () temperature.
+        discount: gamma, per step.
     """
     soft_value = next_values.amin(0) - alpha * next_log_prob
     return torch.addcmul(reward, not_done, soft_value, value=discount)
@@ -98,7 +109,14 @@ def cost_target(cost: Tensor, not_done: Tensor, next_values: Tensor, discount: f
 
 
 def critic_loss(values: Tensor, target: Tensor, cost_values: Tensor, cost_target: Tensor) -> Tensor:
-    """Half the mean squared Bellman error, summed over all critics and outputs (eq. 5)."""
+    """Half the mean squared Bellman error, summed over all critics and outputs (eq. 5).
+
+    Args:
+        values: (n_critics, N).
+        target: (N,).
+        cost_values: (N, K).
+        cost_target: (N, K).
+    """
     loss = 0.5 * (values - target).square().sum() / target.shape[0]
     if cost_values.shape[1]:
         loss = loss + 0.5 * (cost_values - cost_target).square().sum() / target.shape[0]
@@ -115,7 +133,15 @@ def actor_loss(
     """E[alpha log pi - (min_j Q_j - sum_k lambda_k Qc_k) / (1 + sum_k lambda_k)].
 
     1812.05905 eq. 7 on the Lagrangian of Ha 2020, divided by 1 + sum lambda as Stooke 2020
-    (arXiv 2007.03964) rescales it, so that a large multiplier turns the gradient, not grows it.
+    (arXiv 2007.03964) rescales it, so that a large multiplier changes the gradient's direction and
+    not its size.
+
+    Args:
+        log_prob: (N,).
+        values: (n_critics, N).
+        cost_values: (N, K).
+        alpha: () temperature.
+        multipliers: (K,).
     """
     value = values.amin(0)
     if cost_values.shape[1]:
@@ -124,17 +150,22 @@ def actor_loss(
 
 
 def temperature_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: float) -> Tensor:
-    """-log(alpha) E[log pi + wanted entropy], after 1812.05905 eq. 18.
+    """-log(alpha) E[log pi + target entropy], after 1812.05905 eq. 18.
 
-    With log(alpha) in place of alpha, as its authors' code has it
+    With log(alpha) in place of alpha, as in the authors' code
     (https://github.com/rail-berkeley/softlearning/issues/37): same sign, steadier step.
+
+    Args:
+        log_alpha: ().
+        log_prob: (N,); not differentiated.
+        target_entropy: Nats.
     """
     return -log_alpha * (log_prob.detach().mean() + target_entropy)
 
 
 @dataclass(frozen=True)
 class TensorBatch:
-    """A `Batch` and its prices as tensors; shapes are the same."""
+    """A `Batch` and the (K,) multipliers as tensors; the shapes are those of `Batch`."""
 
     observation_action: Tensor
     observation: Tensor
@@ -146,7 +177,7 @@ class TensorBatch:
 
     @classmethod
     def of(cls, batch: Batch, multipliers: NDArray[np.float64]) -> TensorBatch:
-        """Views of the batch's own memory, and a copy of the (K,) multipliers."""
+        """Tensors that share the batch's memory, and a float32 copy of the (K,) multipliers."""
         view = torch.from_numpy
         return cls(
             view(batch.observation_action),
@@ -169,7 +200,7 @@ class Sac:
 
     Attributes:
         updates: Critic updates done.
-        actor: Its tensors are updated in place and never replaced: views of them stay live.
+        actor: Its tensors are updated in place and never replaced, so views of them stay current.
     """
 
     def __init__(
@@ -228,7 +259,7 @@ class Sac:
 
     @property
     def host_actor(self) -> Actor:
-        """The actor in this machine's own memory, as after the newest update; views stay live."""
+        """The actor in host memory, as of the newest update; views of its tensors stay current."""
         return self.actor
 
     @property
@@ -237,10 +268,10 @@ class Sac:
         return math.exp(float(self.log_alpha.detach()))
 
     def update(self, batch: Batch, multipliers: NDArray[np.float64]) -> None:
-        """One gradient step on everything.
+        """One gradient step on critics, actor and temperature.
 
         Args:
-            batch: Transitions with this task's reward; read, not kept.
+            batch: Transitions with this task's reward; not kept.
             multipliers: (K,) one per constraint, each at least 0.
         """
         learns_actor = (self.updates + 1) % self.config.actor_every == 0
@@ -293,7 +324,7 @@ class Sac:
             self.log_alpha.detach().exp(),
             batch.multipliers,
         ) + temperature_loss(self.log_alpha, log_prob, self.target_entropy)
-        # The gradient is asked for these tensors alone, so none is spent on the critics' weights.
+        # Gradients of these tensors only: none are computed for the critics' weights.
         _step(self._actor_optimiser, loss, [*self.actor.parameters, self.log_alpha])
         self._last["log_prob"] = log_prob.detach()
 
@@ -301,7 +332,7 @@ class Sac:
         return torch.randn(n, self.sizes.action, generator=self.generator)
 
     def metrics(self) -> dict[str, float]:
-        """Numbers of the newest update; computed only when asked for."""
+        """alpha, q_mean, critic_loss and entropy (nats) of the newest update, and `updates`."""
         last = self._last
         return {
             "alpha": self.alpha,
@@ -312,12 +343,12 @@ class Sac:
         }
 
     def finite(self) -> bool:
-        """Whether every number that acts or learns is finite; publish nothing otherwise."""
+        """True if every number that acts or learns is finite; do not publish others."""
         # A sum is finite only if every term is (terms this large would be lost anyway).
         return all(math.isfinite(float(t.detach().sum())) for t in self.tensors().values())
 
     def tensors(self) -> dict[str, Tensor]:
-        """Live tensors of all that evolves, by name, in a fixed order."""
+        """The live tensors of networks, targets and temperature, by name, in a fixed order."""
         named: dict[str, Tensor] = {}
         for i, (weight, bias) in enumerate(zip(self.actor.weights, self.actor.biases, strict=True)):
             named[f"actor.layer{i}.weight"] = weight

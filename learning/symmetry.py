@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Mirror images of transitions: what a symmetric body would have seen in a mirrored world.
+"""Mirror images of transitions, for data augmentation.
 
 A reflection of the robot permutes its legs and flips some signs. If the body is symmetric, the
-reflected transition is as true as the recorded one, so a batch may hold either: several times the
-experience for the price of a permutation (Abdolhosseini et al. 2019, "On Learning Symmetric
-Locomotion", their DUP). Here it is arrays only; which numbers change places is the caller's
-knowledge.
+reflected transition is as valid as the recorded one, so a batch may contain either: several times
+the experience at the cost of a permutation (Abdolhosseini et al. 2019, "On Learning Symmetric
+Locomotion", method DUP). This module permutes arrays; the caller knows which entries change places.
 """
 
 from __future__ import annotations
@@ -19,7 +18,10 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class SignedPermutation:
-    """y[i] = signs[i] * x[places[i]].
+    """The linear map y[i] = signs[i] * x[places[i]].
+
+    Raises:
+        ValueError: `places` is no permutation, or `signs` does not fit it.
 
     Attributes:
         places: (n,) each of 0..n-1 once.
@@ -37,12 +39,12 @@ class SignedPermutation:
 
     @classmethod
     def identity(cls, size: int) -> SignedPermutation:
-        """Changes nothing."""
+        """The map of `size` numbers that changes nothing."""
         return cls(tuple(range(size)), (1.0,) * size)
 
     @classmethod
     def joined(cls, parts: Sequence[SignedPermutation]) -> SignedPermutation:
-        """Parts side by side, each acting on its own numbers."""
+        """The map of the parts' inputs, concatenated: each part acts on its own numbers."""
         places: list[int] = []
         signs: list[float] = []
         for part in parts:
@@ -51,7 +53,7 @@ class SignedPermutation:
         return cls(tuple(places), tuple(signs))
 
     def then(self, other: SignedPermutation) -> SignedPermutation:
-        """First this, then the other."""
+        """The composition: this map first, then `other`."""
         return SignedPermutation(
             tuple(self.places[place] for place in other.places),
             tuple(
@@ -61,18 +63,18 @@ class SignedPermutation:
         )
 
     def __call__(self, x: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-        """(..., n) to a new (..., n)."""
+        """Apply the map to the last axis of `x`, (..., n); returns a new array."""
         return x[..., list(self.places)] * np.asarray(self.signs, dtype=x.dtype)
 
 
 @dataclass(frozen=True)
 class Symmetry:
-    """How a reflection acts on each part of a transition; costs and `done` stay as they are.
+    """A reflection's effect on each part of a transition; costs and `done` do not change.
 
     Attributes:
-        observation: on (O,).
-        action: on (A,).
-        rewards: on (n_tasks,): which task is earned in the mirror.
+        observation: Map of (O,).
+        action: Map of (A,).
+        rewards: Map of (n_tasks,): the mirror image of a step forward may be a step backward.
     """
 
     observation: SignedPermutation

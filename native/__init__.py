@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""C that is compiled at first use, for those who speak it through `ctypes`; knows nothing else."""
+"""Compiles C files at first use and loads them with `ctypes`."""

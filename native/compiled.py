@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""A C file as a library in this process: compiled once, kept in the user's cache.
+"""Compiles a C file once, keeps the library in the user's cache, and loads it.
 
-The name of what is kept holds a hash of sources, flags, compiler and processor, so that neither a
-changed source nor another machine's cache (a home folder on a network) is ever run as an old one.
+    source, headers, flags, compiler, processor --> hash --> <cache>/<name>-<hash>.so
+
+The hash makes sure that neither an older source nor the library of another machine (a home folder
+on a network) is ever loaded. The folder is XDG_CACHE_HOME/walkhome, or ~/.cache/walkhome.
 """
 
 from __future__ import annotations
@@ -20,26 +22,26 @@ from walkhome.user_folders import cache_folder
 
 
 class NotCompiled(Exception):  # noqa: N818 - a state of affairs, not a mistake
-    """There is no C compiler, or it refuses; the message says which and why."""
+    """There is no C compiler, or it failed; the message says which and why."""
 
 
 def load_library(source: Path, flags: Sequence[str], headers: Sequence[Path] = ()) -> ctypes.CDLL:
-    """Compile if need be, and load.
+    """Compile a C file unless the cache has it, and load the library.
 
     Args:
-        source: the C file.
-        flags: for the compiler.
-        headers: what the source includes, for the hash.
+        source: The C file.
+        flags: Compiler flags.
+        headers: All headers that the source includes from its own folder; part of the hash.
 
     Raises:
-        NotCompiled: there is no compiler, it refuses, or the cache can't be written.
+        NotCompiled: There is no compiler, it failed, or the cache can't be written.
     """
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise NotCompiled("there is no C compiler (cc): install gcc")
     texts = [path.read_bytes() for path in (source, *headers)]
-    told = "\0".join((*flags, os.path.realpath(compiler), _processor())).encode()
-    name = hashlib.sha256(b"\0".join((*texts, told))).hexdigest()[:16]
+    settings = "\0".join((*flags, os.path.realpath(compiler), _processor())).encode()
+    name = hashlib.sha256(b"\0".join((*texts, settings))).hexdigest()[:16]
     path = cache_folder() / f"{source.stem}-{name}.so"
     try:
         if not path.exists():
@@ -57,25 +59,25 @@ def _compile(compiler: str, source: Path, flags: Sequence[str], path: Path) -> N
     if done.returncode:
         draft.unlink(missing_ok=True)
         raise NotCompiled(f"{source}: does not compile: {done.stderr.strip()}")
-    draft.replace(path)  # whole, also when two processes compile at once
+    draft.replace(path)  # atomic: two processes may compile at once
 
 
 def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 as such; it is slow where it has to pretend."""
+    """True if this processor has instructions for bfloat16 products."""
     return bool({"avx512_bf16", "amx_bf16"} & set(_processor().split()))
 
 
 def bfloat16_pays() -> bool:
-    """Whether such products are known to be faster here than those of float32.
+    """True if bfloat16 products are known to be faster than float32 products on this processor.
 
-    They are on AMD's processors with the instructions, and were half as fast on an Intel Xeon
-    (docs/log.md). By the maker, not by a measurement: a run's bytes must not hang on a clock.
+    They are on AMD processors with the instructions, and were half as fast on an Intel Xeon
+    (docs/log.md). Decided by the vendor, not by a measurement: a run must not depend on timing.
     """
     return has_bfloat16() and "AuthenticAMD" in _processor().split()
 
 
 def _processor() -> str:
-    """What `-march=native` depends on."""
+    """The processor's model and features, on which `-march=native` depends."""
     info = Path("/proc/cpuinfo")
     if not info.is_file():
         return f"{platform.machine()} {platform.processor()}"

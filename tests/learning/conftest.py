@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One thread: networks this small lose more by waiting for each other than they gain."""
+"""One thread for PyTorch: networks this small get slower with more."""
 
 import torch
 

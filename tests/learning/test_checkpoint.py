@@ -40,7 +40,7 @@ def test_what_is_saved_comes_back_bit_for_bit(tmp_path):
 
 
 def means_the_same(one: bytes, other: bytes) -> bool:
-    """Whether two JSON texts differ in white space only."""
+    """True if two JSON texts differ in white space only."""
     try:
         return json.loads(one) == json.loads(other)
     except ValueError:

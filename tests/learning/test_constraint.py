@@ -127,7 +127,7 @@ def test_pid_comes_back_from_saturation_within_fifty_updates(cost, n):
 
 
 def delayed_plant(multipliers, peak, half, delay, lag, episodes=400, noise=0.0):
-    """A policy whose cost (in budgets) falls with lambda as peak / (1 + lambda / half), late.
+    """A delayed policy whose cost (in budgets) falls with lambda as peak / (1 + lambda / half).
 
     Returns the multipliers and the costs over the episodes.
     """

@@ -30,7 +30,7 @@ PRICES = np.array([0.5, 2.0])
 
 
 class ByHand:
-    """The same update with every network, sum and square written out, in float64."""
+    """An independent implementation of the same update, in float64."""
 
     def __init__(self, sac: CrossSac, warm_up: float = math.inf) -> None:
         self.config, self.warm_up, self.updates = sac.config, warm_up, 0

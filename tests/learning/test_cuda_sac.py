@@ -20,7 +20,7 @@ from walkhome.learning.sac import Sac, SacConfig
 from walkhome.learning.transition import Transition
 
 HAS_CUDA = torch.cuda.is_available()
-# Rounding: none on the processor, where the arithmetic is the same; float32's on a device.
+# Tolerance: zero on the processor, where the arithmetic is the same; float32's on a GPU.
 DEVICES = [("cpu", 0.0), *([("cuda", 2e-4)] if HAS_CUDA else [])]
 CONFIG = sac_config(hidden_sizes=(16, 12), batch_size=N, actor_every=2)
 

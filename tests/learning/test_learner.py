@@ -234,7 +234,7 @@ def test_state_is_a_copy():
 
 
 def test_the_state_covers_everything_that_evolves():
-    """What an update or an episode changes in any object must show in the state."""
+    """Everything that an update or an episode changes in any object is part of the state."""
     learner = make()
     feed(learner, 50)
     learner.update(2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Coloured noise: unit variance at every step, and the colour that was asked for."""
+"""Coloured noise: unit variance at every step, and the requested spectrum."""
 
 import numpy as np
 import pytest

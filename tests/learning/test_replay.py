@@ -13,7 +13,7 @@ OBS, A, T, K = 3, 2, 2, 2
 
 
 def transition(i: int) -> dict:
-    """Every number in it tells which transition and which field it belongs to."""
+    """A transition whose every number identifies the transition and the field."""
     return {
         "observation": np.full(OBS, i + 0.1),
         "action": np.full(A, i + 0.2),

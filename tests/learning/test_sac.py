@@ -89,7 +89,7 @@ def test_a_large_multiplier_turns_the_actors_gradient_but_does_not_grow_it(lam):
 
 
 class Naive:
-    """SAC with constraints as one would write it first: modules, three losses, no tricks."""
+    """An independent SAC with constraints: `nn.Module`s, separate losses, no optimisations."""
 
     def __init__(self, sac: Sac) -> None:
         self.sac = sac
@@ -212,7 +212,7 @@ def test_updates_are_those_of_a_plain_implementation(layer_norm, make):
 
 
 def chain(steps: int = 500) -> tuple[Sac, np.ndarray]:
-    """Two states, whatever the action: 0 -> 1 -> 1 -> ...; costs (1, 0.2) in 0, (0.5, 0) in 1.
+    """Two states, 0 -> 1 -> 1 -> ... for any action; costs (1, 0.2) in 0, (0.5, 0) in 1.
 
     With discount 0.8: Qc(1) = (2.5, 0), Qc(0) = (1 + 0.8 * 2.5, 0.2) = (3, 0.2).
     """
@@ -246,7 +246,7 @@ def test_cost_values_of_a_chain_are_the_known_ones():
 def one_step(
     multipliers: tuple[float, ...], k: int = 1, steps: int = 400
 ) -> tuple[Sac, torch.Tensor]:
-    """Every episode ends after one step: reward a, costs (max(0, a), 0, ...). Q and Qc are these.
+    """Episodes of one step with reward a and costs (max(0, a), 0, ...), which Q and Qc equal.
 
     Returns the learner and the policy's mean action.
     """

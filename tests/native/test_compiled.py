@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""C at first use: compiled once, again when anything changed, and refused with a reason."""
+"""Compilation at first use: once, again after any change, and errors with a reason."""
 
 import ctypes
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`FastSac` against `Sac`: gradients, updates in a row, states; and the comparison can fail."""
+"""`FastSac` against `Sac`: gradients, updates, states; wrong kernels fail the comparison."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from walkhome.learning.networks import Actor, NetworkSizes
 from walkhome.learning.sac import Sac
 from walkhome.native.compiled import has_bfloat16
 
-# Compilers' flags for lesser processors of this kind: other widths of vectors and tiles.
+# Compiler flags of older processors of this kind: narrower vectors and tiles.
 NARROWER = (
     [("-march=x86-64-v3", "-mprefer-vector-width=256"), ("-march=x86-64",)]
     if platform.machine() == "x86_64"
@@ -36,7 +36,7 @@ NARROWER = (
 
 @pytest.fixture
 def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Everything in float64, where the two differ by rounding errors of 1e-16 alone."""
+    """Run everything in float64, where the two differ only by rounding errors of 1e-16."""
     loss = reference.actor_loss
 
     def in_double(*tensors: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def use_kernels(
     wrong: str = "",
     flags: Sequence[str] = (),
 ) -> None:
-    """Compile the C anew, with one text in it replaced, and let new learners use that."""
+    """Recompile the C with one piece of text replaced, for the learners made after this."""
     (folder / "learning").mkdir()
     found = 0
     for name in ("kernels.c", *kernel_library.HEADERS):
@@ -175,7 +175,7 @@ class TestMathematics:
         settings = {"layer_norm": layer_norm, "actor_every": actor_every}
         plain, fast = make_pair(n_constraints, learning_rate=1e-3, tau=0.1, **settings)
         for i in range(12):
-            # Batches of two sizes, and prices that come and go.
+            # Batches of two sizes, with and without multipliers.
             batch = make_batch(i, n_constraints, N + i % 2)
             prices = (i % 3 > 0) * PRICES[:n_constraints]
             for sac in (plain, fast):
@@ -219,12 +219,12 @@ class TestMathematics:
                 "to[sample_index(args, n) * columns + j] =",
             ),
             ("return args->samples ? args->samples[n] : n;", "return n;"),
-            # products, and how numbers get there
+            # products and packing
             ("tile(R, 1, a, row, step, b", "tile(R, 1, a, row, step, b + 1"),
             ("i / WIDTH * depth * WIDTH + place, 1, WIDTH", "place, 1, WIDTH"),
             ("sum[i][j] = add_product(sum[i][j], x, y[j]);", "sum[i][j] = x * y[j];"),
             ("(start + i) % WIDTH, n", "i % WIDTH, n"),
-            # what is asked of them
+            # losses
             ("(1 - action[j] * action[j])", "1"),
             ("+ 2 * weight * action[j]", ""),
             ("log_std == raw[j] ? d : 0 * d", "d"),
@@ -291,7 +291,7 @@ class TestMathematics:
 
 
 class TestBfloat16:
-    """Products rounded to eight bits: near `Sac`, and never a step away from its own state."""
+    """Products of bfloat16 factors: close to `Sac`, and exactly reproducible from a state."""
 
     def make(self, **settings: Any) -> tuple[Sac, FastSac]:
         config = sac_config(hidden_sizes=(64, 48), batch_size=64, **settings)
@@ -372,7 +372,7 @@ class TestBfloat16:
 
 
 class TestDraw:
-    """In float32 the C has its own exponential and logarithm."""
+    """Sampling of actions: in float32 the C has its own exponential and logarithm."""
 
     def sampled(self, kind: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         n, a = 4000, 3

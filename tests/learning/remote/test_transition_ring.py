@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Experience through shared memory: whole, in order, and what was lost is known."""
+"""The transition ring: messages arrive whole and in order, and lost ones are counted."""
 
 import os
 import subprocess
@@ -68,7 +68,7 @@ def test_what_was_written_is_read():
 @settings(max_examples=60)
 @given(st.lists(st.integers(0, 12), max_size=12), st.integers(1, 9))
 def test_order_and_losses_for_any_interleaving(bursts, rows):
-    """Written in bursts, read to the end after each: the newest `rows` of a burst arrive."""
+    """After each burst of writes everything is read: the newest `rows` messages arrive."""
     _, writer, reader = both_sides(rows)
     number, lost = 0, 0
     for burst in bursts:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Weights through shared memory: whole and finite, or not used."""
+"""Weight snapshots: torn ones and weights that are not finite are never used."""
 
 import os
 import signal
