@@ -25,9 +25,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from walkhome.robot.ablation.engine import LocalEngine, child
+from walkhome.robot.ablation.engine import LocalEngine, run_process
 from walkhome.robot.ablation.folder import StudyFolder
-from walkhome.robot.ablation.job import order_of
+from walkhome.robot.ablation.job import encode_order
 from walkhome.robot.ablation.page import write_page
 from walkhome.robot.ablation.study import load_study
 
@@ -57,7 +57,7 @@ def by_hand(folder: StudyFolder) -> float:
     """Wall seconds of the runs' processes, one after the other."""
     begin_s = time.monotonic()
     for job in folder.jobs:
-        with child(order_of(job, folder.path.absolute()), folder.log_of(job)) as process:
+        with run_process(encode_order(job, folder.path.absolute()), folder.log_of(job)) as process:
             if process.wait():
                 raise RuntimeError(f"{job.name} failed; see {folder.log_of(job)}")
     return time.monotonic() - begin_s

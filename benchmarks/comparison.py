@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from walkhome.robot.ablation.conclusion import answer
+from walkhome.robot.ablation.conclusion import conclude
 from walkhome.robot.ablation.engine import COMMAND, LocalEngine
 from walkhome.robot.ablation.figures import learning_curves
 from walkhome.robot.ablation.folder import StudyFolder
@@ -115,17 +115,17 @@ def command_of(job: Job) -> Sequence[str]:
 def run(folder: StudyFolder, variants: Sequence[str], at_once: int) -> list[str]:
     """Make the runs of these variants that are not there yet; the names of those that failed."""
     jobs = [job for job in folder.jobs if job.variant in variants and not folder.finished(job)]
-    watcher = Printer(len(jobs))
+    listener = Printer(len(jobs))
     print(f"{folder.path}: {len(jobs)} runs to do, {at_once} at once", file=sys.stderr)
     with StopSignal() as stop, folder:
         folder.forget_failures()
         for job in jobs:
             if job.variant in SB3_VARIANTS:  # it can't resume
                 shutil.rmtree(folder.run_of(job), ignore_errors=True)
-        LocalEngine(at_once, command_of).run(folder, jobs, stop, watcher)
+        LocalEngine(at_once, command_of).run(folder, jobs, stop, listener)
         if stop.requested:
             raise KeyboardInterrupt
-    return watcher.failed
+    return listener.failed
 
 
 def table(results: Results) -> str:
@@ -136,7 +136,7 @@ def table(results: Results) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for variant in results.study.configs:
-        runs = results.counting(variant)
+        runs = results.runs_with_metrics(variant)
         if not runs:
             continue
         walked = sum(r.metrics["minutes_to_walk"] < results.study.file.minutes for r in runs)
@@ -172,7 +172,7 @@ def report(folder: StudyFolder, out: Path) -> Results:
     print(text)
     print(
         f"\nInterquartile mean over seeds (95 % bootstrap interval). A run that never walks at "
-        f"{WALK_M_S} m/s both ways counts with its whole length.\n{answer(results)}\n{page}"
+        f"{WALK_M_S} m/s both ways counts with its whole length.\n{conclude(results)}\n{page}"
     )
     return results
 

@@ -10,10 +10,10 @@ from walkhome.robot.ablation.results import Results
 from walkhome.robot.ablation.statistics import MIN_PAIRS, Difference
 
 
-def answer(results: Results) -> str:
+def conclude(results: Results) -> str:
     """One sentence, generated from the figures."""
     study = results.study
-    if not study.file.compare or not study.pairs:
+    if not study.file.compare or not study.compared_pairs:
         return "Nothing was compared, so there is no claim."
     seeds = {run.job.seed for run in results.runs}
     if len(seeds) < MIN_PAIRS:
@@ -21,15 +21,15 @@ def answer(results: Results) -> str:
             f"No claim: n = {len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}, and fewer than "
             f"{MIN_PAIRS} carry none."
         )
-    incomplete = [name for name in study.configs if results.missing(name)]
-    always = set.intersection(*map(set, study.pairs)) & set(incomplete)
+    incomplete = [name for name in study.configs if results.n_without_result(name)]
+    always = set.intersection(*map(set, study.compared_pairs)) & set(incomplete)
     if always:
         return f"No claim: {_missing(results, min(always))}."
     carried, open_ones, without = [], 0, []
     for (first, second, metric), found in results.comparisons.items():
         if first in incomplete or second in incomplete:
             continue
-        if not results.claimable(first, second, metric):
+        if not results.has_every_value(first, second, metric):
             without.append(f"{METRICS[metric].label} of {first} and {second}")
         elif found.sign:
             carried.append(_claim(first, second, metric, found))
@@ -64,7 +64,9 @@ def _claim(first: str, second: str, metric: str, found: Difference) -> str:
 
 def _unclaimed(results: Results, incomplete: list[str]) -> list[str]:
     """Those of which no run has a result at all together, as while a study is under way."""
-    without = [name for name in incomplete if results.missing(name) == len(results.of(name))]
+    without = [
+        name for name in incomplete if results.n_without_result(name) == len(results.runs_of(name))
+    ]
     parts = [
         f"nothing is claimed about {name}: {_missing(results, name)}"
         for name in incomplete
@@ -80,9 +82,9 @@ def _unclaimed(results: Results, incomplete: list[str]) -> list[str]:
 
 
 def _missing(results: Results, variant: str) -> str:
-    missing = results.missing(variant)
+    missing = results.n_without_result(variant)
     has = "has" if missing == 1 else "have"
-    return f"{missing} of {len(results.of(variant))} runs of {variant} {has} no result"
+    return f"{missing} of {len(results.runs_of(variant))} runs of {variant} {has} no result"
 
 
 def _listed(parts: list[str]) -> str:

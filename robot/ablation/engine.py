@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from walkhome.robot.ablation.folder import StudyFolder
-from walkhome.robot.ablation.job import order_of
+from walkhome.robot.ablation.job import encode_order
 from walkhome.robot.ablation.study import Job
 from walkhome.robot.control.stop_request import StopRequest
 
@@ -35,7 +35,7 @@ class EngineError(RuntimeError):
     """The engine can't start; nothing was. The message is one line and says what to do."""
 
 
-class Watcher(Protocol):
+class ProgressListener(Protocol):
     """Who is told how the runs get on."""
 
     def change(self, job: Job, state: str, text: str = "") -> None:
@@ -59,13 +59,17 @@ class Engine(Protocol):
         ...
 
     def run(
-        self, folder: StudyFolder, jobs: Sequence[Job], stop: StopRequest, watcher: Watcher
+        self,
+        folder: StudyFolder,
+        jobs: Sequence[Job],
+        stop: StopRequest,
+        listener: ProgressListener,
     ) -> None:
-        """Run jobs until all have ended or somebody wants to stop; tell the watcher of each."""
+        """Run jobs until all have ended or somebody wants to stop; tell the listener of each."""
         ...
 
 
-def cores() -> int:
+def available_cores() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0))
 
@@ -85,13 +89,13 @@ def child_environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def child(
+def run_process(
     order: str, log: Path, command: Sequence[str] = COMMAND
 ) -> Iterator[subprocess.Popen[str]]:
     """A run's process; leaving stops it, if need be by force.
 
     Args:
-        order: `robot.ablation.job.order_of`.
+        order: `robot.ablation.job.encode_order`.
         log: its standard output and error are appended here.
         command: starts `robot.ablation.job`, or what takes the same order.
     """
@@ -113,7 +117,7 @@ def child(
             process.stdin.flush()
         yield process
     finally:
-        let_go(process)
+        close_lifeline(process)
         try:
             process.wait(STOP_S)
         except subprocess.TimeoutExpired:
@@ -121,14 +125,14 @@ def child(
             process.wait()
 
 
-def let_go(process: subprocess.Popen[str]) -> None:
+def close_lifeline(process: subprocess.Popen[str]) -> None:
     """Drop a child's lifeline: it stops, in its own time."""
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
 
 
-def reason(code: int, log: Path) -> str:
+def failure_reason(code: int, log: Path) -> str:
     """Why a run's process failed, in one line."""
     if code < 0:
         return f"killed by signal {-code}; see {log}"
@@ -162,7 +166,11 @@ class LocalEngine:
         """Nothing to let go of."""
 
     def run(
-        self, folder: StudyFolder, jobs: Sequence[Job], stop: StopRequest, watcher: Watcher
+        self,
+        folder: StudyFolder,
+        jobs: Sequence[Job],
+        stop: StopRequest,
+        listener: ProgressListener,
     ) -> None:
         """Run the jobs; see `Engine`."""
         waiting = list(jobs)
@@ -172,29 +180,29 @@ class LocalEngine:
                 while waiting and len(running) < self._at_once:
                     job = waiting.pop(0)
                     own = children.enter_context(contextlib.ExitStack())
-                    order = order_of(job, folder.path.absolute())
-                    started = child(order, folder.log_of(job), self._command_of(job))
+                    order = encode_order(job, folder.path.absolute())
+                    started = run_process(order, folder.log_of(job), self._command_of(job))
                     running[job] = (own.enter_context(started), own)
-                    watcher.change(job, STARTED)
+                    listener.change(job, STARTED)
                 for job, (process, own) in list(running.items()):
                     code = process.poll()
                     if code is not None:
                         own.close()
                         del running[job]
-                        end(folder, job, code, watcher)
-                watcher.tick()
+                        record_end(folder, job, code, listener)
+                listener.tick()
                 time.sleep(POLL_S)
             for process, _ in running.values():
-                let_go(process)  # all at once, then each is waited for
+                close_lifeline(process)  # all at once, then each is waited for
             for job in running:
-                watcher.change(job, STOPPED)
+                listener.change(job, STOPPED)
 
 
-def end(folder: StudyFolder, job: Job, code: int, watcher: Watcher) -> None:
+def record_end(folder: StudyFolder, job: Job, code: int, listener: ProgressListener) -> None:
     """Note how a run's process ended."""
     if code == 0 and folder.finished(job):
-        watcher.change(job, FINISHED)
+        listener.change(job, FINISHED)
         return
-    text = reason(code, folder.log_of(job)) if code else "its process left no result"
+    text = failure_reason(code, folder.log_of(job)) if code else "its process left no result"
     folder.note_failure(job, text)
-    watcher.change(job, FAILED, text)
+    listener.change(job, FAILED, text)

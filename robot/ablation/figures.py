@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from walkhome.robot.ablation.folder import StudyFolder
 from walkhome.robot.ablation.metric_names import CURVES, METRICS
-from walkhome.robot.ablation.results import Results, metrics_shown
+from walkhome.robot.ablation.results import Results, shown_metrics
 from walkhome.robot.report.figures import draw_workspace
 from walkhome.robot.report.run_data import RunData
 from walkhome.robot.report.style import MINUTES
@@ -52,7 +52,7 @@ def per_variant(results: Results, folder: StudyFolder) -> Figure | None:
     variants = list(results.study.configs)
     shown = [
         metric
-        for metric in metrics_shown(results.study)
+        for metric in shown_metrics(results.study)
         if any(len(results.values(variant, metric)) for variant in variants)
     ]
     if not shown:
@@ -111,7 +111,7 @@ def _metric_panel(axis: Axes, results: Results, metric: str) -> None:
 def learning_curves(results: Results, folder: StudyFolder) -> Figure | None:
     """The study's curves over robot minutes, with intervals over seeds."""
     names = results.study.file.curves or ("return", "falls")
-    if not any(run.counts for run in results.runs):
+    if not any(run.has_metrics for run in results.runs):
         return None
     columns = min(2, len(names))
     rows = math.ceil(len(names) / columns)
@@ -141,12 +141,12 @@ def learning_curves(results: Results, folder: StudyFolder) -> Figure | None:
 
 def workspaces(results: Results, folder: StudyFolder) -> Figure | None:
     """Where roll-outs started and where their tasks pointed, the variants side by side."""
-    names = [name for name in results.study.file.maps if results.counting(name)]
+    names = [name for name in results.study.file.maps if results.runs_with_metrics(name)]
     if not names:
         return None
     figure = Figure(figsize=(4.5 * len(names), 5.6), layout="constrained")
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        run = results.counting(name)[0]
+        run = results.runs_with_metrics(name)[0]
         draw_workspace(axis, RunData.read(RunFolder.open(folder.run_of(run.job))))
         axis.set_title(f"{name}, seed {run.job.seed}")
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, fontsize=8)
@@ -157,13 +157,15 @@ def across_terrains(results: Results, folder: StudyFolder) -> Figure | None:
     """Speed of every variant on every terrain that it was evaluated on."""
     terrains = results.study.file.evaluate.terrains
     variants = list(results.study.configs)
-    if len(terrains) < 2 or not any(run.counts for run in results.runs):
+    if len(terrains) < 2 or not any(run.has_metrics for run in results.runs):
         return None
     table = np.array(
         [
             [
-                np.mean([run.speeds.get(terrain, np.nan) for run in results.counting(variant)])
-                if results.counting(variant)
+                np.mean(
+                    [run.speeds.get(terrain, np.nan) for run in results.runs_with_metrics(variant)]
+                )
+                if results.runs_with_metrics(variant)
                 else np.nan
                 for terrain in terrains
             ]
@@ -182,7 +184,7 @@ def across_terrains(results: Results, folder: StudyFolder) -> Figure | None:
             axis.text(
                 column,
                 row,
-                f"{value:.2f}\nn = {len(results.counting(variant))}",
+                f"{value:.2f}\nn = {len(results.runs_with_metrics(variant))}",
                 ha="center",
                 va="center",
                 color="white" if value > 0.55 * top else "black",

@@ -30,7 +30,7 @@ from walkhome.robot.ablation.study import Job
 from walkhome.robot.config.resolve import ConfigError
 from walkhome.robot.config.schema import Config
 from walkhome.robot.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
-from walkhome.robot.monitor.status import Snapshot
+from walkhome.robot.monitor.status import RunStatus
 from walkhome.robot.storage.atomic_files import write_json
 from walkhome.robot.storage.journal import JournalError
 from walkhome.robot.storage.run_folder import RunError, RunFolder
@@ -45,7 +45,7 @@ LEARNED = ("done", "needs_help")
 """How a run's learning ends by itself; that it needs a person is a result, not a crash."""
 
 
-def order_of(job: Job, out: Path) -> str:
+def encode_order(job: Job, out: Path) -> str:
     """The line that tells this program what to do.
 
     Args:
@@ -84,7 +84,7 @@ def _status(folder: Path) -> str:
         return ""
 
 
-class _Stop:
+class _StopOnSignal:
     """The wish to stop. While learning, it is fulfilled where the loop asks for it."""
 
     def __init__(self) -> None:
@@ -106,10 +106,10 @@ class _Stop:
             raise KeyboardInterrupt
 
 
-class _Silent:
+class _LogView:
     """A view that only keeps what was said; progress is read from the run's metrics."""
 
-    def update(self, snapshot: Snapshot) -> None:
+    def update(self, snapshot: RunStatus) -> None:
         """Nothing to see."""
 
     def message(self, text: str) -> None:
@@ -120,11 +120,11 @@ class _Silent:
         """Nothing to leave."""
 
 
-def perform(order: dict[str, Any], stop: _Stop, start: StartLearner | None = None) -> None:
+def perform(order: dict[str, Any], stop: _StopOnSignal, start: StartLearner | None = None) -> None:
     """Learn and evaluate, or what is left of it.
 
     Args:
-        order: `order_of`, read.
+        order: `encode_order`, read.
         stop: the wish to stop.
         start: starts what learns; our learner when None.
 
@@ -137,20 +137,22 @@ def perform(order: dict[str, Any], stop: _Stop, start: StartLearner | None = Non
     if _status(folder) not in LEARNED or not (folder / "policy.safetensors").is_file():
         _learn(folder, config, stop, start)
     if not (folder / EVALUATION).is_file():
-        from walkhome.robot.evaluation.evaluate import Plan, evaluate
+        from walkhome.robot.evaluation.evaluate import EvaluationPlan, evaluate
 
         evaluation = order["evaluation"]
         # The one that it learned on first.
         results = {}
         for terrains in ((), *((terrain,) for terrain in evaluation["terrains"])):
-            plan = Plan(terrains, episodes=evaluation["episodes"], seconds=evaluation["seconds"])
+            plan = EvaluationPlan(
+                terrains, episodes=evaluation["episodes"], seconds=evaluation["seconds"]
+            )
             result = evaluate(folder, plan)
             del result["run"]  # where it was made is no part of the result
             results[result["terrain"]] = result
         write_json(folder / EVALUATION, {"terrains": results})
 
 
-def _learn(folder: Path, config: Config, stop: _Stop, start: StartLearner | None) -> None:
+def _learn(folder: Path, config: Config, stop: _StopOnSignal, start: StartLearner | None) -> None:
     from walkhome.robot.training.learner_process import start_learner
     from walkhome.robot.training.train import learn
 
@@ -159,7 +161,7 @@ def _learn(folder: Path, config: Config, stop: _Stop, start: StartLearner | None
     with run:
         stop.learning = True
         try:
-            summary = learn(config, run, _Silent(), stop, resume=resume, start=start)
+            summary = learn(config, run, _LogView(), stop, resume=resume, start=start)
         finally:
             stop.learning = False
     if summary["status"] not in LEARNED:
@@ -198,7 +200,7 @@ def _read_order() -> dict[str, Any]:
     return dict(json.loads(line))
 
 
-def _hold_on() -> None:
+def _exit_with_parent() -> None:
     """End with whoever started this process: its end of the pipe closes, however it dies."""
 
     def watch() -> None:
@@ -215,10 +217,10 @@ def main(start: StartLearner | None = None) -> int:
     Args:
         start: starts what learns; our learner when None.
     """
-    stop = _Stop()
+    stop = _StopOnSignal()
     try:
         order = _read_order()
-        _hold_on()
+        _exit_with_parent()
         perform(order, stop, start)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

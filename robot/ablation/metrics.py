@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from walkhome.hardware.constants import CURRENT_TABLE_A, TORQUE_TABLE_NM
 from walkhome.robot.mdp.rewards import TASKS
-from walkhome.robot.report.run_data import RunData, progress_of, series
+from walkhome.robot.report.run_data import RunData, series, task_progress
 from walkhome.robot.storage.journal import component
 from walkhome.sim.motor import WINDING_OHM
 
@@ -58,7 +58,7 @@ def curves_of(run: RunData, minutes: float) -> tuple[FloatArray, dict[str, Float
     at = series(run.episodes, "robot_s") / 60.0
     width = CURVE_WINDOW * minutes
     steps = np.array([_length(run, episode) for episode in run.episodes])
-    progress = np.array([progress_of(e, e["task"]) for e in run.episodes])
+    progress = np.array([task_progress(e, e["task"]) for e in run.episodes])
     multiplier = np.array([_largest(e) for e in run.episodes])
     fell = np.array([e.get("ended") == "fall" for e in run.episodes], dtype=np.float64)
     left = np.array([e.get("ended") == "exit" for e in run.episodes], dtype=np.float64)
@@ -230,7 +230,7 @@ def _duty(run: RunData, _: Mapping[str, Any]) -> float:
 def _minutes_to_walk(run: RunData, _: Mapping[str, Any]) -> float:
     recent: dict[str, list[float]] = {task: [] for task in run.config.tasks}
     for episode in run.episodes:
-        recent[episode["task"]].append(progress_of(episode, episode["task"]))
+        recent[episode["task"]].append(task_progress(episode, episode["task"]))
         if all(
             len(values) >= WALK_WINDOW
             and np.mean(values[-WALK_WINDOW:]) >= (TURN_RAD_S if TASKS[task].turns else WALK_M_S)

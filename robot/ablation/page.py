@@ -11,11 +11,11 @@ from typing import Any
 
 import matplotlib as mpl
 
-from walkhome.robot.ablation.conclusion import answer
+from walkhome.robot.ablation.conclusion import conclude
 from walkhome.robot.ablation.figures import FIGURES
 from walkhome.robot.ablation.folder import StudyFolder
 from walkhome.robot.ablation.metric_names import METRICS
-from walkhome.robot.ablation.results import Results, metrics_shown
+from walkhome.robot.ablation.results import Results, shown_metrics
 from walkhome.robot.ablation.statistics import MIN_PAIRS, Estimate
 from walkhome.robot.ablation.study import Study, shipped
 from walkhome.robot.config.resolve import leaves, resolve_config
@@ -52,9 +52,9 @@ def write_page(folder: StudyFolder) -> tuple[Path, Results]:
 
 def _context(results: Results, folder: StudyFolder) -> dict[str, Any]:
     study = results.study
-    shown = metrics_shown(study)
+    shown = shown_metrics(study)
     seeds = sorted({run.job.seed for run in results.runs})
-    done = sum(run.counts for run in results.runs)
+    done = sum(run.has_metrics for run in results.runs)
     return {
         "name": study.name,
         "summary": (
@@ -62,12 +62,12 @@ def _context(results: Results, folder: StudyFolder) -> dict[str, Any]:
             f"minutes each; {done} of {len(results.runs)} runs have a result"
         ),
         "question": study.file.question,
-        "answer": answer(results),
+        "answer": conclude(results),
         "warnings": warnings(results),
         "notes": study.file.notes,
         "columns": [METRICS[metric].title for metric in shown],
         "rows": [_row(results, variant, shown) for variant in study.configs],
-        "level": f"{100.0 - 5.0 / max(1, study.comparisons):.4g}",
+        "level": f"{100.0 - 5.0 / max(1, study.n_comparisons):.4g}",
         "comparisons": comparisons(results),
         "figures": _figures(results, folder),
         "meanings": [(METRICS[metric].title, METRICS[metric].meaning) for metric in shown],
@@ -77,7 +77,7 @@ def _context(results: Results, folder: StudyFolder) -> dict[str, Any]:
     }
 
 
-def text(value: float, form: str) -> str:
+def format_number(value: float, form: str) -> str:
     """A number, or a dash where there is none; no minus before a zero."""
     if not math.isfinite(value):
         return "–"
@@ -85,36 +85,36 @@ def text(value: float, form: str) -> str:
     return written.removeprefix("-") if float(written) == 0.0 else written
 
 
-def interval_text(found: Estimate, form: str) -> str:
+def format_interval(found: Estimate, form: str) -> str:
     """Its ends, or why there are none."""
     if not found.n:
         return "no run"
     if not found.has_interval:
         return f"n = {found.n}"
-    return f"{text(found.low, form)} to {text(found.high, form)}"
+    return f"{format_number(found.low, form)} to {format_number(found.high, form)}"
 
 
 def cell_of(results: Results, variant: str, metric: str) -> Cell:
     """A metric of a variant; it says so where only some of its runs have it, or none."""
     found, form = results.estimate(variant, metric), METRICS[metric].form
-    runs = len(results.counting(variant))
+    runs = len(results.runs_with_metrics(variant))
     if runs and not found.n:
         return Cell("–", "has none")
     few = f", n = {found.n}" if 0 < found.n < runs else ""
-    return Cell(text(found.value, form), interval_text(found, form) + few)
+    return Cell(format_number(found.value, form), format_interval(found, form) + few)
 
 
 def _row(results: Results, variant: str, shown: list[str]) -> dict[str, Any]:
-    runs = results.of(variant)
+    runs = results.runs_of(variant)
     failed = sum(run.state == "failed" for run in runs)
     cells = [cell_of(results, variant, metric) for metric in shown]
     return {
         "name": variant,
         "reference": variant == results.study.reference,
-        "n": len(results.counting(variant)),
+        "n": len(results.runs_with_metrics(variant)),
         "asked": len(runs),
         "failed": failed,
-        "missing": results.missing(variant) - failed,
+        "missing": results.n_without_result(variant) - failed,
         "helped": sum(run.state == "needs help" for run in runs),
         "cells": cells,
     }
@@ -130,7 +130,7 @@ def comparisons(results: Results) -> list[list[str]]:
         if quantity.better < 0:
             ends = [1.0 - chance.value, 1.0 - chance.high, 1.0 - chance.low]
         carries = {1: "higher", -1: "lower", 0: "nothing"}[found.sign]
-        if not results.claimable(first, second, metric):
+        if not results.has_every_value(first, second, metric):
             carries = "nothing: not every run has a value"
         elif found.n < MIN_PAIRS:
             carries = f"nothing: n < {MIN_PAIRS}"
@@ -140,11 +140,12 @@ def comparisons(results: Results) -> list[list[str]]:
                 first,
                 second,
                 quantity.title,
-                text(found.mean, "+.3g"),
-                f"{text(found.low, '+.3g')} to {text(found.high, '+.3g')}"
+                format_number(found.mean, "+.3g"),
+                f"{format_number(found.low, '+.3g')} to {format_number(found.high, '+.3g')}"
                 if found.n >= MIN_PAIRS
                 else "–",
-                text(ends[0], ".2f") + (f" ({ends[1]:.2f} to {ends[2]:.2f})" if ranged else ""),
+                format_number(ends[0], ".2f")
+                + (f" ({ends[1]:.2f} to {ends[2]:.2f})" if ranged else ""),
                 str(found.n),
                 carries,
             ]
@@ -164,7 +165,7 @@ def warnings(results: Results) -> list[str]:
     missing = [run for run in results.runs if run.state in ("unfinished", "not started")]
     if missing:
         notes.append(f"{len(missing)} of {len(results.runs)} runs are not finished yet.")
-    codes = {_code(run.provenance) for run in results.runs if run.counts}
+    codes = {_code(run.provenance) for run in results.runs if run.has_metrics}
     if len(codes) > 1:
         notes.append(f"The runs were made with {len(codes)} versions of the program.")
     return notes
@@ -211,14 +212,16 @@ def _run_row(run: Any) -> dict[str, str]:
         "link": f"../{run.job.folder}/",
         "state": run.state,
         "why": run.why,
-        "minutes": text(run.metrics.get("robot_minutes", math.nan), ".1f"),
-        "wall": text(run.metrics.get("wall_minutes", math.nan), ".1f"),
+        "minutes": format_number(run.metrics.get("robot_minutes", math.nan), ".1f"),
+        "wall": format_number(run.metrics.get("wall_minutes", math.nan), ".1f"),
     }
 
 
 def started(results: Results) -> list[str]:
     """When the runs were started, UTC, the first first."""
-    return sorted(str(run.provenance.get("start_utc", "")) for run in results.runs if run.counts)
+    return sorted(
+        str(run.provenance.get("start_utc", "")) for run in results.runs if run.has_metrics
+    )
 
 
 def facts(results: Results) -> list[tuple[str, str]]:

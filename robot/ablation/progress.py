@@ -17,7 +17,7 @@ from walkhome.robot.ablation.engine import FAILED, FINISHED, STARTED, STOPPED
 from walkhome.robot.ablation.folder import StudyFolder
 from walkhome.robot.ablation.job import learned_minutes
 from walkhome.robot.ablation.study import Job
-from walkhome.robot.monitor.status import clock_text
+from walkhome.robot.monitor.status import format_duration
 
 LOOK_S = 1.0  # how often run folders are looked into
 LINE_S = 30.0  # how often a line is printed where nobody watches
@@ -32,7 +32,7 @@ def estimated_wall_s(folder: StudyFolder, jobs: Sequence[Job], at_once: int) -> 
     paces = [_pace(folder.run_of(job)) for job in folder.jobs if folder.finished(job)]
     known = [pace for pace in paces if pace > 0.0]
     pace = sum(known) / len(known) if known else WALL_PER_MINUTE
-    minutes = [left_minutes(folder, job) for job in jobs]
+    minutes = [remaining_minutes(folder, job) for job in jobs]
     if not minutes:
         return 0.0
     return 60.0 * pace * max(sum(minutes) / max(1, at_once), max(minutes))
@@ -47,7 +47,7 @@ def _pace(run: Path) -> float:
         return 0.0
 
 
-def left_minutes(folder: StudyFolder, job: Job) -> float:
+def remaining_minutes(folder: StudyFolder, job: Job) -> float:
     """Robot minutes that a run still has before it, its evaluation counted as some."""
     path = folder.run_of(job)
     learning = max(0.0, job.config.run.minutes - learned_minutes(path))
@@ -55,7 +55,7 @@ def left_minutes(folder: StudyFolder, job: Job) -> float:
 
 
 class ProgressView:
-    """Tells how the runs get on; see `robot.ablation.engine.Watcher`.
+    """Tells how the runs get on; see `robot.ablation.engine.ProgressListener`.
 
     Args:
         folder: the study's.
@@ -74,7 +74,7 @@ class ProgressView:
         self._folder, self._jobs, self._json, self._now_s = folder, list(jobs), as_json, now_s
         self._running: dict[Job, TaskID | None] = {}
         self._ended: set[Job] = set()
-        self._left_at_start = sum(left_minutes(folder, job) for job in jobs)
+        self._left_at_start = sum(remaining_minutes(folder, job) for job in jobs)
         self._start_s = now_s()
         self._next_look_s = self._next_line_s = 0.0
         live = not as_json and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
@@ -131,14 +131,14 @@ class ProgressView:
             self._line({"event": "progress", "text": self._where()})
 
     def _left(self) -> float:
-        return sum(left_minutes(self._folder, j) for j in self._jobs if j not in self._ended)
+        return sum(remaining_minutes(self._folder, j) for j in self._jobs if j not in self._ended)
 
     def _where(self) -> str:
         left, spent_s = self._left(), self._now_s() - self._start_s
         done = self._left_at_start - left
         text = f"{len(self._ended)} of {len(self._jobs)} runs"
         if done > 0.05 and spent_s > 5.0:
-            text += f", about {clock_text(left / done * spent_s)} left"
+            text += f", about {format_duration(left / done * spent_s)} left"
         return text
 
     def _say(self, job: Job, state: str, text: str) -> None:

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from walkhome.robot.ablation.conclusion import answer
+from walkhome.robot.ablation.conclusion import conclude
 from walkhome.robot.ablation.figures import FIGURES
 from walkhome.robot.ablation.folder import StudyFolder
 from walkhome.robot.ablation.metric_names import METRICS
@@ -25,7 +25,7 @@ from walkhome.robot.ablation.page import (
     started,
     warnings,
 )
-from walkhome.robot.ablation.results import Results, metrics_shown
+from walkhome.robot.ablation.results import Results, shown_metrics
 from walkhome.robot.ablation.statistics import MIN_PAIRS
 from walkhome.robot.ablation.study import Job
 from walkhome.robot.storage.atomic_files import write_text
@@ -103,7 +103,7 @@ def publish(results: Results, folder: StudyFolder, target: Path) -> None:
 
 def section_of(results: Results, pictures: list[str]) -> str:
     """The Markdown of one study."""
-    study, shown = results.study, metrics_shown(results.study)
+    study, shown = results.study, shown_metrics(results.study)
     rows = ["| variant | n | " + " | ".join(METRICS[m].title for m in shown) + " |"]
     rows.append("|---|---|" + "---|" * len(shown))
     for variant in study.configs:
@@ -111,7 +111,7 @@ def section_of(results: Results, pictures: list[str]) -> str:
         for metric in shown:
             cell = cell_of(results, variant, metric)
             cells.append(f"{cell.value} ({cell.interval})")
-        n = f"{len(results.counting(variant))} of {len(results.of(variant))}"
+        n = f"{len(results.runs_with_metrics(variant))} of {len(results.runs_of(variant))}"
         rows.append(f"| {variant} | {n} | " + " | ".join(cells) + " |")
     changed = ["| variant | key | default | here |", "|---|---|---|---|"]
     changed += ["| " + " | ".join(row) + " |" for row in differences(study)]
@@ -119,7 +119,7 @@ def section_of(results: Results, pictures: list[str]) -> str:
     seeds = len({run.job.seed for run in results.runs})
     parts = [
         f"## {study.name}",
-        f"**{study.file.question}** {answer(results)}",
+        f"**{study.file.question}** {conclude(results)}",
         *warnings(results),
         "\n".join(rows),
         "Interquartile means over seeds with 95 % bootstrap intervals.",
@@ -140,7 +140,7 @@ def _claims(results: Results) -> list[str]:
     rows = comparisons(results)
     if not rows:
         return []
-    level = f"{100.0 - 5.0 / results.study.comparisons:.4g}"
+    level = f"{100.0 - 5.0 / results.study.n_comparisons:.4g}"
     titles = ["variant", "against", "metric", "difference", f"{level} % interval", "P(better)", "n"]
     titles.append("the interval carries")
     table = [f"| {' | '.join(row)} |" for row in (titles, ["---"] * len(titles), *rows)]

@@ -34,13 +34,13 @@ from walkhome.robot.ablation.engine import (
     STARTED,
     STOPPED,
     EngineError,
-    Watcher,
-    child,
-    end,
-    reason,
+    ProgressListener,
+    failure_reason,
+    record_end,
+    run_process,
 )
 from walkhome.robot.ablation.folder import StudyFolder
-from walkhome.robot.ablation.job import is_finished, order_of
+from walkhome.robot.ablation.job import encode_order, is_finished
 from walkhome.robot.ablation.study import Job
 from walkhome.robot.control.stop_request import StopRequest
 
@@ -49,7 +49,7 @@ CONNECT_S = 5.0
 SHARED = ".shared"
 
 
-class Answer(TypedDict):
+class NodeResult(TypedDict):
     """How a run's process ended on its node.
 
     Attributes:
@@ -64,7 +64,7 @@ class Answer(TypedDict):
 
 
 @contextlib.contextmanager
-def _our_signals() -> Iterator[None]:
+def _keep_sigterm_handler() -> Iterator[None]:
     """Ray takes SIGTERM for itself, and would end the program on the spot."""
     mine = signal.getsignal(signal.SIGTERM)
     try:
@@ -109,7 +109,7 @@ class RayEngine:
         """
         self._mine = not self._ray.is_initialized()
         if self._mine:
-            with _our_signals():
+            with _keep_sigterm_handler():
                 _connect(self._address, self._at_once)
         try:
             _check_nodes()
@@ -124,7 +124,11 @@ class RayEngine:
             self._ray.shutdown()
 
     def run(
-        self, folder: StudyFolder, jobs: Sequence[Job], stop: StopRequest, watcher: Watcher
+        self,
+        folder: StudyFolder,
+        jobs: Sequence[Job],
+        stop: StopRequest,
+        listener: ProgressListener,
     ) -> None:
         """Run the jobs; see `robot.ablation.engine.Engine`."""
         out = folder.path.absolute()
@@ -137,18 +141,18 @@ class RayEngine:
             while (waiting or running) and not stop.requested:
                 while waiting and len(running) < self._limit():
                     job = waiting.pop(0)
-                    order = order_of(job, out)
+                    order = encode_order(job, out)
                     log = str(folder.log_of(job).absolute())
                     answer = task.remote(order, log, str(out), note if self._share else "")
                     running[answer] = job
-                    watcher.change(job, STARTED)
+                    listener.change(job, STARTED)
                 done, _ = self._ray.wait(list(running), timeout=1.0)
                 for answer in done:
-                    _end(folder, running.pop(answer), answer, watcher)
-                watcher.tick()
+                    _end(folder, running.pop(answer), answer, listener)
+                listener.tick()
             for answer, job in running.items():
                 self._ray.cancel(answer, force=True)
-                watcher.change(job, STOPPED)
+                listener.change(job, STOPPED)
         finally:
             (out / SHARED).unlink(missing_ok=True)
 
@@ -202,7 +206,7 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def _look_around() -> dict[str, str]:
+def _node_facts() -> dict[str, str]:
     """What a node has: our code's digest, Python, and whether there is a twin."""
     import importlib.util
 
@@ -218,9 +222,9 @@ def _check_nodes() -> None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    mine = _look_around()
-    look = ray.remote(num_cpus=0, max_retries=2)(_look_around)
-    for node in _alive():
+    mine = _node_facts()
+    look = ray.remote(num_cpus=0, max_retries=2)(_node_facts)
+    for node in _living_nodes():
         where = f"Ray's node {node['NodeManagerAddress']}"
         pinned = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         try:
@@ -234,13 +238,13 @@ def _check_nodes() -> None:
             raise EngineError(f'{where} has no twin: pip install "walkhome[sim]" there')
 
 
-def _alive() -> list[dict[str, Any]]:
+def _living_nodes() -> list[dict[str, Any]]:
     import ray
 
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
-def perform(order: str, log: str, out: str, note: str) -> Answer:
+def perform(order: str, log: str, out: str, note: str) -> NodeResult:
     """One run on a node: a Ray task.
 
     Args:
@@ -249,9 +253,9 @@ def perform(order: str, log: str, out: str, note: str) -> Answer:
         out: the study's folder, on the machine of the driver.
         note: what `.shared` in it says, if the node sees the same folder; empty: don't look.
     """
-    if note and _note(Path(out)) == note:
+    if note and _read_note(Path(out)) == note:
         code = _wait(order, Path(log))
-        return {"code": code, "why": reason(code, Path(log)) if code else "", "files": {}}
+        return {"code": code, "why": failure_reason(code, Path(log)) if code else "", "files": {}}
     with tempfile.TemporaryDirectory(prefix="walkhome-") as scratch:
         own, said = Path(scratch) / "run", Path(scratch) / "log"
         code = _wait(json.dumps({**json.loads(order), "folder": str(own)}) + "\n", said)
@@ -259,37 +263,37 @@ def perform(order: str, log: str, out: str, note: str) -> Answer:
         if code == 0:
             paths = (path for path in own.rglob("*") if path.is_file())
             files = {str(path.relative_to(own)): path.read_bytes() for path in paths}
-        return {"code": code, "why": reason(code, said) if code else "", "files": files}
+        return {"code": code, "why": failure_reason(code, said) if code else "", "files": files}
 
 
 def _wait(order: str, log: Path) -> int:
-    with child(order, log) as process:
+    with run_process(order, log) as process:
         return process.wait()
 
 
-def _note(out: Path) -> str:
+def _read_note(out: Path) -> str:
     try:
         return (out / SHARED).read_text(encoding="utf-8")
     except OSError:
         return ""
 
 
-def _end(folder: StudyFolder, job: Job, answer: Any, watcher: Watcher) -> None:
+def _end(folder: StudyFolder, job: Job, answer: Any, listener: ProgressListener) -> None:
     import ray
 
     try:
-        told: Answer = ray.get(answer)
+        told: NodeResult = ray.get(answer)
     except ray.exceptions.RayError as error:
         log = folder.log_of(job)
         with log.open("a", encoding="utf-8") as stream:
             stream.write(f"error: Ray: {str(error).strip().splitlines()[0]}\n")
-        end(folder, job, 1, watcher)
+        record_end(folder, job, 1, listener)
         return
     if told["files"]:
         _receive(folder.run_of(job), told["files"])
     elif told["code"] and not folder.log_of(job).exists():
         folder.log_of(job).write_text(f"error: {told['why']}\n", encoding="utf-8")
-    end(folder, job, told["code"], watcher)
+    record_end(folder, job, told["code"], listener)
 
 
 def _receive(run: Path, files: dict[str, bytes]) -> None:

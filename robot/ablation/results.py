@@ -23,10 +23,10 @@ from walkhome.robot.ablation.statistics import (
     CONFIDENCE,
     Difference,
     Estimate,
-    difference,
+    bootstrap_interval,
     estimate,
-    interval,
-    iqm,
+    interquartile_mean,
+    paired_difference,
 )
 from walkhome.robot.ablation.study import Job, Study
 from walkhome.robot.report.run_data import RunData
@@ -60,7 +60,7 @@ class RunResult:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def counts(self) -> bool:
+    def has_metrics(self) -> bool:
         """Whether there are figures of it."""
         return bool(self.metrics)
 
@@ -116,25 +116,25 @@ class Results:
             grid = at if len(at) else grid
         return cls(folder.study, runs, grid)
 
-    def of(self, variant: str) -> list[RunResult]:
+    def runs_of(self, variant: str) -> list[RunResult]:
         """A variant's runs, by seed."""
         return [run for run in self.runs if run.job.variant == variant]
 
-    def counting(self, variant: str) -> list[RunResult]:
+    def runs_with_metrics(self, variant: str) -> list[RunResult]:
         """Those of them that have figures."""
-        return [run for run in self.of(variant) if run.counts]
+        return [run for run in self.runs_of(variant) if run.has_metrics]
 
-    def missing(self, variant: str) -> int:
+    def n_without_result(self, variant: str) -> int:
         """How many of a variant's runs have no figures."""
-        return len(self.of(variant)) - len(self.counting(variant))
+        return len(self.runs_of(variant)) - len(self.runs_with_metrics(variant))
 
-    def lacking(self, variant: str, metric: str) -> int:
+    def n_without_metric(self, variant: str, metric: str) -> int:
         """How many of a variant's runs have no value of a metric: what is left may flatter it."""
-        return len(self.of(variant)) - len(self.values(variant, metric))
+        return len(self.runs_of(variant)) - len(self.values(variant, metric))
 
     def values(self, variant: str, metric: str) -> FloatArray:
         """(n,) a metric of the variant's runs that have it."""
-        values = np.array([run.metrics[metric] for run in self.counting(variant)])
+        values = np.array([run.metrics[metric] for run in self.runs_with_metrics(variant)])
         return values[np.isfinite(values)] if len(values) else np.zeros(0)
 
     def estimate(self, variant: str, metric: str) -> Estimate:
@@ -146,30 +146,30 @@ class Results:
         """(first, second, metric) -> first minus second, on the seeds that both have."""
         return {
             (first, second, metric): self._compare(first, second, metric)
-            for first, second in self.study.pairs
+            for first, second in self.study.compared_pairs
             for metric in self.study.file.compare
         }
 
-    def claimable(self, first: str, second: str, metric: str) -> bool:
+    def has_every_value(self, first: str, second: str, metric: str) -> bool:
         """Whether every run of both variants has the metric."""
-        return not (self.lacking(first, metric) or self.lacking(second, metric))
+        return not (self.n_without_metric(first, metric) or self.n_without_metric(second, metric))
 
     def _compare(self, first: str, second: str, metric: str) -> Difference:
         def by_seed(name: str) -> dict[int, float]:
-            values = {run.job.seed: run.metrics[metric] for run in self.counting(name)}
+            values = {run.job.seed: run.metrics[metric] for run in self.runs_with_metrics(name)}
             return {seed: value for seed, value in values.items() if math.isfinite(value)}
 
         mine, theirs = by_seed(first), by_seed(second)
         both = sorted(mine.keys() & theirs.keys())
-        return difference(
+        return paired_difference(
             [mine[seed] for seed in both],
             [theirs[seed] for seed in both],
-            self.study.comparisons,
+            self.study.n_comparisons,
         )
 
     def curve(self, variant: str, name: str) -> Curve:
         """A variant's curve, over seeds."""
-        rows = [run.curves[name] for run in self.counting(variant)]
+        rows = [run.curves[name] for run in self.runs_with_metrics(variant)]
         empty = np.full(len(self.grid), np.nan)
         if not rows:
             return Curve(self.grid, empty, empty, empty, 0)
@@ -177,8 +177,8 @@ class Results:
         whole = np.isfinite(table).all(axis=0)
         value, low, high = empty.copy(), empty.copy(), empty.copy()
         if whole.any():
-            value[whole] = iqm(table[:, whole], axis=0)
-            low[whole], high[whole] = interval([table[:, whole]])
+            value[whole] = interquartile_mean(table[:, whole], axis=0)
+            low[whole], high[whole] = bootstrap_interval([table[:, whole]])
         return Curve(self.grid, value, low, high, len(rows))
 
     def to_plain_json(self) -> dict[str, Any]:
@@ -205,7 +205,7 @@ class Results:
             ],
             "estimates": {
                 variant: {
-                    metric: vars(self.estimate(variant, metric)) for metric in metrics_shown(study)
+                    metric: vars(self.estimate(variant, metric)) for metric in shown_metrics(study)
                 }
                 for variant in study.configs
             },
@@ -221,7 +221,7 @@ class Results:
         }
 
 
-def metrics_shown(study: Study) -> list[str]:
+def shown_metrics(study: Study) -> list[str]:
     """The study's metrics, those that are compared first."""
     named = dict.fromkeys([*study.file.compare, *study.file.metrics])
     return list(named) or list(METRICS)

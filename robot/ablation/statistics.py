@@ -78,7 +78,7 @@ class Difference:
         return int(self.low > 0.0) - int(self.high < 0.0)
 
 
-def iqm(values: npt.ArrayLike, axis: int | None = None) -> Any:
+def interquartile_mean(values: npt.ArrayLike, axis: int | None = None) -> Any:
     """Interquartile mean: the mean of what is left without the lowest and the highest quarter.
 
     Whole values are left out, rounded down: of five one on each side, of three none.
@@ -86,9 +86,9 @@ def iqm(values: npt.ArrayLike, axis: int | None = None) -> Any:
     return stats.trim_mean(np.asarray(values, dtype=np.float64), 0.25, axis=axis)
 
 
-def interval(
+def bootstrap_interval(
     strata: Sequence[npt.ArrayLike],
-    statistic: Callable[..., Any] = lambda *samples, axis: iqm(
+    statistic: Callable[..., Any] = lambda *samples, axis: interquartile_mean(
         np.concatenate(samples, axis=axis), axis=axis
     ),
     confidence: float = CONFIDENCE,
@@ -130,8 +130,8 @@ def estimate(values: npt.ArrayLike, seed: int = 0) -> Estimate:
     sample = np.asarray(values, dtype=np.float64)
     if not len(sample):
         return Estimate(math.nan, math.nan, math.nan, 0)
-    low, high = interval([sample], seed=seed)
-    return Estimate(float(iqm(sample)), float(low), float(high), len(sample))
+    low, high = bootstrap_interval([sample], seed=seed)
+    return Estimate(float(interquartile_mean(sample)), float(low), float(high), len(sample))
 
 
 def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike, axis: int = 0) -> Any:
@@ -141,7 +141,7 @@ def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike, axis: int = 0
     return np.mean((a > b) + 0.5 * (a == b), axis=(-2, -1))
 
 
-def difference(
+def paired_difference(
     first: npt.ArrayLike, second: npt.ArrayLike, comparisons: int = 1, seed: int = 0
 ) -> Difference:
     """Compare two variants on the same seeds.
@@ -170,6 +170,6 @@ def difference(
     error = float(stats.sem(paired))
     half = float(stats.t.ppf(0.5 + confidence / 2.0, n - 1)) * error
     mean = float(paired.mean())
-    low, high = interval([x, y], probability_of_improvement, seed=seed)
+    low, high = bootstrap_interval([x, y], probability_of_improvement, seed=seed)
     better = Estimate(float(probability_of_improvement(x, y)), float(low), float(high), n)
     return Difference(mean, mean - half, mean + half, confidence, better, n)

@@ -87,15 +87,15 @@ class Study:
         return self.file.reference or next(iter(self.configs))
 
     @property
-    def pairs(self) -> tuple[tuple[str, str], ...]:
+    def compared_pairs(self) -> tuple[tuple[str, str], ...]:
         """The variants that are compared; the reference with each other where none are named."""
         others = (name for name in self.configs if name != self.reference)
         return self.file.pairs or tuple((self.reference, name) for name in others)
 
     @property
-    def comparisons(self) -> int:
+    def n_comparisons(self) -> int:
         """How many claims the study may make together."""
-        return len(self.file.compare) * len(self.pairs)
+        return len(self.file.compare) * len(self.compared_pairs)
 
     def changed(self) -> dict[str, dict[str, Any]]:
         """Variant -> dotted key -> value, wherever it is not the default of `robot learn`."""

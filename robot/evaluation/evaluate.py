@@ -26,7 +26,7 @@ from walkhome.robot.evaluation.intervals import Interval, mean_interval, proport
 from walkhome.robot.evaluation.rollout import RollOut, roll_out
 from walkhome.robot.storage.policies import checked_policies, policy_digest
 from walkhome.robot.storage.run_folder import RunFolder
-from walkhome.robot.video.film import FilmStrip, RollOutFilm, Watcher
+from walkhome.robot.video.film import FilmStrip, RollOutFilm, StepListener
 
 # What gets a mean and an interval; None is left out of both.
 _MEASURES: dict[str, Callable[[RollOut], float | None]] = {
@@ -44,7 +44,7 @@ _MEASURES: dict[str, Callable[[RollOut], float | None]] = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationPlan:
     """What to evaluate.
 
     Attributes:
@@ -67,7 +67,9 @@ class Plan:
 
 
 def evaluate(
-    run: Path, plan: Plan | None = None, progress: Callable[[str, float], None] | None = None
+    run: Path,
+    plan: EvaluationPlan | None = None,
+    progress: Callable[[str, float], None] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run's policies.
 
@@ -85,7 +87,7 @@ def evaluate(
         PolicyInvalid: no policy, or one for another body or observation.
         ConfigError: an unknown terrain, or one twice.
     """
-    plan = plan or Plan()
+    plan = plan or EvaluationPlan()
     folder = RunFolder.open(run)
     learned = folder.config
     policies = checked_policies(folder.path / "policy.safetensors", learned)
@@ -95,7 +97,7 @@ def evaluate(
         if names.count(name) > 1:
             raise ConfigError(f"--terrain: {name!r} is there twice; give each its own name")
     n_tables = len(configs) * len(learned.tasks)
-    work = _Work(folder.path, learned.terrain.name, plan, policies, progress, n_tables)
+    work = _Evaluator(folder.path, learned.terrain.name, plan, policies, progress, n_tables)
     tables = {config.terrain.name: work.table(config) for config in configs}
     result = {
         "run": str(run),
@@ -112,14 +114,14 @@ def evaluate(
     return result
 
 
-class _Work:
+class _Evaluator:
     """Evaluates task after task, and leaves pictures of the first roll-outs."""
 
     def __init__(
         self,
         folder: Path,
         learned_on: str,
-        plan: Plan,
+        plan: EvaluationPlan,
         policies: dict[str, NumpyPolicy],
         progress: Callable[[str, float], None] | None,
         tables: int,
@@ -152,19 +154,19 @@ class _Work:
         return summary(outs)
 
     def _roll_out(self, config: Config, task: str, number: int) -> RollOut:
-        watchers: list[Watcher] = []
+        listeners: list[StepListener] = []
 
-        def tell(period: Period) -> None:
-            for watcher in watchers:
-                watcher(period)
+        def notify(period: Period) -> None:
+            for listener in listeners:
+                listener(period)
 
         def make(plant: Plant, task: str) -> PeriodListener:
             if self._plan.film and importlib.util.find_spec("PIL") is not None:
                 frames = self._report / "frames"
-                watchers.append(FilmStrip(plant.robot, frames, task, plant.clock.period_s))
+                listeners.append(FilmStrip(plant.robot, frames, task, plant.clock.period_s))
             if self._plan.video:
-                watchers.append(self._video(plant, config, task))
-            return tell
+                listeners.append(self._video(plant, config, task))
+            return notify
 
         plan = self._plan
         first = make if number == 0 else None
@@ -172,14 +174,14 @@ class _Work:
         try:
             out = roll_out(config, task, policy, number, plan.seconds, plan.push_n_s, first)
         except BaseException:
-            for watcher in watchers:
-                watcher.discard()
+            for listener in listeners:
+                listener.discard()
             raise
-        for watcher in watchers:
-            watcher.close()
+        for listener in listeners:
+            listener.close()
         return out
 
-    def _video(self, plant: Plant, config: Config, task: str) -> Watcher:
+    def _video(self, plant: Plant, config: Config, task: str) -> StepListener:
         parts = [task]
         if len(self._plan.terrains) > 1 or config.terrain.name != self._learned_on:
             parts.append(config.terrain.name)

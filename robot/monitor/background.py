@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from walkhome.robot.control.side_thread import SideThread
-from walkhome.robot.monitor.status import Snapshot
+from walkhome.robot.monitor.status import RunStatus
 from walkhome.robot.monitor.view import View
 
 
@@ -18,11 +18,11 @@ class BackgroundView:
 
     def __init__(self, view: View, thread: SideThread) -> None:
         self._view, self._thread = view, thread
-        self._newest: Snapshot | None = None
+        self._newest: RunStatus | None = None
 
-    def update(self, snapshot: Snapshot) -> None:
+    def update(self, status: RunStatus) -> None:
         """Show a status; takes microseconds."""
-        waits, self._newest = self._newest is not None, snapshot
+        waits, self._newest = self._newest is not None, status
         if not waits:
             self._thread.do(self._draw)
 
@@ -35,6 +35,6 @@ class BackgroundView:
         self._thread.close()
 
     def _draw(self) -> None:
-        snapshot, self._newest = self._newest, None
-        if snapshot is not None:
-            self._view.update(snapshot)
+        status, self._newest = self._newest, None
+        if status is not None:
+            self._view.update(status)

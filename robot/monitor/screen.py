@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The live screen's picture of one moment, made of rich's tables; pure functions of a snapshot.
+"""The live screen's picture of one moment, made of rich's tables; pure functions of a status.
 
 The map looks down on the workspace as the robot was put down: x, its first forward, points up and y
 points left. A character is about twice as high as it is wide.
@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from walkhome.robot.monitor.status import Snapshot, clock_text
+from walkhome.robot.monitor.status import RunStatus, format_duration
 
 MAP_ROWS = 15
 _MARGIN = 1.15  # the map reaches this far beyond the workspace, so that an exit can be seen
@@ -26,29 +26,29 @@ _ARROWS_ASCII = "^\\</v\\>/"
 
 
 def screen(
-    snapshot: Snapshot, trail: Iterable[tuple[float, float]], console: Console
+    status: RunStatus, trail: Iterable[tuple[float, float]], console: Console
 ) -> RenderableType:
     """Progress, tasks, counts and map; fits 80 x 24, and a wide terminal gets a larger map.
 
     Args:
-        snapshot: what to show.
+        status: what to show.
         trail: x, y (m) of where the robot was.
         console: its width and encoding decide the layout.
     """
     ascii_only = console.options.ascii_only
     wide = console.width >= 104
-    picture = _map(snapshot, trail, MAP_ROWS if wide else MAP_ROWS // 2, ascii_only)
+    picture = _map(status, trail, MAP_ROWS if wide else MAP_ROWS // 2, ascii_only)
     grid = Table.grid(padding=(0, 3))
     if wide:
-        figures = Group(_progress(snapshot), _tasks(snapshot, ascii_only), _counts(snapshot))
+        figures = Group(_progress(status), _tasks(status, ascii_only), _counts(status))
         grid.add_row(figures, picture)
         return grid
-    grid.add_row(_counts(snapshot), picture)
-    return Group(_progress(snapshot), _tasks(snapshot, ascii_only), grid)
+    grid.add_row(_counts(status), picture)
+    return Group(_progress(status), _tasks(status, ascii_only), grid)
 
 
 def workspace_map(
-    snapshot: Snapshot,
+    status: RunStatus,
     trail: Iterable[tuple[float, float]] = (),
     *,
     rows: int = MAP_ROWS,
@@ -57,12 +57,12 @@ def workspace_map(
     """The workspace in characters, one string a row, all equally long.
 
     Args:
-        snapshot: pose and sizes.
+        status: pose and sizes.
         trail: x, y (m) of where the robot was.
         rows: height.
         ascii_only: for terminals without box-drawing characters.
     """
-    half_x, half_y = snapshot.half_length_m * _MARGIN, snapshot.half_width_m * _MARGIN
+    half_x, half_y = status.half_length_m * _MARGIN, status.half_width_m * _MARGIN
     columns = min(60, max(9, round(2 * rows * half_y / half_x)))
     canvas = [[" "] * columns for _ in range(rows)]
 
@@ -71,8 +71,8 @@ def workspace_map(
         column = round((half_y - y_m) / (2 * half_y) * (columns - 1))
         return min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)
 
-    top, left = cell(snapshot.half_length_m, snapshot.half_width_m)
-    bottom, right = cell(-snapshot.half_length_m, -snapshot.half_width_m)
+    top, left = cell(status.half_length_m, status.half_width_m)
+    bottom, right = cell(-status.half_length_m, -status.half_width_m)
     _box(canvas, top, left, bottom, right, "+-+|++" if ascii_only else "┌─┐│└┘")
     for x_m, y_m in trail:
         row, column = cell(x_m, y_m)
@@ -80,8 +80,8 @@ def workspace_map(
             canvas[row][column] = "." if ascii_only else "·"
     row, column = cell(0.0, 0.0)
     canvas[row][column] = "+"
-    x_m, y_m, yaw_rad = snapshot.pose
-    if all(math.isfinite(value) for value in snapshot.pose):
+    x_m, y_m, yaw_rad = status.pose
+    if all(math.isfinite(value) for value in status.pose):
         row, column = cell(x_m, y_m)
         arrows = _ARROWS_ASCII if ascii_only else _ARROWS
         canvas[row][column] = arrows[round(yaw_rad / (math.pi / 4)) % 8]
@@ -100,49 +100,49 @@ def _box(
 
 
 def _map(
-    snapshot: Snapshot, trail: Iterable[tuple[float, float]], rows: int, ascii_only: bool
+    status: RunStatus, trail: Iterable[tuple[float, float]], rows: int, ascii_only: bool
 ) -> RenderableType:
-    lines = workspace_map(snapshot, trail, rows=rows, ascii_only=ascii_only)
+    lines = workspace_map(status, trail, rows=rows, ascii_only=ascii_only)
     text = Text("\n".join(lines), style="dim")
     arrows = _ARROWS_ASCII if ascii_only else _ARROWS
-    x_m, y_m, _ = snapshot.pose
+    x_m, y_m, _ = status.pose
     if not ascii_only:  # in ASCII the border looks like some arrows do
         text.highlight_regex(f"[{arrows}]", "bold not dim green")
     caption = Text(
-        f"{2 * snapshot.half_length_m:g} x {2 * snapshot.half_width_m:g} m\n"
+        f"{2 * status.half_length_m:g} x {2 * status.half_width_m:g} m\n"
         f"robot {x_m:+.1f}, {y_m:+.1f}",
         style="dim",
     )
     return Group(text, caption)
 
 
-def _progress(snapshot: Snapshot) -> RenderableType:
-    total, budget = snapshot.robot_minutes_total, snapshot.minutes_budget
-    left = (budget - total) / total * snapshot.wall_s if total > 0.05 else None
-    rate = total * 60.0 / snapshot.wall_s if snapshot.wall_s > 1.0 else None
+def _progress(status: RunStatus) -> RenderableType:
+    total, budget = status.robot_minutes_total, status.minutes_budget
+    left = (budget - total) / total * status.wall_s if total > 0.05 else None
+    rate = total * 60.0 / status.wall_s if status.wall_s > 1.0 else None
     head = Table.grid(padding=(0, 2))
     head.add_row(
         Text(f"{total:.2f} of {budget:g} robot minutes", style="bold"),
         ProgressBar(total=budget, completed=min(total, budget), width=30),
         Text(f"{min(1.0, total / budget):.0%}"),
     )
-    wall = f"wall {clock_text(snapshot.wall_s)}"
+    wall = f"wall {format_duration(status.wall_s)}"
     if rate is not None:
         wall += f" ({rate:.1f}x real time)"
     if left is not None and total < budget:
-        wall += f", about {clock_text(left)} left"
-    doing = f"{snapshot.phase}: {snapshot.task}" if snapshot.phase == "episode" else snapshot.phase
+        wall += f", about {format_duration(left)} left"
+    doing = f"{status.phase}: {status.task}" if status.phase == "episode" else status.phase
     return Group(head, Text(wall, style="dim"), Text.assemble("now ", (doing, "bold green")))
 
 
-def _tasks(snapshot: Snapshot, ascii_only: bool) -> RenderableType:
+def _tasks(status: RunStatus, ascii_only: bool) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("task")
     greek = ("alpha", "lambdas") if ascii_only else ("α", "λ pitch, roll")
     for name in ("m/s", "rad/s", "episodes", "falls", "exits", *greek):
         table.add_column(name, justify="right")
-    for name, task in snapshot.tasks.items():
-        acting = name == snapshot.task and snapshot.phase == "episode"
+    for name, task in status.tasks.items():
+        acting = name == status.task and status.phase == "episode"
         table.add_row(
             name,
             f"{task.speed_m_s:+.3f}",
@@ -157,28 +157,28 @@ def _tasks(snapshot: Snapshot, ascii_only: bool) -> RenderableType:
     return table
 
 
-def _counts(snapshot: Snapshot) -> RenderableType:
+def _counts(status: RunStatus) -> RenderableType:
     grid = Table.grid(padding=(0, 3))
-    grid.add_row("falls", str(snapshot.falls), "moving", f"{snapshot.robot_minutes_moving:.2f} min")
+    grid.add_row("falls", str(status.falls), "moving", f"{status.robot_minutes_moving:.2f} min")
     grid.add_row(
         "workspace exits",
-        str(snapshot.exits),
+        str(status.exits),
         "standing up",
-        f"{snapshot.robot_minutes_standing_up:.2f} min",
+        f"{status.robot_minutes_standing_up:.2f} min",
     )
-    failed = f" ({snapshot.stand_ups_failed} failed)" if snapshot.stand_ups_failed else ""
+    failed = f" ({status.stand_ups_failed} failed)" if status.stand_ups_failed else ""
     grid.add_row(
         "stand-ups",
-        f"{snapshot.stand_ups_tried}{failed}",
+        f"{status.stand_ups_tried}{failed}",
         "waiting",
-        f"{snapshot.robot_minutes_waiting:.2f} min",
+        f"{status.robot_minutes_waiting:.2f} min",
     )
-    grid.add_row("human resets", str(snapshot.human_resets), "steps", str(snapshot.steps))
+    grid.add_row("human resets", str(status.human_resets), "steps", str(status.steps))
     keeps_up = ("", "")
-    if snapshot.learner is not None:
-        keeps_up = ("weights behind", f"{snapshot.learner.behind_s:.1f} s")
-    grid.add_row(*keeps_up, "updates", str(snapshot.gradient_steps))
-    board = snapshot.board
+    if status.learner is not None:
+        keeps_up = ("weights behind", f"{status.learner.behind_s:.1f} s")
+    grid.add_row(*keeps_up, "updates", str(status.gradient_steps))
+    board = status.board
     if board is not None:
         late = f"{board.late_p99_ms:.1f} ms, {board.late_max_ms:.1f}"
         grid.add_row("late p99, max", late, "rate", f"{board.rate_hz:.1f} Hz")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TaskSnapshot:
+class TaskStatus:
     """One task so far.
 
     Attributes:
@@ -38,7 +38,7 @@ class TaskSnapshot:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class RunStatus:
     """A run at one moment.
 
     Attributes:
@@ -79,7 +79,7 @@ class Snapshot:
     pose: tuple[float, float, float]
     half_length_m: float
     half_width_m: float
-    tasks: Mapping[str, TaskSnapshot] = field(default_factory=dict)
+    tasks: Mapping[str, TaskStatus] = field(default_factory=dict)
     falls: int = 0
     exits: int = 0
     stand_ups_tried: int = 0
@@ -90,14 +90,14 @@ class Snapshot:
     board: BoardStats | None = None
 
 
-def speed_text(name: str, task: TaskSnapshot) -> str:
+def format_task_speed(name: str, task: TaskStatus) -> str:
     """A task's speed, in the unit of what it does."""
     if name in ("left", "right"):
         return f"{task.turn_rate_rad_s:+.2f} rad/s"
     return f"{task.speed_m_s:+.3f} m/s"
 
 
-def clock_text(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds as m:ss or h:mm:ss."""
     whole = max(0, int(seconds))
     hours, minutes = divmod(whole // 60, 60)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a person sees while the robot learns: a live screen, or plain lines when nobody watches.
 
-The loop hands over a `Snapshot` now and then; a view shows it and never changes anything. A view
+The loop hands over a `RunStatus` now and then; a view shows it and never changes anything. A view
 that can't be shown any more (the terminal was closed, the pipe has no reader) goes quiet: a robot
 does not stop learning for that. Rich is loaded only by the live screen.
 """
@@ -18,7 +18,7 @@ from collections import deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from walkhome.robot.monitor.status import Snapshot, clock_text, speed_text
+from walkhome.robot.monitor.status import RunStatus, format_duration, format_task_speed
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class View(Protocol):
     """Where a run shows itself."""
 
-    def update(self, snapshot: Snapshot) -> None:
+    def update(self, status: RunStatus) -> None:
         """Show a moment; cheap when it is too early for another one."""
         ...
 
@@ -56,17 +56,17 @@ class PlainView:
         self._every_s = every_s
         self._as_json = as_json
         self._next_s = 0.0
-        self._newest: Snapshot | None = None
-        self._shown: Snapshot | None = None
+        self._newest: RunStatus | None = None
+        self._shown: RunStatus | None = None
 
-    def update(self, snapshot: Snapshot) -> None:
+    def update(self, status: RunStatus) -> None:
         """Print a line when it is time for one."""
-        self._newest = snapshot
-        robot_s = snapshot.robot_minutes_total * 60.0
+        self._newest = status
+        robot_s = status.robot_minutes_total * 60.0
         if robot_s >= self._next_s:
             # The next multiple: a long stand-up does not shift the lines that follow.
             self._next_s = (math.floor(robot_s / self._every_s) + 1) * self._every_s
-            self._print(snapshot)
+            self._print(status)
 
     def message(self, text: str) -> None:
         """Print a message."""
@@ -77,9 +77,9 @@ class PlainView:
         if self._newest is not None and self._newest is not self._shown:
             self._print(self._newest)
 
-    def _print(self, snapshot: Snapshot) -> None:
-        self._shown = snapshot
-        self._say(_json_line(snapshot) if self._as_json else plain_line(snapshot))
+    def _print(self, status: RunStatus) -> None:
+        self._shown = status
+        self._say(_json_line(status) if self._as_json else format_status_line(status))
 
     def _say(self, line: str) -> None:
         try:
@@ -105,16 +105,16 @@ class LiveView:
         self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
         self._every_s = every_s
         self._next_s = 0.0
-        self._newest: Snapshot | None = None
+        self._newest: RunStatus | None = None
         self._trail: deque[tuple[float, float]] = deque(maxlen=400)
         self._open = True
         self._live.start()
 
-    def update(self, snapshot: Snapshot) -> None:
+    def update(self, status: RunStatus) -> None:
         """Renew the screen when it is time to."""
-        self._newest = snapshot
-        if not self._trail or math.dist(self._trail[-1], snapshot.pose[:2]) > 0.05:
-            self._trail.append(snapshot.pose[:2])
+        self._newest = status
+        if not self._trail or math.dist(self._trail[-1], status.pose[:2]) > 0.05:
+            self._trail.append(status.pose[:2])
         now_s = time.monotonic()
         if now_s >= self._next_s:
             self._next_s = now_s + self._every_s
@@ -143,10 +143,10 @@ class LiveView:
         except OSError:  # the terminal was closed
             self._open = False
 
-    def _render(self, snapshot: Snapshot) -> RenderableType:
+    def _render(self, status: RunStatus) -> RenderableType:
         from walkhome.robot.monitor.screen import screen
 
-        return screen(snapshot, self._trail, self._console)
+        return screen(status, self._trail, self._console)
 
 
 def make_view(*, as_json: bool = False) -> View:
@@ -156,21 +156,21 @@ def make_view(*, as_json: bool = False) -> View:
     return LiveView()
 
 
-def plain_line(snapshot: Snapshot) -> str:
+def format_status_line(status: RunStatus) -> str:
     """A moment in one line."""
     tasks = "  ".join(
-        f"{name} {speed_text(name, task)} ({task.episodes} ep, {task.falls} falls)"
-        for name, task in snapshot.tasks.items()
+        f"{name} {format_task_speed(name, task)} ({task.episodes} ep, {task.falls} falls)"
+        for name, task in status.tasks.items()
     )
-    board = f"  {snapshot.board.line()}" if snapshot.board is not None else ""
+    board = f"  {status.board.line()}" if status.board is not None else ""
     return (
-        f"{snapshot.robot_minutes_total:6.2f}/{snapshot.minutes_budget:g} min  "
-        f"{snapshot.phase:9s} {tasks}  falls {snapshot.falls}  exits {snapshot.exits}  "
-        f"stand-ups {snapshot.stand_ups_tried}  wall {clock_text(snapshot.wall_s)}{board}"
+        f"{status.robot_minutes_total:6.2f}/{status.minutes_budget:g} min  "
+        f"{status.phase:9s} {tasks}  falls {status.falls}  exits {status.exits}  "
+        f"stand-ups {status.stand_ups_tried}  wall {format_duration(status.wall_s)}{board}"
     )
 
 
-def _json_line(snapshot: Snapshot) -> str:
+def _json_line(status: RunStatus) -> str:
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: plain(inner) for key, inner in value.items()}
@@ -178,7 +178,7 @@ def _json_line(snapshot: Snapshot) -> str:
             return [plain(inner) for inner in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    return json.dumps({"event": "progress", **plain(asdict(snapshot))}, allow_nan=False)
+    return json.dumps({"event": "progress", **plain(asdict(status))}, allow_nan=False)
 
 
 def _writable(text: str, encoding: str | None) -> str:

@@ -19,11 +19,10 @@ from matplotlib.ticker import MaxNLocator
 from walkhome.robot.report.gait_figures import footfalls, toe_paths_of_tasks, torques_and_power
 from walkhome.robot.report.run_data import (
     PHASES,
-    SPEED_WINDOW,
     RunData,
-    progress_of,
     running_mean,
     series,
+    task_progress,
 )
 from walkhome.robot.report.step_figures import actions_and_torques, attitude
 from walkhome.robot.report.style import (
@@ -34,6 +33,7 @@ from walkhome.robot.report.style import (
     TASK_MARKER,
     TURNS,
 )
+from walkhome.robot.training.statistics import SPEED_WINDOW
 
 # Where a task's direction points in the body frame; a turn has none, its arrow is the heading.
 _HEADING = {"backward": math.pi}
@@ -65,7 +65,7 @@ def learning_curves(run: RunData) -> Figure | None:
 def _learning_curve(axis: Axes, run: RunData, task: str) -> None:
     episodes = run.of_task(task)
     minutes = series(episodes, "robot_s") / 60.0
-    values = np.array([progress_of(episode, task) for episode in episodes])
+    values = np.array([task_progress(episode, task) for episode in episodes])
     fell = np.array([episode.get("ended") == "fall" for episode in episodes])
     colour = TASK_COLOUR[task]
     axis.plot(

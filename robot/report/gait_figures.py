@@ -55,7 +55,7 @@ def gait_of(record: GaitRecord) -> Gait:
     return analyse(settled(record).contact(), period_s(record))
 
 
-def contacts_from(record: GaitRecord) -> str:
+def contact_source(record: GaitRecord) -> str:
     """Where the contacts come from, for readers."""
     return "estimated from torque, on the robot" if record.estimated else "measured, in the twin"
 
@@ -69,7 +69,7 @@ def gait_rows(run: RunData) -> list[list[str]]:
             [
                 task,
                 gait.name,
-                contacts_from(record),
+                contact_source(record),
                 _number(gait.stride_rate_hz, 2),
                 _number(gait.step_rate_hz, 1),
                 _number(part.mean_power_w, 0),
@@ -114,7 +114,7 @@ def footfalls(run: RunData) -> Figure | None:
         axis.set_ylabel("foot (on ground)")
         axis.set_title(
             f"{task}: {gait.name}, {_number(gait.stride_rate_hz, 2)} strides/s; "
-            f"contacts {contacts_from(record)}"
+            f"contacts {contact_source(record)}"
         )
     axes[-1].set_xlabel("time (s)")
     return figure

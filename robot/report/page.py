@@ -20,7 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from walkhome.robot.config.resolve import config_to_yaml
-from walkhome.robot.monitor.status import clock_text
+from walkhome.robot.monitor.status import format_duration
 from walkhome.robot.report.figures import FIGURES
 from walkhome.robot.report.gait_figures import gait_rows
 from walkhome.robot.report.run_data import RunData
@@ -161,7 +161,7 @@ def _text(value: Any, form: str = "") -> str:
 
 
 def _clock(seconds: Any) -> str:
-    return clock_text(seconds) if isinstance(seconds, (int, float)) else "unknown"
+    return format_duration(seconds) if isinstance(seconds, (int, float)) else "unknown"
 
 
 def svg_uri(figure: Figure) -> str:

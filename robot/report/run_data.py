@@ -24,11 +24,11 @@ from walkhome.robot.storage.journal import (
 )
 from walkhome.robot.storage.policies import policy_digest
 from walkhome.robot.storage.run_folder import RunError, RunFolder
+from walkhome.robot.training.statistics import SPEED_WINDOW
 
 FloatArray = npt.NDArray[np.float64]
 
 PHASES = ("moving", "standing_up", "waiting")
-SPEED_WINDOW = 10  # episodes that a speed is the mean of, as in summary.json
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def series(rows: Sequence[dict[str, Any]], key: str) -> FloatArray:
     return np.array([_number(row.get(key)) for row in rows], dtype=np.float64)
 
 
-def progress_of(episode: dict[str, Any], task: str) -> float:
+def task_progress(episode: dict[str, Any], task: str) -> float:
     """What a task is for: speed (m/s) along it, or turn rate (rad/s) toward it; more is better."""
     if task == "left":
         return _number(episode.get("turn_rate_rad_s"))

@@ -7,7 +7,7 @@ from walkhome.learning.client import LearnerClient
 from walkhome.robot.config.schema import Config
 from walkhome.robot.control.plant import Plant
 from walkhome.robot.mdp.workspace import Workspace
-from walkhome.robot.monitor.status import Snapshot, TaskSnapshot
+from walkhome.robot.monitor.status import RunStatus, TaskStatus
 from walkhome.robot.training.statistics import RunStatistics
 
 
@@ -19,7 +19,7 @@ def status_of(
     phase: str,
     task: str,
     wall_s: float,
-) -> Snapshot:
+) -> RunStatus:
     """The status of a run now.
 
     Args:
@@ -33,7 +33,7 @@ def status_of(
     """
     workspace = Workspace.of(config.workspace)
     pose, figures = plant.pose.latest(), learner.metrics()
-    return Snapshot(
+    return RunStatus(
         robot_minutes_total=statistics.total_s / 60.0,
         robot_minutes_moving=statistics.moving_s / 60.0,
         robot_minutes_standing_up=statistics.standing_up_s / 60.0,
@@ -48,7 +48,7 @@ def status_of(
         half_length_m=workspace.half_length_m,
         half_width_m=workspace.half_width_m,
         tasks={
-            name: TaskSnapshot(
+            name: TaskStatus(
                 episodes=counts.episodes,
                 steps=counts.steps,
                 falls=counts.falls,

@@ -27,7 +27,7 @@ EVERY_S = 0.1  # about a third of a stride
 FILM_FPS = 25.0
 
 
-class Watcher(Protocol):
+class StepListener(Protocol):
     """Is told every step of a roll-out."""
 
     def __call__(self, period: Period) -> None:
@@ -100,20 +100,20 @@ class Film:
     """
 
     def __init__(self, robot: Robot, path: Path, period_s: float) -> None:
-        from walkhome.robot.video.mp4 import Mp4
+        from walkhome.robot.video.mp4 import Mp4Writer
 
         twin = _twin(robot)
         self._every = max(1, round(1.0 / FILM_FPS / period_s))
-        self._video = Mp4(path, 1.0 / (self._every * period_s))
+        self._video = Mp4Writer(path, 1.0 / (self._every * period_s))
         self._camera = TwinCamera(twin)
         self.period_s, self.periods = period_s, 0
 
     def period(self, caption: Callable[[], Caption]) -> None:
         """A control period has passed; `caption` is asked when a picture is due."""
         if self.periods % self._every == 0:
-            from walkhome.robot.video.overlay import write_over
+            from walkhome.robot.video.overlay import draw_caption
 
-            self._video.add(write_over(self._camera.shot(), caption()))
+            self._video.add(draw_caption(self._camera.shot(), caption()))
         self.periods += 1
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ class VideoError(RuntimeError):
     """The film can't be made; the message says why."""
 
 
-class Mp4:
+class Mp4Writer:
     """Writes one film.
 
     Args:

@@ -44,7 +44,7 @@ class Caption:
     filtered: FloatArray | None = field(default=None)
 
 
-def write_over(picture: Picture, caption: Caption) -> Picture:
+def draw_caption(picture: Picture, caption: Caption) -> Picture:
     """A new (height, width, 3) picture with the caption on it; sizes go with its height."""
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")

@@ -19,8 +19,8 @@ from walkhome.hardware.rotation import quaternion
 from walkhome.robot.config.schema import Config
 from walkhome.robot.storage.journal import PHASE_EPISODE, PHASE_STAND_UP
 from walkhome.robot.storage.recorded_episodes import Episode, Frame
-from walkhome.robot.video.mp4 import Mp4
-from walkhome.robot.video.overlay import Caption, write_over
+from walkhome.robot.video.mp4 import Mp4Writer
+from walkhome.robot.video.overlay import Caption, draw_caption
 from walkhome.sim.render import Stage
 from walkhome.sim.terrain import Terrain
 
@@ -50,7 +50,7 @@ def film_episode(
     Raises:
         VideoError: the film can't be written.
     """
-    video = Mp4(path, FPS)
+    video = Mp4Writer(path, FPS)
     stage = Stage(Terrain(**config.terrain.model_dump()))
     try:
         frames = list(episode.frames(speed / FPS))
@@ -61,7 +61,7 @@ def film_episode(
             if progress is not None:
                 progress(path.name, number / len(frames))
             _put(stage, frame)
-            video.add(write_over(stage.shot(), _caption(episode, frame, speed)))
+            video.add(draw_caption(stage.shot(), _caption(episode, frame, speed)))
     except BaseException:
         video.discard()
         raise

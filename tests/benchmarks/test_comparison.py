@@ -82,7 +82,7 @@ def test_a_finished_run_is_not_made_again(comparison, made_up, monkeypatch):
         def __init__(self, at_once, command_of):
             pass
 
-        def run(self, folder, jobs, stop, watcher):
+        def run(self, folder, jobs, stop, listener):
             asked.extend(job.variant for job in jobs)
 
     unfinished = next(job for job in made_up.jobs if job.variant == "sb3" and job.seed == 4)
@@ -91,7 +91,7 @@ def test_a_finished_run_is_not_made_again(comparison, made_up, monkeypatch):
     assert comparison.run(made_up, ["ours", "sb3"], 2) == []
     assert asked == ["sb3"]
     assert not made_up.run_of(unfinished).exists()  # it can't resume
-    assert len(Results.read(made_up).counting("sb3")) == 4
+    assert len(Results.read(made_up).runs_with_metrics("sb3")) == 4
 
 
 @pytest.mark.parametrize(

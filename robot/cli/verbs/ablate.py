@@ -130,9 +130,9 @@ def _folder(
 
 
 def _at_once(jobs: int | None) -> int:
-    from walkhome.robot.ablation.engine import cores
+    from walkhome.robot.ablation.engine import available_cores
 
-    return cores() if jobs is None else jobs
+    return available_cores() if jobs is None else jobs
 
 
 @contextlib.contextmanager
@@ -156,12 +156,12 @@ def _engine(name: str, address: str | None, jobs: int | None) -> Iterator[Any]:
 
 def _show_plan(folder: Any, left: list[Any], at_once: int) -> None:
     from walkhome.robot.ablation.progress import estimated_wall_s
-    from walkhome.robot.monitor.status import clock_text
+    from walkhome.robot.monitor.status import format_duration
 
     for job in folder.jobs:
         state = "to do" if job in left else "finished"
         typer.echo(f"{job.name:32} {job.config.run.minutes:g} robot minutes  {state}")
-    wall = clock_text(estimated_wall_s(folder, left, at_once))
+    wall = format_duration(estimated_wall_s(folder, left, at_once))
     typer.echo(f"{len(left)} of {len(folder.jobs)} runs to do, {at_once} at once: about {wall}")
 
 
@@ -178,10 +178,10 @@ def _run(
     folder: Any, left: list[Any], at_once: int, engine: Any, stop: StopSignal, as_json: bool
 ) -> int:
     from walkhome.robot.ablation.progress import ProgressView, estimated_wall_s
-    from walkhome.robot.monitor.status import clock_text
+    from walkhome.robot.monitor.status import format_duration
 
     if left and not as_json:
-        wall = clock_text(estimated_wall_s(folder, left, at_once))
+        wall = format_duration(estimated_wall_s(folder, left, at_once))
         typer.echo(f"{folder.path}: {len(left)} of {len(folder.jobs)} runs to do, about {wall}")
     folder.forget_failures()
     # The second signal raises KeyboardInterrupt; the children are gone when it comes here.
@@ -194,7 +194,7 @@ def _run(
 
 
 def _finish(folder: Any, code: int, results: Path | None, as_json: bool) -> None:
-    from walkhome.robot.ablation.conclusion import answer
+    from walkhome.robot.ablation.conclusion import conclude
     from walkhome.robot.ablation.page import write_page
 
     page, found = write_page(folder)
@@ -212,9 +212,9 @@ def _finish(folder: Any, code: int, results: Path | None, as_json: bool) -> None
     for run in found.runs:
         if run.state == "failed":
             typer.echo(f"failed: {run.job.name}: {run.why}", err=True)
-    done = sum(run.counts for run in found.runs)
+    done = sum(run.has_metrics for run in found.runs)
     typer.echo(f"{done} of {len(found.runs)} runs have a result")
-    typer.echo(answer(found))
+    typer.echo(conclude(found))
     typer.echo(page)
     if code == EXIT_INTERRUPTED:
         again = shlex.join(["robot", *sys.argv[1:]])

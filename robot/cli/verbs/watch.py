@@ -67,11 +67,11 @@ def evaluate(
         if video:
             require_video()
         from walkhome.learning.policy import PolicyInvalid
-        from walkhome.robot.evaluation.evaluate import Plan
+        from walkhome.robot.evaluation.evaluate import EvaluationPlan
         from walkhome.robot.evaluation.evaluate import evaluate as measure
 
         terrains = [] if terrain is None else [name.strip() for name in terrain.split(",")]
-        plan = Plan(
+        plan = EvaluationPlan(
             terrains, episodes, seconds, push, film=terrain is None and not push, video=video
         )
         with failures(), film_failures(), progress_bar(as_json) as progress:

@@ -4,9 +4,9 @@
 import pytest
 from small_study import SMALL, write_study
 
-from walkhome.robot.ablation.engine import child
+from walkhome.robot.ablation.engine import run_process
 from walkhome.robot.ablation.folder import StudyFolder
-from walkhome.robot.ablation.job import is_finished, order_of
+from walkhome.robot.ablation.job import encode_order, is_finished
 from walkhome.robot.ablation.study import load_study
 
 
@@ -15,7 +15,7 @@ def undisturbed(tmp_path_factory):
     """Run one-s0 of `SMALL`, made in one go by its process alone."""
     place = tmp_path_factory.mktemp("undisturbed")
     job = StudyFolder(place, load_study(write_study(place, SMALL), 1, claims=False)).jobs[0]
-    with child(order_of(job, place), place / "log") as process:
+    with run_process(encode_order(job, place), place / "log") as process:
         assert process.wait(300) == 0, (place / "log").read_text()
     assert is_finished(place / job.folder)
     return place / job.folder

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from small_study import SMALL, bytes_of, write_study
 
-from walkhome.robot.ablation.engine import child
+from walkhome.robot.ablation.engine import run_process
 from walkhome.robot.ablation.job import is_finished
 
 ROOT = Path(__file__).parents[3]
@@ -93,8 +93,8 @@ def test_a_study_is_stopped_killed_and_finished_as_if_nothing_had_been(undisturb
 
 
 def test_a_child_that_gets_no_order_goes_away(tmp_path):
-    with child("", tmp_path / "log") as process:
+    with run_process("", tmp_path / "log") as process:
         process.stdin.close()
         assert process.wait(60) == 130
-    with child("nonsense\n", tmp_path / "log") as process:
+    with run_process("nonsense\n", tmp_path / "log") as process:
         assert process.wait(60) == 1

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from small_study import made_up
 
-from walkhome.robot.ablation.conclusion import answer
+from walkhome.robot.ablation.conclusion import conclude
 from walkhome.robot.ablation.figures import learning_curves
 from walkhome.robot.ablation.folder import StudyFolder
 from walkhome.robot.ablation.page import write_page
@@ -42,7 +42,7 @@ def copied(study, tmp_path):
 
 
 def test_the_answer_says_what_the_intervals_carry(study):
-    text = answer(Results.read(study))
+    text = conclude(Results.read(study))
     assert text.startswith("Over n = 5 seeds, one has higher speed than two (+0.3")
     assert "98.75 % interval +0.2" in text
     assert "than three" not in text
@@ -61,13 +61,13 @@ def test_every_curve_has_minutes_below_it(study):
 
 def test_few_seeds_carry_no_claim(tmp_path):
     results = Results.read(made_up(tmp_path, seeds=2))
-    assert answer(results) == "No claim: n = 2 seeds, and fewer than 5 carry none."
+    assert conclude(results) == "No claim: n = 2 seeds, and fewer than 5 carry none."
     assert all(found.sign == 0 for found in results.comparisons.values())
 
 
 def test_one_seed_is_shown_and_compared_with_nothing(bare, tmp_path):
     path, results = write_page(made_up(tmp_path, seeds=1))
-    assert answer(results) == "Nothing was compared, so there is no claim."
+    assert conclude(results) == "Nothing was compared, so there is no claim."
     assert "n = 1 of 1" in path.read_text()
     assert "Comparisons" not in path.read_text()
 
@@ -109,7 +109,7 @@ def test_failed_runs_are_shown_and_stop_the_claim(bare, study, tmp_path):
     shutil.rmtree(spoilt.run_of(job))
     spoilt.note_failure(job, "the learner diverged")
     path, results = write_page(spoilt)
-    text, page = answer(results), path.read_text()
+    text, page = conclude(results), path.read_text()
     assert "one has higher speed than two" not in text
     assert "nothing is claimed about two: 1 of 5 runs of two has no result" in text
     assert "n = 4 of 5" in page
@@ -121,29 +121,29 @@ def test_failed_runs_are_shown_and_stop_the_claim(bare, study, tmp_path):
 def test_variants_that_are_still_to_run_are_told_together(study, tmp_path):
     begun = copied(study, tmp_path)
     shutil.rmtree(begun.path / "runs" / "three")
-    text = answer(Results.read(begun))
+    text = conclude(Results.read(begun))
     assert "one has higher speed than two" in text
     assert text.endswith("nothing is claimed about three: none of its runs has a result.")
     shutil.rmtree(begun.path / "runs" / "two")
-    assert answer(Results.read(begun)) == (
+    assert conclude(Results.read(begun)) == (
         "Over n = 5 seeds, nothing is claimed about two and three: none of their runs has a result."
     )
 
 
 def test_six_seeds_of_which_one_failed_carry_no_claim_either(tmp_path):
     spoilt = made_up(tmp_path, seeds=6)
-    assert "one has higher speed than two" in answer(Results.read(spoilt))
+    assert "one has higher speed than two" in conclude(Results.read(spoilt))
     (spoilt.path / "runs" / "two" / "s3" / "evaluation.json").unlink()
     results = Results.read(spoilt)
     assert results.comparisons["one", "two", "speed"].sign == 1  # five pairs are left
-    assert "one has higher speed than two" not in answer(results)
+    assert "one has higher speed than two" not in conclude(results)
 
 
 def test_nothing_is_claimed_when_the_reference_has_no_result(bare, study, tmp_path):
     spoilt = copied(study, tmp_path)
     (spoilt.path / "runs" / "one" / "s0" / "evaluation.json").unlink()
     path, results = write_page(spoilt)
-    assert answer(results) == "No claim: 1 of 5 runs of one has no result."
+    assert conclude(results) == "No claim: 1 of 5 runs of one has no result."
     assert "1 of 15 runs are not finished yet" in path.read_text()
 
 
@@ -156,7 +156,7 @@ def test_a_run_without_a_value_is_not_dropped_in_silence(bare, tmp_path):
     file.write_text(json.dumps(value))
     path, results = write_page(spoilt)
     assert results.comparisons["one", "two", "speed"].sign == 1  # of the five that are left
-    text = answer(results)
+    text = conclude(results)
     assert "one has higher speed than two" not in text
     assert "nothing is claimed about speed of one and two: not every run has it" in text
     page = path.read_text()
@@ -179,7 +179,7 @@ def test_less_is_better_where_it_is(bare, tmp_path):
         falls = 160 if "/two/" in str(run) else 8 + int(run.parent.name[1:])
         run.write_text(json.dumps({**value, "falls": falls}))
     path, results = write_page(spoilt)
-    assert "one has lower falls than two (-" in answer(results)
+    assert "one has lower falls than two (-" in conclude(results)
     row = next(row for row in path.read_text().split("<tr>") if "<td>falls (1/min)</td>" in row)
     assert "<td>1.00 (1.00 to 1.00)</td>" in row  # P(better), and not P(more)
     assert "<td>lower</td>" in row
@@ -191,7 +191,7 @@ def test_pairs_are_compared_as_the_study_names_them(bare, tmp_path):
     folder.study = replace(folder.study, file=of_pairs)
     path, results = write_page(folder)
     assert set(results.comparisons) == {("two", "three", "speed"), ("two", "three", "falls")}
-    assert "two has lower speed than three" in answer(results)
+    assert "two has lower speed than three" in conclude(results)
     assert "97.5 % each so that all 2" in re.sub(r"\s+", " ", path.read_text())
 
 
@@ -200,7 +200,7 @@ def test_a_run_that_needed_a_person_is_a_result(bare, study, tmp_path):
     summary = spoilt.path / "runs" / "one" / "s0" / "summary.json"
     summary.write_text(json.dumps({**json.loads(summary.read_text()), "status": "needs_help"}))
     path, results = write_page(spoilt)
-    run = results.of("one")[0]
+    run = results.runs_of("one")[0]
     assert run.state == "needs help"
     assert run.metrics["interventions"] > 0.0
     assert "1 ended for want of help" in path.read_text()
@@ -212,7 +212,7 @@ def test_an_empty_study_has_a_page_too(study, tmp_path):
     empty.close()
     path, results = write_page(empty)
     assert "not started" in path.read_text()
-    assert answer(results).startswith("No claim")
+    assert conclude(results).startswith("No claim")
 
 
 def test_results_go_into_a_markdown_file_and_are_replaced_there(study, tmp_path):

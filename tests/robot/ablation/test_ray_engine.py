@@ -20,7 +20,7 @@ from walkhome.robot.ablation.study import load_study
 from walkhome.robot.cli.stop_signal import StopSignal
 
 
-class Watcher:
+class ProgressListener:
     """Kills a node once both runs have something to lose."""
 
     def __init__(self, folder, kill):
@@ -75,11 +75,11 @@ def test_a_node_is_killed_and_every_run_completes_the_same(cluster, tmp_path, un
             target=cluster.remove_node, args=(cluster.victim,), kwargs={"allow_graceful": False}
         ).start()
 
-    watcher = Watcher(folder, kill)
+    listener = ProgressListener(folder, kill)
     with RayEngine(cluster.address) as engine, folder:
-        engine.run(folder, folder.jobs, Never(), watcher)
-    assert watcher.killed
-    assert sorted(watcher.changes) == [
+        engine.run(folder, folder.jobs, Never(), listener)
+    assert listener.killed
+    assert sorted(listener.changes) == [
         (name, state, "") for name in ("one-s0", "two-s0") for state in ("finished", "started")
     ]
     resumed = [
@@ -115,7 +115,7 @@ def prepared(tmp_path):
 def test_a_node_without_the_folder_sends_the_run_back_whole(prepared, monkeypatch):
     monkeypatch.setattr(ray_engine, "_wait", fake_run)
     job = prepared.jobs[0]
-    order = ray_engine.order_of(job, prepared.path)
+    order = ray_engine.encode_order(job, prepared.path)
     elsewhere = str(prepared.path / "not-here")
     answer = ray_engine.perform(order, str(prepared.log_of(job)), elsewhere, "note")
     assert answer["code"] == 0
@@ -132,7 +132,7 @@ def test_a_node_with_the_folder_writes_there(prepared, monkeypatch):
     monkeypatch.setattr(ray_engine, "_wait", fake_run)
     job = prepared.jobs[0]
     (prepared.path / ".shared").write_text("note")
-    order = ray_engine.order_of(job, prepared.path)
+    order = ray_engine.encode_order(job, prepared.path)
     answer = ray_engine.perform(order, str(prepared.log_of(job)), str(prepared.path), "note")
     assert answer == {"code": 0, "why": "", "files": {}}
     assert prepared.finished(job)
@@ -142,7 +142,7 @@ def test_a_failure_on_a_node_comes_back_in_words(prepared, monkeypatch):
     monkeypatch.setattr(ray_engine, "_wait", lambda order, log: fake_run(order, log, 1))
     job = prepared.jobs[0]
     answer = ray_engine.perform(
-        ray_engine.order_of(job, prepared.path), "log", str(prepared.path), ""
+        ray_engine.encode_order(job, prepared.path), "log", str(prepared.path), ""
     )
     assert answer == {"code": 1, "why": "it broke (exit code 1)", "files": {}}
 

@@ -11,10 +11,10 @@ from scipy import stats
 
 from walkhome.robot.ablation.statistics import (
     MIN_PAIRS,
-    difference,
+    bootstrap_interval,
     estimate,
-    interval,
-    iqm,
+    interquartile_mean,
+    paired_difference,
     probability_of_improvement,
 )
 
@@ -34,7 +34,7 @@ SOME = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12)
     ],
 )
 def test_interquartile_means_by_hand(values, expected):
-    assert iqm(values) == pytest.approx(expected)
+    assert interquartile_mean(values) == pytest.approx(expected)
 
 
 def test_the_same_as_rliable():
@@ -44,16 +44,16 @@ def test_the_same_as_rliable():
     assert (found.value, found.low, found.high) == pytest.approx(
         (1.0, 0.866667, 1.166667), abs=1e-5
     )
-    better = difference(X, Y).improvement
+    better = paired_difference(X, Y).improvement
     assert (better.value, better.low, better.high) == pytest.approx((0.82, 0.5, 1.0))
 
 
 def test_paired_differences_are_students():
-    found = difference(X, Y)
+    found = paired_difference(X, Y)
     t = stats.ttest_rel(X, Y).confidence_interval(0.95)
     assert (found.mean, found.low, found.high) == pytest.approx((0.2, t.low, t.high))
     assert found.sign == 0
-    narrow = difference(X, Y, comparisons=10)
+    narrow = paired_difference(X, Y, comparisons=10)
     assert narrow.confidence == pytest.approx(0.995)
     assert narrow.low < found.low
     assert narrow.high > found.high
@@ -61,20 +61,20 @@ def test_paired_differences_are_students():
 
 def test_what_the_interval_carries():
     step = np.array([1.0, 1.1, 0.9, 1.05, 1.0])
-    assert difference(Y + step, Y).sign == 1
-    assert difference(Y, Y + step).sign == -1
-    assert difference(Y, Y).sign == 0
+    assert paired_difference(Y + step, Y).sign == 1
+    assert paired_difference(Y, Y + step).sign == -1
+    assert paired_difference(Y, Y).sign == 0
     few = MIN_PAIRS - 1
-    assert difference(Y[:few] + step[:few], Y[:few]).sign == 0
-    one = difference(Y[:1] + 1.0, Y[:1])
+    assert paired_difference(Y[:few] + step[:few], Y[:few]).sign == 0
+    one = paired_difference(Y[:1] + 1.0, Y[:1])
     assert (one.sign, one.n, one.mean) == (0, 1, pytest.approx(1.0))
     assert math.isnan(one.low)
-    assert difference([], []).sign == 0
+    assert paired_difference([], []).sign == 0
 
 
 def test_pairs_need_the_same_seeds():
     with pytest.raises(ValueError, match="same seeds"):
-        difference(X, Y[:3])
+        paired_difference(X, Y[:3])
 
 
 def test_probability_of_improvement_by_hand():
@@ -113,15 +113,15 @@ def test_one_run_has_no_interval():
 
 def test_every_stratum_is_resampled_on_its_own():
     # Ten equal values and ten other equal values: resampled together their mean would vary.
-    low, high = interval([np.zeros(10), np.ones(10)])
+    low, high = bootstrap_interval([np.zeros(10), np.ones(10)])
     assert (low, high) == (0.5, 0.5)
 
 
 def test_a_curve_is_estimated_point_by_point():
     table = np.random.default_rng(0).normal(size=(6, 4))
-    low, high = interval([table])
+    low, high = bootstrap_interval([table])
     assert low.shape == high.shape == (4,)
-    one_low, one_high = map(float, interval([table[:, 2]]))
+    one_low, one_high = map(float, bootstrap_interval([table[:, 2]]))
     assert (low[2], high[2]) == pytest.approx((one_low, one_high), abs=0.1)
 
 
@@ -131,9 +131,9 @@ def coverage(n, trials=150):
     described = claimed = 0
     for trial in range(trials):
         x, y = rng.normal(1.0, 2.0, n), rng.normal(1.0, 2.0, n)
-        low, high = interval([x], seed=trial)
+        low, high = bootstrap_interval([x], seed=trial)
         described += low <= 1.0 <= high
-        claimed += difference(x, y, seed=trial).sign == 0
+        claimed += paired_difference(x, y, seed=trial).sign == 0
     return described / trials, claimed / trials
 
 

@@ -58,7 +58,7 @@ def test_the_studies_of_the_paper_are_there():
 def test_what_a_file_says_is_what_is_planned(tmp_path):
     study = load_study(write(tmp_path), seeds=3, minutes=2.5, overrides=["terrain=mattress"])
     assert (study.name, study.reference) == ("mine", "as-it-is")
-    assert study.pairs == (("as-it-is", "other"),)
+    assert study.compared_pairs == (("as-it-is", "other"),)
     jobs = plan(study)
     assert [job.name for job in jobs[:3]] == ["as-it-is-s0", "other-s0", "as-it-is-s1"]
     config = jobs[-1].config
@@ -71,8 +71,8 @@ def test_what_a_file_says_is_what_is_planned(tmp_path):
 def test_pairs_and_seeds_that_a_file_names(tmp_path):
     text = GOOD + "pairs: [[other, as-it-is]]\nfirst_seed: 100\n"
     study = load_study(write(tmp_path, text), seeds=2)
-    assert study.pairs == (("other", "as-it-is"),)
-    assert study.comparisons == len(study.file.compare)
+    assert study.compared_pairs == (("other", "as-it-is"),)
+    assert study.n_comparisons == len(study.file.compare)
     assert [job.seed for job in plan(study)] == [100, 100, 101, 101]
     twice = text.replace("[[other, as-it-is]]", "[[other, as-it-is], [as-it-is, other]]")
     assert "compare two variants, and once" in refused(tmp_path, twice)

@@ -9,7 +9,7 @@ import pytest
 from small_study import SMALL, made_up, write_study
 from typer.testing import CliRunner
 
-from walkhome.robot.ablation.engine import FAILED, FINISHED, STARTED, LocalEngine, reason
+from walkhome.robot.ablation.engine import FAILED, FINISHED, STARTED, LocalEngine, failure_reason
 from walkhome.robot.ablation.folder import StudyFolder
 from walkhome.robot.ablation.progress import ProgressView
 from walkhome.robot.ablation.study import load_study
@@ -133,15 +133,15 @@ def test_results_are_written_only_where_there_are_any(no_engine, tmp_path, monke
 class Engine:
     """Stands in for processes: the second variant's runs fail."""
 
-    def run(self, folder, jobs, stop, watcher):
+    def run(self, folder, jobs, stop, listener):
         for job in jobs:
-            watcher.change(job, STARTED)
-            watcher.tick()
+            listener.change(job, STARTED)
+            listener.tick()
             if job.variant == "two":
                 folder.note_failure(job, "the learner diverged")
-                watcher.change(job, FAILED, "the learner diverged")
+                listener.change(job, FAILED, "the learner diverged")
             else:
-                watcher.change(job, FINISHED)
+                listener.change(job, FINISHED)
                 shutil.copytree(self.done / job.folder, folder.run_of(job))
 
 
@@ -216,7 +216,7 @@ def test_progress_tells_how_far_and_how_long(tmp_path, monkeypatch, capsys):
 
 def test_why_a_process_failed(tmp_path):
     log = tmp_path / "log"
-    assert reason(-9, log) == f"killed by signal 9; see {log}"
-    assert reason(1, log) == "it said nothing (exit code 1)"
+    assert failure_reason(-9, log) == f"killed by signal 9; see {log}"
+    assert failure_reason(1, log) == "it said nothing (exit code 1)"
     log.write_text("resuming\nerror: the learner diverged\n\n")
-    assert reason(1, log) == "the learner diverged (exit code 1)"
+    assert failure_reason(1, log) == "the learner diverged (exit code 1)"

@@ -14,7 +14,7 @@ from walkhome.robot.config.resolve import ConfigError, config_to_yaml
 from walkhome.robot.control.episode import EpisodeResult
 from walkhome.robot.control.target import Target
 from walkhome.robot.control.twin_plant import make_twin
-from walkhome.robot.evaluation.evaluate import Plan, evaluate, summary
+from walkhome.robot.evaluation.evaluate import EvaluationPlan, evaluate, summary
 from walkhome.robot.evaluation.gait_record import (
     GaitRecord,
     GaitRecordInvalid,
@@ -132,7 +132,7 @@ def test_a_roll_out_repeats_itself_and_pushes_change_it(config, policies):
 
 def test_the_whole_answer(learned, config):
     said = []
-    plan = Plan(["flat", "mattress"], episodes=2, seconds=1.0, film=True)
+    plan = EvaluationPlan(["flat", "mattress"], episodes=2, seconds=1.0, film=True)
     answer = evaluate(learned, plan, lambda text, share: said.append((text, share)))
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
     assert answer["terrain"] == answer["learned_on"] == "flat"
@@ -157,9 +157,9 @@ def test_the_whole_answer(learned, config):
     assert len(digest) == 16
     assert len(list((learned / "report" / "frames").glob("*.png"))) == 0  # they start at 2 s
     assert (
-        evaluate(learned, Plan(episodes=1, seconds=1.0))["tasks"]["forward"]["interval95"][
-            "speed_m_s"
-        ]
+        evaluate(learned, EvaluationPlan(episodes=1, seconds=1.0))["tasks"]["forward"][
+            "interval95"
+        ]["speed_m_s"]
         is None
     )
 
@@ -237,7 +237,7 @@ def test_runs_of_different_seeds_share_no_roll_out(config, policies):
 
 def test_a_terrain_that_is_named_twice_is_refused(learned):
     with pytest.raises(ConfigError, match="'flat' is there twice"):
-        evaluate(learned, Plan(["flat", "flat"], episodes=1, seconds=0.5))
+        evaluate(learned, EvaluationPlan(["flat", "flat"], episodes=1, seconds=0.5))
 
 
 def test_a_fall_counts_and_its_speed_is_over_the_whole_time(config, policies):
@@ -300,7 +300,7 @@ def test_the_gait_on_record_is_of_a_roll_out_that_did_not_fall(learned, monkeypa
         return walked(task, *way, ended="fall" if falls else "timeout", power_w=10.0 * number)
 
     monkeypatch.setattr("walkhome.robot.evaluation.evaluate.roll_out", first_falls)
-    evaluate(learned, Plan(episodes=3, film=True))
+    evaluate(learned, EvaluationPlan(episodes=3, film=True))
     record, facts = load_gait(learned / "report" / "gait" / "forward.safetensors")
     assert (facts["roll_out"], facts["ended"], record.mean_power_w) == ("1", "timeout", 10.0)
     _, facts = load_gait(learned / "report" / "gait" / "left.safetensors")
@@ -309,7 +309,7 @@ def test_the_gait_on_record_is_of_a_roll_out_that_did_not_fall(learned, monkeypa
 
 def test_a_film_on_other_ground_or_of_pushes_has_another_name(learned):
     def films(**plan):
-        answer = evaluate(learned, Plan(episodes=1, seconds=0.5, video=True, **plan))
+        answer = evaluate(learned, EvaluationPlan(episodes=1, seconds=0.5, video=True, **plan))
         return sorted({path.rpartition("/")[2] for path in answer["videos"]})[0]
 
     assert films() == "backward.mp4"
@@ -327,6 +327,6 @@ def test_a_film_of_a_roll_out_that_goes_wrong_is_thrown_away(learned, monkeypatc
     rig = make_twin(run.config, 0)
     monkeypatch.setattr("walkhome.robot.evaluation.evaluate.roll_out", broken)
     with pytest.raises(RobotError):
-        evaluate(learned, Plan(episodes=1, seconds=1.0, video=True))
+        evaluate(learned, EvaluationPlan(episodes=1, seconds=1.0, video=True))
     rig.robot.close()
     assert list((learned / "report").iterdir()) == []

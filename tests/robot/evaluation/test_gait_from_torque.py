@@ -17,7 +17,7 @@ from walkhome.robot.evaluation.gait_from_torque import (
     first_board_episode,
     gait_of_episode,
 )
-from walkhome.robot.report.gait_figures import contacts_from, gait_rows
+from walkhome.robot.report.gait_figures import contact_source, gait_rows
 from walkhome.robot.report.run_data import RunData
 from walkhome.robot.storage.journal import FLAG_FALL, FLAG_FIRST, RECORD
 from walkhome.robot.storage.run_folder import RunFolder
@@ -145,6 +145,6 @@ def test_the_page_says_where_contacts_come_from(tmp_path, walked):
     data = RunData.read(RunFolder.open(run.path))
     assert data.gaits == {}
     data.gaits["forward"] = gait_of_episode(rows, config)
-    assert contacts_from(data.gaits["forward"]) == "estimated from torque, on the robot"
+    assert contact_source(data.gaits["forward"]) == "estimated from torque, on the robot"
     (row,) = gait_rows(data)
     assert row[2] == "estimated from torque, on the robot"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The views show what a snapshot holds, cheaply, and never end a run."""
+"""The views show what a status holds, cheaply, and never end a run."""
 
 import io
 import json
@@ -14,10 +14,10 @@ from rich.console import Console
 
 from walkhome.robot.control.board_stats import BoardStats
 from walkhome.robot.monitor.screen import workspace_map
-from walkhome.robot.monitor.status import Snapshot, TaskSnapshot, clock_text
-from walkhome.robot.monitor.view import LiveView, PlainView, make_view, plain_line
+from walkhome.robot.monitor.status import RunStatus, TaskStatus, format_duration
+from walkhome.robot.monitor.view import LiveView, PlainView, format_status_line, make_view
 
-SNAPSHOT = Snapshot(
+SNAPSHOT = RunStatus(
     robot_minutes_total=2.5,
     robot_minutes_moving=2.0,
     robot_minutes_standing_up=0.4,
@@ -32,8 +32,8 @@ SNAPSHOT = Snapshot(
     half_length_m=2.5,
     half_width_m=2.5,
     tasks={
-        "forward": TaskSnapshot(14, 2800, 3, 1, 0.213, 0.02, 0.111, (0.25, 1.5)),
-        "left": TaskSnapshot(9, 1800, 2, 0, 0.01, 0.62, 0.222, (0.75, 2.5)),
+        "forward": TaskStatus(14, 2800, 3, 1, 0.213, 0.02, 0.111, (0.25, 1.5)),
+        "left": TaskStatus(9, 1800, 2, 0, 0.01, 0.62, 0.222, (0.75, 2.5)),
     },
     falls=5,
     exits=1,
@@ -47,12 +47,12 @@ def at(minutes, **changes):
     return replace(SNAPSHOT, robot_minutes_total=minutes, **changes)
 
 
-def live_text(width=120, height=40, snapshot=SNAPSHOT, encoding="utf-8"):
+def live_text(width=120, height=40, status=SNAPSHOT, encoding="utf-8"):
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     console = Console(file=stream, width=width, height=height, force_terminal=True)
     view = LiveView(console, every_s=0.0)
     view.message("hello [bold]robot[/bold]")
-    view.update(snapshot)
+    view.update(status)
     view.close()
     view.close()
     stream.flush()
@@ -96,10 +96,10 @@ def test_a_boards_run_shows_how_it_keeps_time():
     board = BoardStats(49.9, 0.21, 13.4, 3, 9.5, 17, 2, 1)
     plain = live_text(80, 24, at(2.0, board=board)).split("hello")[1]
     assert plain[plain.rindex("of 8 robot minutes") :].count("\n") < 24
-    for text in (live_text(snapshot=at(2.0, board=board)), plain_line(at(2.0, board=board))):
+    for text in (live_text(status=at(2.0, board=board)), format_status_line(at(2.0, board=board))):
         for shown in ("49.9 Hz", "13.4", "9.5 ms", "17 lost"):
             assert shown in text
-    assert "Hz" not in plain_line(at(2.0))
+    assert "Hz" not in format_status_line(at(2.0))
 
 
 def test_a_terminal_without_unicode_gets_ascii():
@@ -183,8 +183,8 @@ def test_the_map_keeps_the_way():
     st.booleans(),
 )
 def test_the_map_is_a_rectangle_whatever_happens(x, y, yaw, half_x, half_y, rows, ascii_only):
-    snapshot = replace(SNAPSHOT, pose=(x, y, yaw), half_length_m=half_x, half_width_m=half_y)
-    lines = workspace_map(snapshot, rows=rows, ascii_only=ascii_only)
+    status = replace(SNAPSHOT, pose=(x, y, yaw), half_length_m=half_x, half_width_m=half_y)
+    lines = workspace_map(status, rows=rows, ascii_only=ascii_only)
     assert len(lines) == rows
     assert len({len(line) for line in lines}) == 1
 
@@ -236,6 +236,6 @@ def test_the_view_fits_where_it_goes(monkeypatch):
 
 
 def test_clocks():
-    assert clock_text(0) == "0:00"
-    assert clock_text(75.9) == "1:15"
-    assert clock_text(3661) == "1:01:01"
+    assert format_duration(0) == "0:00"
+    assert format_duration(75.9) == "1:15"
+    assert format_duration(3661) == "1:01:01"

@@ -17,7 +17,7 @@ from walkhome.robot.evaluation.gait_record import GaitRecord, save_gait
 from walkhome.robot.report.figures import FIGURES
 from walkhome.robot.report.gait_figures import LEG_COLOUR
 from walkhome.robot.report.page import headline, write_report
-from walkhome.robot.report.run_data import RunData, progress_of, running_mean
+from walkhome.robot.report.run_data import RunData, running_mean, task_progress
 from walkhome.robot.report.style import PHASE_COLOUR, TASK_COLOUR, TASK_MARKER
 from walkhome.robot.storage.policies import policy_digest
 from walkhome.robot.storage.run_folder import RunError, RunFolder
@@ -184,10 +184,10 @@ def test_the_map_draws_every_episode_along_its_task():
 
 def test_turns_are_better_upward_on_both_sides():
     episode = {"speed_m_s": 0.3, "turn_rate_rad_s": -0.5}
-    assert progress_of(episode, "forward") == 0.3
-    assert progress_of(episode, "left") == -0.5
-    assert progress_of(episode, "right") == 0.5
-    assert np.isnan(progress_of({"speed_m_s": None}, "backward"))
+    assert task_progress(episode, "forward") == 0.3
+    assert task_progress(episode, "left") == -0.5
+    assert task_progress(episode, "right") == 0.5
+    assert np.isnan(task_progress({"speed_m_s": None}, "backward"))
 
 
 def test_running_mean_is_of_the_last_finite_values():

@@ -11,7 +11,7 @@ from walkhome.hardware.robot import RobotError
 from walkhome.hardware.rotation import quaternion
 from walkhome.robot.config.resolve import resolve_config
 from walkhome.robot.control.twin_plant import TwinPlant, make_twin
-from walkhome.robot.evaluation.evaluate import Plan, evaluate
+from walkhome.robot.evaluation.evaluate import EvaluationPlan, evaluate
 from walkhome.robot.storage.journal import (
     FLAG_FIRST,
     FLAG_LAST,
@@ -115,13 +115,13 @@ def test_the_view_saw_the_end(finished):
 
 
 def test_a_run_can_be_evaluated(finished):
-    answer = evaluate(finished.folder, Plan(episodes=1, seconds=1.0))
+    answer = evaluate(finished.folder, EvaluationPlan(episodes=1, seconds=1.0))
     assert set(answer["tasks"]) == {"forward", "backward"}
     assert answer["tasks"]["forward"]["episodes"] == 1
 
 
 def test_evaluation_leaves_a_film_strip(finished):
-    evaluate(finished.folder, Plan(episodes=1, seconds=3.0, film=True))
+    evaluate(finished.folder, EvaluationPlan(episodes=1, seconds=3.0, film=True))
     frames = sorted((finished.folder / "report" / "frames").glob("*.png"))
     # A policy that learned for seconds may fall before the camera has taken all of its pictures.
     assert frames or not any(task["speed_m_s"] for task in finished.summary["tasks"].values())
@@ -235,7 +235,7 @@ def test_a_shared_network_learns_all_tasks_and_can_be_evaluated(tmp_path):
     four = ("learning.shared_network=true", "tasks=[forward, backward, left, right]")
     _, summary, _ = run_once(tmp_path / "run", *four, minutes=0.1)
     assert summary["gradient_steps"] > 0
-    result = evaluate(tmp_path / "run", Plan(episodes=1, seconds=0.5))
+    result = evaluate(tmp_path / "run", EvaluationPlan(episodes=1, seconds=0.5))
     assert set(result["tasks"]) == set(summary["tasks"])
 
 

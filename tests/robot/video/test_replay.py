@@ -28,8 +28,8 @@ from walkhome.robot.storage.journal import (
 from walkhome.robot.storage.journal_writer import JournalWriter
 from walkhome.robot.storage.recorded_episodes import find_episode
 from walkhome.robot.storage.run_folder import RunError
-from walkhome.robot.video.mp4 import Mp4, VideoError
-from walkhome.robot.video.overlay import Caption, write_over
+from walkhome.robot.video.mp4 import Mp4Writer, VideoError
+from walkhome.robot.video.overlay import Caption, draw_caption
 from walkhome.robot.video.replay import film_episode, show_episode
 from walkhome.sim.render import Stage
 
@@ -152,14 +152,14 @@ def test_the_film_is_h264_for_browsers_and_as_long_as_it_should_be(run, tmp_path
 def test_a_film_that_fails_leaves_nothing(run, tmp_path, monkeypatch):
     path = tmp_path / "walk.mp4"
     path.write_bytes(b"older")
-    monkeypatch.setattr("walkhome.robot.video.replay.write_over", lambda *_: 1 / 0)
+    monkeypatch.setattr("walkhome.robot.video.replay.draw_caption", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         film_episode(find_episode(run, 1), run.config, path)
     assert path.read_bytes() == b"older"
     assert [p for p in tmp_path.iterdir() if p.suffix == ".mp4"] == [path]
     (tmp_path / "file").write_text("")
     with pytest.raises(VideoError, match="can't be written"):
-        Mp4(tmp_path / "file" / "walk.mp4", 25.0)
+        Mp4Writer(tmp_path / "file" / "walk.mp4", 25.0)
 
 
 def test_a_film_that_is_stopped_leaves_nothing(run, tmp_path):
@@ -179,7 +179,7 @@ def test_a_film_that_ffmpeg_could_not_finish_is_none(tmp_path):
     """Most of a short film is written at its end, and imageio-ffmpeg asks nobody how that went."""
     path = tmp_path / "walk.mp4"
     path.write_bytes(b"older")
-    film = Mp4(path, 25.0, (320, 240))
+    film = Mp4Writer(path, 25.0, (320, 240))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.prlimit(_child("ffmpeg"), resource.RLIMIT_FSIZE, (8192, before[1]))  # a full disk
     for _ in range(20):
@@ -202,12 +202,12 @@ def _child(name):
 def test_an_ffmpeg_that_does_not_start_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "none"))
     with pytest.raises(VideoError, match="does not start"):
-        Mp4(tmp_path / "out" / "walk.mp4", 25.0)
+        Mp4Writer(tmp_path / "out" / "walk.mp4", 25.0)
     assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_wrong_picture_is_refused(tmp_path):
-    film = Mp4(tmp_path / "a.mp4", 25.0, (32, 16))
+    film = Mp4Writer(tmp_path / "a.mp4", 25.0, (32, 16))
     with pytest.raises(ValueError, match="a picture of"):
         film.add(np.zeros((32, 16, 3), np.uint8))
     film.discard()
@@ -298,20 +298,20 @@ def blue_share(picture, box):
 
 def test_the_overlay_shows_attitude_and_actions():
     plain = np.full((480, 640, 3), 128, np.uint8)
-    level = write_over(plain, Caption("forward", ("1.0 s",)))
+    level = draw_caption(plain, Caption("forward", ("1.0 s",)))
     assert level.shape == plain.shape
     assert (plain == 128).all()
     assert np.abs(level[10:60, 10:150].astype(int) - 128).max() > 50  # the title
     assert (level[300:] == 128).all()  # no action, no bars
     horizon = {"left": (20, 104, 535, 575), "right": (20, 104, 581, 621)}
-    down = write_over(plain, Caption("x", pitch_rad=0.4))
-    rolled = write_over(plain, Caption("x", roll_rad=0.5))
+    down = draw_caption(plain, Caption("x", pitch_rad=0.4))
+    rolled = draw_caption(plain, Caption("x", roll_rad=0.5))
     sky = {name: blue_share(level, box) for name, box in horizon.items()}
     assert sky["left"] == pytest.approx(sky["right"], abs=0.05)
     # Nose down: less sky. Right side down: the ground comes up on the right.
     assert blue_share(down, horizon["left"]) < sky["left"] - 0.1
     assert blue_share(rolled, horizon["right"]) < blue_share(rolled, horizon["left"]) - 0.2
-    bars = write_over(plain, Caption("x", action=np.ones(8), filtered=np.full(8, 0.5)))
+    bars = draw_caption(plain, Caption("x", action=np.ones(8), filtered=np.full(8, 0.5)))
     assert np.abs(bars[380:470, 10:270].astype(int) - 128).max() > 50
 
 
