@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from walkhome.learning.transition import Transition
-from walkhome.robot.ablation.engine import child
-from walkhome.robot.ablation.job import order_of
+from walkhome.robot.ablation.engine import run_process
+from walkhome.robot.ablation.job import encode_order
 from walkhome.robot.ablation.study import Evaluation, Job
 from walkhome.robot.config.resolve import resolve_config
 from walkhome.robot.mdp.observation import observation_layout
@@ -89,7 +89,7 @@ def test_the_policy_acts_as_the_agent(config, sb3_job):
 def test_a_run_of_it_is_a_run(config, tmp_path):
     job = Job("sb3", 0, config, Evaluation(episodes=1, seconds=0.5))
     command = (sys.executable, str(BENCHMARKS / "sb3_job.py"))
-    with child(order_of(job, tmp_path), tmp_path / "log", command) as process:
+    with run_process(encode_order(job, tmp_path), tmp_path / "log", command) as process:
         assert process.wait() == 0, (tmp_path / "log").read_text()
     folder = tmp_path / job.folder
     assert (folder / "evaluation.json").is_file()
