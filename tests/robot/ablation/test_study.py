@@ -138,7 +138,7 @@ def test_the_command_line_can_not_flatten_what_varies(tmp_path):
 
 def test_one_seed_carries_no_claim(tmp_path):
     assert "one seed carries no claim" in refused(tmp_path, GOOD, seeds=1)
-    assert load_study(write(tmp_path), seeds=1, claims=False).comparisons == 0
+    assert load_study(write(tmp_path), seeds=1, claims=False).n_comparisons == 0
 
 
 def test_an_unknown_study_is_refused_with_the_nearest(tmp_path):
