@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""The command `robot`: its verbs in one place. Whatever is heavy is imported by its verb."""
+"""The commands `walkhome` and `robot` with all their verbs.
+
+Each verb imports what it needs when it runs, so that `robot --help` is quick.
+"""
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
+from walkhome.robot.cli.command_name import note_on_command
 from walkhome.robot.cli.common import help_without_command
 from walkhome.robot.cli.errors import OneLineErrors
 from walkhome.robot.cli.verbs import (
@@ -29,7 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
 )
-config_app = typer.Typer(help="Look at the configuration.", rich_markup_mode=None)
+config_app = typer.Typer(help="Show the configuration.", rich_markup_mode=None)
 
 app.command()(learn.learn)
 app.command("eval")(watch.evaluate)
@@ -50,7 +55,7 @@ config_app.command("show")(settings.config_show)
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
         from importlib.metadata import version as installed
@@ -66,5 +71,8 @@ def _config_root(context: typer.Context) -> None:
 
 
 def main() -> None:
-    """Entry point of the command `robot`."""
+    """Entry point of the commands `walkhome` and `robot`."""
+    note = note_on_command(sys.argv[0])
+    if note:
+        typer.echo(note, err=True)
     app()

@@ -240,7 +240,7 @@ def test_without_a_terminal_nothing_moves(learned):
 
 def test_a_standard_input_that_is_closed_is_no_terminal(learned):
     done = subprocess.run(
-        ["sh", "-c", f"{sys.executable} -m robot.cli teleop {learned} <&-"],
+        ["sh", "-c", f"{sys.executable} -m walkhome.robot.cli teleop {learned} <&-"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2

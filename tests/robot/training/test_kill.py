@@ -61,7 +61,8 @@ def learn_on_full_disk(tmp_path, after_alarm):
     disk, run = tmp_path / "disk", tmp_path / "disk" / "run"
     sets = " ".join(f"'{item}'" for item in (*SMALL, "--set=run.checkpoint_every_s=3.0"))
     script = (
-        f"{sys.executable} -m robot.cli learn --run-dir {run} --minutes 0.4 {sets} & P=$!; "
+        f"{sys.executable} -m walkhome.robot.cli learn --run-dir {run} --minutes 0.4 {sets} & "
+        "P=$!; "
         f"while ! ls {run}/journal/*.bin >/dev/null 2>&1; do sleep 0.02; done; "
         f"dd if=/dev/zero of={disk}/filler bs=1k 2>/dev/null; "
         f"{after_alarm}; wait $P; code=$?; "
