@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Relieves a motor before its board switches it off for straining too long. Pure.
+"""Torque derating: limits an overloaded motor before its board switches it off. Pure.
 
-A Minitaur's board takes more than 2.45 N m for one second as a danger to the winding, and lets the
-motor go until a person or the host clears it (bullet3 minitaur.py; docs/protocol.md). A robot whose
-legs are jammed under it gets there while it learns. So after a part of that second the motor may
-give only less, for long enough that its board counts anew.
+A Minitaur's board switches off a motor that holds more than 2.45 N m for one second, to protect the
+winding (bullet3 minitaur.py; docs/protocol.md). A learning robot with jammed legs reaches that. So
+after half of that time the host lowers the motor's torque limit, until the board's timer has
+restarted.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
-EARLY = 0.5  # share of the board's time after which a motor is relieved
-RELIEF = 0.5  # share of the torque that it may then give
-RELIEF_S = 0.06  # for so long after it was seen to be relieved; telemetry is late
-SEEN = 0.95  # share of the torque that counts: telemetry is rounded and late
+EARLY = 0.5  # share of the board's time after which a motor is derated
+RELIEF = 0.5  # share of the overload torque that a derated motor may produce
+RELIEF_S = 0.06  # derating outlasts the measured overload by this: telemetry is delayed
+SEEN = 0.95  # measured share of the overload torque that counts: telemetry is rounded
 
 
 class TorqueDerating:
-    """Follows the torque of all motors.
+    """Measures how long each motor has been overloaded and derives its torque limit.
 
     Args:
-        torque_nm: that a motor may not hold.
-        time_s: for so long.
-        cap_nm: of a motor that is fine.
+        torque_nm: torque magnitude from which on a motor is overloaded.
+        time_s: time of overload after which the board switches a motor off.
+        cap_nm: torque limit of a motor that is not derated.
     """
 
     def __init__(self, torque_nm: float, time_s: float, cap_nm: float) -> None:
@@ -35,19 +35,19 @@ class TorqueDerating:
         self._until_s: FloatArray | None = None
 
     def caps(self, torque_nm: FloatArray, now_s: float) -> FloatArray:
-        """What each motor may give now.
+        """The torque limit of each motor now.
 
         Args:
-            torque_nm: (n,) measured.
-            now_s: when, monotonic.
+            torque_nm: (n,) measured torques; NaN counts as overload.
+            now_s: monotonic time of the measurement.
 
         Returns:
-            (n,) N m.
+            (n,) torque limits in N m, a new array.
         """
         if self._since_s is None or self._until_s is None:
             self._since_s = np.full(torque_nm.shape, now_s)
             self._until_s = np.full(torque_nm.shape, -np.inf)
-        # Not "less or equal": a torque that nobody knows counts as too much.
+        # Written so that NaN counts as overload.
         fine = np.abs(torque_nm) < SEEN * self._torque_nm
         self._since_s[fine] = now_s
         tired = now_s - self._since_s >= EARLY * self._time_s

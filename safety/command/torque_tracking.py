@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Whether the motors do what they are told: the torque a command asks for, and what comes. Pure.
+"""Detects dead motors: compares the commanded torque with the measured one. Pure.
 
-A leg that is jammed does not follow either, but its motors strain. One that should strain and gives
-nothing is dead: its driver, a phase, a connector, or an encoder that tells nonsense. A walk asks
-for much torque only now and then: what counts is the time in which it is asked for, put together.
+The motor of a jammed leg does not reach its target either, but it produces torque. A motor that is
+commanded a large torque and produces almost none has a fault in its driver, winding, connector or
+encoder. A walk commands large torques only briefly, so the monitor adds up these times: it counts
+up while torque is missing and down while it is present.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from walkhome.safety.command.limits import motor_torque_nm
 
 FloatArray = npt.NDArray[np.float64]
 
-ASKED_NM = 1.0  # less is not told from friction, late telemetry and a battery that sags
-GIVEN = 0.15  # share of it that a motor gives at least
-SLOW_RAD_S = 5.0  # of a faster motor the torque turns round between two readings
-PATIENCE_S = 0.4  # of disobedience, obedience taken off
-LATE_S = 0.05  # a state that comes later says nothing of the last command
+ASKED_NM = 1.0  # below, friction, telemetry delay and battery sag hide the difference
+GIVEN = 0.15  # least share of the commanded torque that a working motor produces
+SLOW_RAD_S = 5.0  # above, the torque can change its sign between two readings
+PATIENCE_S = 0.4  # time of missing torque, less the time of present torque, that is a fault
+LATE_S = 0.05  # a state that is later than this does not reflect the last command
 
 
 class TorqueTrackingMonitor:
-    """Follows the torque of all motors."""
+    """Accumulates, per motor, the time in which the commanded torque is missing."""
 
     def __init__(self) -> None:
         self._command: MotorCommand | None = None
@@ -32,14 +33,14 @@ class TorqueTrackingMonitor:
         self._idle_s: FloatArray | None = None
 
     def sent(self, command: MotorCommand) -> None:
-        """What really went out, after the limits."""
+        """Record the command that was sent, after all limits."""
         self._command = command
 
     def untracked(self, state: RobotState) -> int | None:
-        """The motor that does not do what the last command asked for; None if all do.
+        """Index of the motor that does not produce the commanded torque; None if all do.
 
         Args:
-            state: the newest measurement, after that command.
+            state: the first measurement after the last recorded command.
         """
         passed_s, self._time_s = state.time_s - self._time_s, state.time_s
         command = self._command
@@ -62,5 +63,5 @@ class TorqueTrackingMonitor:
         return worst if self._idle_s[worst] >= PATIENCE_S else None
 
     def reset(self) -> None:
-        """Begin anew: nothing is commanded."""
+        """Forget the last command and all accumulated times."""
         self._command, self._idle_s = None, None

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Whether a robot that had to be caught may be armed again by itself: the fault matrix, in use.
+"""Decides whether a robot may be armed again after a fault, without a person.
 
-    report(error) --> level, budget; gone() when it was found fit --> wait_s() until it may arm
+    report(error) --> reason for a person, or "" --> gone() once all checks pass --> wait_s()
 
-The rows and what they mean are `safety.faults.matrix.FAULTS`. Over all of them there is one more
-ceiling, `board.rearms_per_10_min`: a robot that fails in a new way each time is not fine either.
+It applies `safety.faults.matrix.FAULTS` and one more limit over all faults together,
+`board.rearms_per_10_min`, for a robot that fails in a different way each time.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from walkhome.safety.faults.matrix import TEN_MINUTES_S, Clears, FaultMonitor
 
 
 class FaultBudget:
-    """The faults of one robot while one process drives it.
+    """Counts the faults of one robot during one process.
 
     Args:
-        now_s: monotonic seconds.
-        ceiling: of all faults together in ten minutes.
+        now_s: returns monotonic seconds.
+        ceiling: faults of all kinds allowed in ten minutes.
 
     Attributes:
-        counts: faults by code.
-        last: the newest one, for logs: `code`, `level`, `clears`, `used`, `budget`.
+        counts: number of faults by code.
+        last: the newest fault, for logs: `code`, `level`, `clears`, `used`, `budget`.
     """
 
     def __init__(self, now_s: Callable[[], float], ceiling: int) -> None:
@@ -37,10 +37,10 @@ class FaultBudget:
         self._all_s: deque[float] = deque()
 
     def report(self, error: RobotError) -> str:
-        """The robot had to be caught.
+        """Record a fault that stopped the robot.
 
         Returns:
-            Why a person is needed; empty if it may be armed again by itself, in a while.
+            Why a person is needed; empty if the robot may be armed again after `wait_s`.
         """
         now_s, code = self._now_s(), error.code
         self._monitor.report(code, now_s)
@@ -63,27 +63,27 @@ class FaultBudget:
         return ""
 
     def again(self, error: RobotError) -> None:
-        """It shows while the robot lies limp: not a new one, but not gone either."""
+        """Record that an active fault is still present; does not count as a new one."""
         now_s = self._now_s()
         if error.code in self._monitor.active(now_s):
             self._monitor.report(error.code, now_s)
 
     def gone(self) -> None:
-        """The robot was found fit: no condition is there any more."""
+        """Record that all checks pass: the condition of every active fault is absent."""
         now_s = self._now_s()
         for code in self._monitor.active(now_s):
             self._monitor.gone(code, now_s)
 
     def wait_s(self) -> float:
-        """Until it may be armed; 0 if it may be now."""
+        """Seconds until the robot may be armed; infinite if a fault needs a person."""
         return self._monitor.clears_in_s(self._now_s())
 
     def waiting_for(self) -> str:
-        """The codes that have not cleared yet."""
+        """Codes of the faults that have not cleared yet, for display."""
         return ", ".join(self._monitor.active(self._now_s()))
 
     def used(self) -> dict[str, dict[str, int]]:
-        """Per fault that has a budget and has happened: `used` of `budget` in ten minutes."""
+        """`used` and `budget` in ten minutes, by code, of faults with a budget that occurred."""
         now_s, rule = self._now_s(), self._monitor.rule
         return {
             code: {"used": self._monitor.used(code, now_s), "budget": rule(code).per_10_min}

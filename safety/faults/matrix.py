@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""What a fault means: how hard to stop, and what it takes to move again. Pure; time is passed in.
+"""The fault matrix: how hard to stop, and how each fault is cleared. Pure; time is passed in.
 
-    report(code) / gone(code) / clear(code) --> level: the most severe of all that is not cleared
+    report(code) / gone(code) / clear(code) --> level: the most severe fault that is not cleared
 
-A fault is cleared by itself once its condition has been gone for a while (AUTO), the same within a
-budget and with growing pauses (AUTO_BUDGET), by a person (OPERATOR), or not in this process
-(NEVER). A budget that is spent needs a person. Clearing is never moving: whoever wants to move
-again arms again, with all checks. The rows are those of docs/safety.md.
+A fault clears once its condition has been absent for a while (AUTO), the same within a budget and
+with growing pauses (AUTO_BUDGET), by a person (OPERATOR), or not in this process (NEVER). A spent
+budget needs a person. Clearing does not move the robot: it must be armed again, with all checks.
+docs/safety.md has the same table.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
 GONE_S = 2.0
-"""A condition must be gone for so long; one that flickers is still there."""
+"""A condition must be absent for this long; an intermittent one stays the same fault."""
 BUDGET_10_MIN, BUDGET_24_H = 3, 20
 TEN_MINUTES_S, _DAY_S = 600.0, 86_400.0
 PAUSE_FIRST_S, PAUSE_LONGEST_S = 2.0, 60.0
 COOL_S = 10.0
-"""First pause after a motor strained too long: its winding has cooled to its case by then."""
+"""First pause after an overheated motor: the winding has cooled to the case by then."""
 
 
 class Level(IntEnum):
@@ -30,15 +30,15 @@ class Level(IntEnum):
 
     NONE = 0
     PAUSE = 1
-    """Hold still, torque on; go on when it is over."""
+    """Hold still with torque; continue when the fault has cleared."""
     SETTLE = 2
-    """Sit down damped, then no torque (IEC 60204-1 category 1)."""
+    """Sit down with damping, then no torque (IEC 60204-1 category 1)."""
     CUT = 3
-    """No torque now (category 0)."""
+    """No torque at once (IEC 60204-1 category 0)."""
 
 
 class Clears(Enum):
-    """What it takes to clear a fault."""
+    """How a fault is cleared."""
 
     AUTO = "auto"
     AUTO_BUDGET = "auto within a budget"
@@ -52,11 +52,12 @@ class Rule:
 
     Attributes:
         level: how hard to stop.
-        clears: what it takes.
-        text: what it is, for people.
-        per_10_min: AUTO_BUDGET: times in ten minutes; one more needs a person.
-        per_24_h: AUTO_BUDGET: times in a day.
-        pause_s: AUTO_BUDGET: after the first one; doubled with each, up to `PAUSE_LONGEST_S`.
+        clears: how the fault is cleared.
+        text: description for people.
+        per_10_min: AUTO_BUDGET: faults allowed in ten minutes; one more needs a person.
+        per_24_h: AUTO_BUDGET: faults allowed in a day; one more needs a person.
+        pause_s: AUTO_BUDGET: pause after the first fault; it doubles with each further one, up to
+            `PAUSE_LONGEST_S`.
     """
 
     level: Level
@@ -70,35 +71,40 @@ class Rule:
 FAULTS: Mapping[str, Rule] = {
     "estop": Rule(Level.CUT, Clears.OPERATOR, "emergency stop; clear with: robot estop --clear"),
     "control_silent": Rule(
-        Level.CUT, Clears.AUTO_BUDGET, "the control process stood still; the supervisor cut"
+        Level.CUT, Clears.AUTO_BUDGET, "no command for too long: the supervisor cut the torque"
     ),
-    "board_reboot": Rule(Level.CUT, Clears.AUTO_BUDGET, "the board started anew"),
-    "wrong_robot": Rule(Level.CUT, Clears.OPERATOR, "another robot, or another zero table"),
-    "unsafe_limits": Rule(Level.CUT, Clears.NEVER, "limits that are looser than the board's"),
+    "board_reboot": Rule(Level.CUT, Clears.AUTO_BUDGET, "the board restarted"),
+    "wrong_robot": Rule(
+        Level.CUT, Clears.OPERATOR, "the board of another robot, or with another zero table"
+    ),
+    "unsafe_limits": Rule(Level.CUT, Clears.NEVER, "limits looser than the board's"),
     "supervisor_lost": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "the supervisor process is gone"),
     "link_lost": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "no new state: the board is silent"),
     "link_damaged": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "too many damaged frames"),
-    "implausible": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "readings that can't be true"),
-    "late": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "the control loop is late again and again"),
-    "bad_action": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "an action that is not finite"),
+    "implausible": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "implausible readings"),
+    "late": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "the control loop is late repeatedly"),
+    "bad_action": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "an action is not finite"),
     "board_timeout": Rule(Level.SETTLE, Clears.AUTO_BUDGET, "the board missed commands"),
     "overheat": Rule(
-        Level.SETTLE, Clears.AUTO_BUDGET, "a motor was switched off: too hot", pause_s=COOL_S
+        Level.SETTLE,
+        Clears.AUTO_BUDGET,
+        "the board switched off an overheated motor",
+        pause_s=COOL_S,
     ),
     "imu": Rule(Level.SETTLE, Clears.OPERATOR, "the IMU failed"),
     "battery": Rule(Level.SETTLE, Clears.OPERATOR, "the battery is empty"),
-    "motor": Rule(Level.SETTLE, Clears.OPERATOR, "a motor does not do what it is told"),
-    "cannot_stand": Rule(Level.SETTLE, Clears.OPERATOR, "it does not get on its feet"),
-    "pose_lost": Rule(Level.PAUSE, Clears.AUTO, "nobody knows where the robot is"),
+    "motor": Rule(Level.SETTLE, Clears.OPERATOR, "a motor does not produce the commanded torque"),
+    "cannot_stand": Rule(Level.SETTLE, Clears.OPERATOR, "the robot can't stand up"),
+    "pose_lost": Rule(Level.PAUSE, Clears.AUTO, "the robot's pose is unknown"),
 }
 """The fault matrix."""
 
-_UNKNOWN = Rule(Level.CUT, Clears.OPERATOR, "a fault that nobody knows")
+_UNKNOWN = Rule(Level.CUT, Clears.OPERATOR, "unknown fault code")
 
 
 @dataclass
 class _Fault:
-    """One fault that is not cleared, or was."""
+    """State and history of one fault code."""
 
     there: bool = False
     gone_since_s: float = -math.inf
@@ -108,10 +114,10 @@ class _Fault:
 
 
 class FaultMonitor:
-    """All faults of one robot.
+    """Tracks all faults of one robot against the fault matrix.
 
     Args:
-        rules: by code; a code without one cuts and needs a person.
+        rules: rows by fault code; a code without a row cuts the torque and needs a person.
     """
 
     def __init__(self, rules: Mapping[str, Rule] = FAULTS) -> None:
@@ -119,11 +125,15 @@ class FaultMonitor:
         self._faults: dict[str, _Fault] = {}
 
     def rule(self, code: str) -> Rule:
-        """What a code means."""
+        """The row of a fault code; a CUT that needs a person for an unknown one."""
         return self._rules.get(code, _UNKNOWN)
 
     def report(self, code: str, now_s: float) -> None:
-        """Its condition is there; repeating it while it is there changes nothing.
+        """Record that a fault's condition is present; repeated reports change nothing.
+
+        Args:
+            code: fault code.
+            now_s: monotonic time.
 
         Raises:
             ValueError: the time is not finite.
@@ -134,7 +144,7 @@ class FaultMonitor:
             return
         fault.there = True
         if not fault.cleared:
-            return  # it flickers: still the same fault
+            return  # intermittent: still the same fault
         fault.cleared = False
         fault.times_s = [t for t in fault.times_s if now_s - t < _DAY_S] + [now_s]
         rule = self.rule(code)
@@ -143,31 +153,31 @@ class FaultMonitor:
         fault.needs_person = clears is Clears.OPERATOR or (clears is Clears.AUTO_BUDGET and spent)
 
     def gone(self, code: str, now_s: float) -> None:
-        """Its condition is gone; whether it is cleared is another matter."""
+        """Record that a fault's condition is absent; the fault clears by its own rule."""
         self._advance(now_s)
         fault = self._faults.get(code)
         if fault is not None and fault.there:
             fault.there, fault.gone_since_s = False, now_s
 
     def clear(self, code: str, now_s: float) -> str:
-        """A person clears it.
+        """Clear a fault on behalf of a person.
 
         Returns:
-            Why not; empty if it is cleared.
+            Why it can't be cleared; empty if it is cleared.
         """
         self._advance(now_s)
         fault = self._faults.get(code)
         if fault is None or fault.cleared:
             return ""
         if fault.there:
-            return f"{code}: it is still there ({self.rule(code).text})"
+            return f"{code}: still present ({self.rule(code).text})"
         if self.rule(code).clears is Clears.NEVER:
             return f"{code}: only a new start clears it ({self.rule(code).text})"
         fault.cleared, fault.times_s = True, []
         return ""
 
     def level(self, now_s: float) -> Level:
-        """How hard to stop now."""
+        """The level of the most severe fault that is not cleared."""
         return max((self.rule(code).level for code in self.active(now_s)), default=Level.NONE)
 
     def active(self, now_s: float) -> tuple[str, ...]:
@@ -177,7 +187,7 @@ class FaultMonitor:
         return tuple(sorted(codes, key=lambda code: (-self.rule(code).level, code)))
 
     def needs_person(self, now_s: float) -> tuple[str, ...]:
-        """Of those, the ones that time alone does not clear."""
+        """Codes of the active faults that do not clear with time."""
         never = Clears.NEVER
         return tuple(
             code
@@ -186,22 +196,24 @@ class FaultMonitor:
         )
 
     def used(self, code: str, now_s: float) -> int:
-        """Times in the last ten minutes."""
+        """How often a fault occurred in the last ten minutes."""
         fault = self._faults.get(code)
         return 0 if fault is None else self._recent(fault, now_s)
 
     def why_person(self, code: str, now_s: float) -> str:
-        """Why this one needs a person, in words."""
+        """Why a fault needs a person, as a message."""
         rule = self.rule(code)
         if rule.clears is not Clears.AUTO_BUDGET:
             return rule.text
         used = self.used(code, now_s)
         if used > rule.per_10_min:
-            return f"{rule.text}; {used} times in ten minutes, {rule.per_10_min} may pass"
-        return f"{rule.text}; more than {rule.per_24_h} times in a day"
+            return f"{rule.text}; {used} in 10 min (limit {rule.per_10_min})"
+        return f"{rule.text}; more than {rule.per_24_h} in a day"
 
     def clears_in_s(self, now_s: float) -> float:
-        """Until nothing stands against arming; infinite while a condition is there or for a person.
+        """Seconds until all faults have cleared.
+
+        Infinite while a condition is present, or if a fault needs a person.
 
         Raises:
             ValueError: the time is not finite.

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The control process's side of its supervisor: start it, give it the port, beat, ask.
+"""The control process's side of the supervisor: starts it and reports each command to it.
 
 supervisor = SupervisorClient(limit_s)     # before the robot may move
 supervisor.hand_over(link.fileno())        # after every open and reconnect
-supervisor.watch(True)                     # the moment that commands are due (armed)
-supervisor.beat()                          # after every command that was written
+supervisor.watch(True)                     # when commands become due (the robot is armed)
+supervisor.beat()                          # after every command is written to the port
 supervisor.fired, supervisor.alive()       # every period
 supervisor.watch(False); supervisor.close()
 """
@@ -25,56 +25,61 @@ from walkhome.safety.supervisor import estop
 from walkhome.safety.supervisor.heartbeat import Fired, Heartbeat
 from walkhome.safety.supervisor.process import NEW_PORT, NO_PORT, QUIT, RESET
 
-LIMIT_S = 0.025
 COMMAND_EVERY_S = 0.010
-"""A slower loop repeats its newest command so often, so that its silence is noticed as soon."""
+"""A slower loop repeats its newest command at this interval, so that silence is noticed as soon."""
 HELD_BEYOND_S = 0.035
+"""The board holds a command at least this much longer than the supervisor's limit."""
 LONGEST_S = 0.1
+"""Upper bound of a command's validity."""
 START_S = 10.0
+"""Timeout for starting the supervisor process."""
 LOST_S = 0.1
-"""A supervisor that has not looked for so long is lost."""
+"""A supervisor whose last sign of life is older than this counts as lost."""
 
 
 class SupervisorLost(RobotError):  # noqa: N818 - says what happened
     """The supervisor process is gone or hangs: the robot must not move without it."""
 
 
-def silence_limit_s(period_s: float, least_s: float = LIMIT_S) -> float:
-    """How long commands may stay away: 25 ms, and never less than one and a half times their space.
+def silence_limit_s(period_s: float, least_s: float) -> float:
+    """The longest allowed time between two commands, in seconds.
+
+    It is `least_s`, but at least 1.5 times the interval between commands.
 
     Args:
-        period_s: of the loop.
-        least_s: as configured.
+        period_s: control period.
+        least_s: configured limit (`board.command_gap_s`).
     """
     return max(least_s, 1.5 * min(period_s, COMMAND_EVERY_S))
 
 
-def validity_s(period_s: float, limit_s: float = LIMIT_S) -> float:
-    """How long the board holds a command: a bit longer than the supervisor waits, at most 100 ms.
+def validity_s(period_s: float, limit_s: float) -> float:
+    """How long the board holds a command, in seconds: longer than the supervisor's limit.
 
-    Where the supervisor died too, this is what ends the torque.
+    At most 100 ms. This ends the torque when the supervisor is dead, too.
 
     Args:
-        period_s: of the loop.
-        limit_s: of the supervisor's patience.
+        period_s: control period.
+        limit_s: the supervisor's limit, see `silence_limit_s`.
     """
     return min(LONGEST_S, max(3.0 * period_s, limit_s + HELD_BEYOND_S))
 
 
 class SupervisorClient:
-    """One supervisor process.
+    """Starts one supervisor process and talks to it.
 
     Args:
-        limit_s: longest silence between two commands while it is watched.
-        latch: of the emergency stop; the user's when None.
+        limit_s: longest allowed time between two commands while commands are due.
+        latch: path of the emergency stop's latch; `estop.latch_path()` if None.
 
     Raises:
-        SupervisorLost: it could not be started.
+        SupervisorLost: the process could not be started.
+        ValueError: `limit_s` is not between 1 ms and 1 s.
     """
 
-    def __init__(self, limit_s: float = LIMIT_S, latch: Path | None = None) -> None:
+    def __init__(self, limit_s: float, latch: Path | None = None) -> None:
         if not 0.001 <= limit_s <= 1.0:
-            raise ValueError(f"the supervisor's limit must be 1 ms to 1 s, got {limit_s}")
+            raise ValueError(f"the supervisor's limit must be 1 ms to 1 s, got {limit_s} s")
         path = estop.latch_path() if latch is None else latch
         self._heartbeat = Heartbeat()
         self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -105,48 +110,51 @@ class SupervisorClient:
 
     @property
     def pid(self) -> int:
-        """Its process id; SIGUSR1 to it is an emergency stop."""
+        """Process id of the supervisor; sending it SIGUSR1 is an emergency stop."""
         return self._process.pid
 
     @property
     def prioritised(self) -> bool:
-        """Whether it has real-time priority; without, it is late when the machine is busy."""
+        """Whether the supervisor has real-time priority; without it, a busy machine delays it."""
         return self._heartbeat.prioritised
 
     @property
     def fired(self) -> Fired:
-        """Why it stopped the robot; NO while it did not."""
+        """Why the supervisor stopped the robot; `Fired.NO` if it did not."""
         return self._heartbeat.fired
 
     def hand_over(self, port: int) -> None:
-        """Give it a descriptor of the port of its own, in place of any before.
+        """Send the supervisor a duplicate of the port's descriptor; it replaces the last one.
+
+        Args:
+            port: file descriptor of the serial port.
 
         Raises:
-            SupervisorLost: it is gone.
+            SupervisorLost: the process is gone.
         """
         self._send(NEW_PORT, port)
 
     def take_back(self) -> None:
-        """The port is gone: it closes its descriptor.
+        """Make the supervisor close its descriptor of the port.
 
         Raises:
-            SupervisorLost: it is gone.
+            SupervisorLost: the process is gone.
         """
         self._send(NO_PORT)
 
     def watch(self, on: bool) -> None:
-        """Commands are due from now on; or not any more. Before the first and after the last."""
+        """Switch the check for silence on (before the first command) or off (after the last)."""
         self._heartbeat.watch(on)
 
     def beat(self) -> None:
-        """A command has been written, all of it. Call it for nothing else, and from no thread."""
+        """Record that a whole command was written to the port; call it from the control thread."""
         self._heartbeat.beat()
 
     def reset(self) -> None:
-        """After it fired: look again. Clears nothing on the board, and no emergency stop.
+        """Make a supervisor that fired watch again; the board and the latch stay as they are.
 
         Raises:
-            SupervisorLost: it is gone.
+            SupervisorLost: the process is gone.
         """
         self._heartbeat.watch(False)
         self._send(RESET)
@@ -155,11 +163,11 @@ class SupervisorClient:
             time.sleep(0.001)
 
     def alive(self) -> bool:
-        """Whether it looked just now; microseconds, for every period."""
+        """Whether the supervisor gave a recent sign of life; takes microseconds."""
         return self._heartbeat.looked_ago_s() < LOST_S
 
     def close(self) -> None:
-        """End it without a stop frame; safe to call twice. Stop the robot before."""
+        """End the process without a stop frame; safe to call twice. Stop the robot first."""
         with contextlib.suppress(OSError):
             self._socket.send(QUIT)
         self._socket.close()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The emergency stop: pressed from anywhere, latched on the disk, cleared by a person only.
+"""The emergency stop: any process can press it; only a person clears it.
 
-A file in the user's state folder is the latch: it outlives every process and every restart. What
-can't be read counts as pressed. Clearing it permits a start, and causes none (ISO 13850). This is
-software: a robot that can hurt needs a switch that takes its power, too.
+The latch is a file in the user's state folder, so it survives processes and restarts. A latch that
+can't be read counts as pressed. Clearing it permits a start and causes none (ISO 13850). This is
+software: a robot that can hurt people also needs a switch that cuts its power.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ NAME = "estop.json"
 
 @dataclass(frozen=True)
 class Latch:
-    """Who pressed it.
+    """The record of one press.
 
     Attributes:
-        reason: in a few words.
-        process: id of the process that did.
-        wall_time: UTC, for people.
+        reason: why it was pressed, in a few words.
+        process: id of the process that pressed it.
+        wall_time: UTC in ISO 8601, for display.
     """
 
     reason: str
@@ -37,18 +37,24 @@ class Latch:
 
 
 def latch_path(folder: Path | None = None) -> Path:
-    """Where the latch is."""
+    """Path of the latch; in `user_folders.state_folder()` if `folder` is None."""
     return (folder or state_folder()) / NAME
 
 
 def press(reason: str, folder: Path | None = None) -> Path:
-    """Latch it, on the disk when this returns; who pressed first stays.
+    """Press the emergency stop; the latch is on the disk when this returns.
+
+    An existing latch stays as it is, with the record of the first press.
+
+    Args:
+        reason: why, in a few words.
+        folder: folder of the latch, see `latch_path`.
 
     Returns:
-        The latch.
+        Path of the latch.
 
     Raises:
-        OSError: it can't be written; stop the robot by other means.
+        OSError: the latch can't be written; stop the robot by other means.
     """
     path = latch_path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +64,7 @@ def press(reason: str, folder: Path | None = None) -> Path:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
         os.write(descriptor, data)
-        # Supervisors see it from here on; the disk may take its time.
+        # Link first: supervisors see the latch at once, and do not wait for the disk.
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)  # fails if it is latched already
         os.fsync(descriptor)
@@ -71,7 +77,7 @@ def press(reason: str, folder: Path | None = None) -> Path:
 
 
 def pressed(path: Path) -> bool:
-    """Whether it is latched; microseconds. Whatever but a missing file counts as pressed."""
+    """Whether the latch exists; takes microseconds. An error other than a missing file counts."""
     try:
         os.stat(path)
     except FileNotFoundError:
@@ -82,7 +88,7 @@ def pressed(path: Path) -> bool:
 
 
 def read(folder: Path | None = None) -> Latch | None:
-    """Who pressed it; None if nobody did."""
+    """The record of the press; None if the emergency stop is not pressed."""
     path = latch_path(folder)
     if not pressed(path):
         return None
@@ -96,10 +102,10 @@ def read(folder: Path | None = None) -> Latch | None:
 
 
 def clear(folder: Path | None = None) -> Latch | None:
-    """A person clears it; who had pressed it, None if nobody had.
+    """Remove the latch, for a person only; see `read` for what it returns.
 
     Raises:
-        OSError: it can't be removed; it stays pressed.
+        OSError: the latch can't be removed and stays pressed.
     """
     latch = read(folder)
     if latch is not None:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""A page of memory between the control process and its supervisor: who did what when.
+"""Shared memory between the control process and its supervisor.
 
-    control:     session | commands sent | when the last one was | whether it is watched
-    supervisor:  why it stopped the robot | when it last looked
+    control writes:     number of commands | time of the last one | whether commands are due
+    supervisor writes:  why it stopped the robot | its last sign of life | its priority
 
-Each field is one aligned 8-byte store of one writer, so neither side ever sees half of one. The
+Each field has one writer and is one aligned 8-byte store, so no reader sees a torn value. The
 memory has no name and ends with the two processes. Times are CLOCK_MONOTONIC, which all processes
 share.
 """
@@ -25,21 +25,24 @@ class Fired(IntEnum):
 
     NO = 0
     SILENT = 1
-    """No command for too long: the control process hangs or is frozen."""
+    """No command came for too long: the control process hangs or is frozen."""
     GONE = 2
-    """The control process ended while it was watched."""
+    """The control process ended while commands were due."""
     ESTOP = 3
-    """Somebody pressed the emergency stop."""
+    """The emergency stop was pressed."""
 
 
 class Heartbeat:
-    """One side of it.
+    """One process's view of the shared memory.
 
     Args:
-        descriptor: of the memory; a new one when None.
+        descriptor: file descriptor of the memory; None creates it.
+
+    Attributes:
+        descriptor: file descriptor of the memory, for the other process.
 
     Raises:
-        OSError: there is no such memory here (Linux has it).
+        OSError: the system has no memfd_create (Linux has it).
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
@@ -54,13 +57,13 @@ class Heartbeat:
     # -- control -----------------------------------------------------------------------------------
 
     def beat(self) -> None:
-        """Control: one more command has been written to the port, entirely."""
+        """Control: record that a whole command was written to the port."""
         fields = self._fields
         fields[_COMMAND_NS] = time.monotonic_ns()
         fields[_COMMANDS] += 1
 
     def watch(self, on: bool) -> None:
-        """Control: from now on commands are due; or not any more."""
+        """Control: set whether commands are due; the time of silence starts anew."""
         self._fields[_COMMAND_NS] = time.monotonic_ns()
         self._fields[_WATCHED] = int(on)
 
@@ -70,7 +73,7 @@ class Heartbeat:
         return Fired(self._fields[_FIRED])
 
     def looked_ago_s(self) -> float:
-        """Control: since the supervisor looked last."""
+        """Control: seconds since the supervisor's last sign of life."""
         return (time.monotonic_ns() - self._fields[_LOOKED_NS]) * 1e-9
 
     @property
@@ -82,12 +85,12 @@ class Heartbeat:
 
     @property
     def commands(self) -> int:
-        """Supervisor: commands so far."""
+        """Supervisor: number of commands written so far."""
         return self._fields[_COMMANDS]
 
     @property
     def command_ns(self) -> int:
-        """Supervisor: when the last one was, or when watching began."""
+        """Supervisor: monotonic time of the last command, or of the last call of `watch`."""
         return self._fields[_COMMAND_NS]
 
     @property
@@ -96,13 +99,13 @@ class Heartbeat:
         return bool(self._fields[_WATCHED])
 
     def look(self) -> None:
-        """Supervisor: say that it is there."""
+        """Supervisor: give a sign of life."""
         self._fields[_LOOKED_NS] = time.monotonic_ns()
 
     def set_prioritised(self, on: bool) -> None:
-        """Supervisor: say whether it has real-time priority."""
+        """Supervisor: publish whether it has real-time priority."""
         self._fields[_PRIORITY] = int(on)
 
     def fire(self, why: Fired) -> None:
-        """Supervisor: say that it stopped the robot, and why (`Fired.NO`: that this is over)."""
+        """Supervisor: publish why it stopped the robot; `Fired.NO` after a reset."""
         self._fields[_FIRED] = int(why)

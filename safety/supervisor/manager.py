@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The supervisor of one robot for as long as it is used: started, asked, replaced when it is gone.
+"""Starts the supervisor of one robot, queries it, and replaces it when it is lost.
 
-    robot.watchdog = SupervisorManager(limit_s)      # before the first arming
-    manager.trouble()                      # every period, by the robot: a flag and a time
-    manager.renew()                        # before each arming, limp: a living supervisor again
+    manager = SupervisorManager(limit_s)    # before the first arming
+    robot.watched_by(manager)
+    manager.trouble()                      # the robot calls it in every control period
+    manager.renew()                        # before each arming, while the robot is limp
 
-Without a living supervisor that has not fired there is no arming. An emergency stop stays for as
-long as the process lives, also when its latch was cleared meanwhile: clearing starts nothing.
+A robot is armed only with a live supervisor that has not fired. An emergency stop holds until the
+control process ends, also when its latch is cleared meanwhile: clearing must not start the robot.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ from walkhome.safety.supervisor.heartbeat import Fired
 
 _FIRED = {
     Fired.SILENT: "the supervisor cut the torque: no command came for too long",
-    Fired.GONE: "the supervisor cut the torque: it took the control process for gone",
+    Fired.GONE: "the supervisor cut the torque: the control process ended",
     Fired.ESTOP: "emergency stop",
 }
 
 
 def estop_reason(latch: Path | None = None) -> str:
-    """Why the emergency stop holds, and what to do; empty if it does not."""
+    """Why the emergency stop is pressed and how to clear it; empty if it is not pressed.
+
+    Args:
+        latch: path of the latch; `estop.latch_path()` if None.
+    """
     found = estop.read(None if latch is None else latch.parent)
     if found is None:
         return ""
@@ -37,16 +42,16 @@ def estop_reason(latch: Path | None = None) -> str:
 
 
 class SupervisorManager:
-    """A `hardware.serial.watchdog.Watchdog` with a supervisor process behind it.
+    """Implements `hardware.serial.watchdog.Watchdog` with a supervisor process.
 
     Args:
-        limit_s: longest silence between two commands while they are due.
-        latch: of the emergency stop; the user's when None.
-        start: starts a supervisor process.
+        limit_s: longest allowed time between two commands while commands are due.
+        latch: path of the emergency stop's latch; `estop.latch_path()` if None.
+        start: starts a supervisor process; a test can pass another one.
 
     Attributes:
-        cuts: times that it cut the torque because commands stayed away.
-        lost: times that the supervisor process was gone, or hung.
+        cuts: number of times that a supervisor cut the torque for missing commands.
+        lost: number of times that a supervisor process had ended or hung.
 
     Raises:
         SupervisorLost: the process could not be started.
@@ -66,7 +71,7 @@ class SupervisorManager:
 
     @property
     def pid(self) -> int:
-        """Of the supervisor process."""
+        """Process id of the supervisor."""
         return self._client.pid
 
     @property
@@ -77,34 +82,34 @@ class SupervisorManager:
     # -- the Watchdog protocol ---------------------------------------------------------------------
 
     def hand_over(self, port: int) -> None:
-        """Give the supervisor a descriptor of this port; one that comes later gets it too."""
+        """Give the supervisor, and each later replacement, the file descriptor of the port."""
         self._port = port
-        with contextlib.suppress(SupervisorLost):  # `trouble` says so, and nothing arms
+        with contextlib.suppress(SupervisorLost):  # `trouble` reports it, which prevents arming
             self._client.hand_over(port)
 
     def take_back(self) -> None:
-        """The port is about to be closed."""
+        """Make the supervisor close its descriptor, before the port is closed."""
         self._port = None
         with contextlib.suppress(SupervisorLost):
             self._client.take_back()
 
     def watch(self, on: bool) -> None:
-        """Commands are due from now on; or not any more."""
+        """Switch the check for missing commands on or off."""
         self._client.watch(on)
 
     def beat(self) -> None:
-        """A command has been written, all of it."""
+        """Record that a whole command was written to the port."""
         self._client.beat()
 
     def trouble(self) -> str:
-        """Why the robot must not be commanded now; empty if it may be. Microseconds."""
+        """Why the robot must not be commanded now; empty if it may be. Takes microseconds."""
         fired = self._client.fired
         if fired is not Fired.NO:
             return _FIRED[fired]
-        return "" if self._client.alive() else "the supervisor process is gone, or hangs"
+        return "" if self._client.alive() else "the supervisor process is gone or hangs"
 
     def fault(self) -> str:
-        """The code of that trouble."""
+        """The fault code (`safety.faults.matrix`) of what `trouble` reports."""
         fired = self._client.fired
         if fired is Fired.NO:
             return "supervisor_lost"
@@ -113,7 +118,7 @@ class SupervisorManager:
     # -- arming ------------------------------------------------------------------------------------
 
     def estop(self) -> str:
-        """Why an emergency stop holds, and what to do; empty if none does."""
+        """Why an emergency stop holds and how to end it; empty if none holds."""
         reason = estop_reason(self._latch)
         self._pressed |= bool(reason) or self._client.fired is Fired.ESTOP
         if self._pressed and not reason:
@@ -121,11 +126,16 @@ class SupervisorManager:
         return reason
 
     def renew(self) -> bool:
-        """Have a living supervisor that has not fired, if that may be; for a limp robot only.
+        """Reset a supervisor that fired, or replace a lost one; only while the robot is limp.
+
+        After an emergency stop the supervisor is not reset.
 
         Returns:
-            Whether it had cut the torque because commands stayed away, so that the stop that is
-            latched on the board is its own.
+            True if the supervisor had cut the torque for missing commands: then the stop latched on
+            the board is its own and may be released.
+
+        Raises:
+            SupervisorLost: no new process could be started.
         """
         fired = self._client.fired
         self._pressed |= fired is Fired.ESTOP
@@ -142,11 +152,11 @@ class SupervisorManager:
         return ours
 
     def alive(self) -> bool:
-        """Whether a supervisor looks after the robot and has not fired."""
+        """Whether the supervisor runs and has not fired."""
         return self.trouble() == ""
 
     def summary(self) -> dict[str, Any]:
-        """How it did, for summary.json."""
+        """Settings and counts for summary.json."""
         return {
             "command_gap_ms": 1e3 * self._limit_s,
             "real_time_priority": self.prioritised,
@@ -155,5 +165,5 @@ class SupervisorManager:
         }
 
     def close(self) -> None:
-        """End the supervisor without a stop; stop the robot before."""
+        """End the supervisor without a stop frame; stop the robot first."""
         self._client.close()

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The supervisor process: cuts the torque when the control process commands no more.
+"""The supervisor process: cuts the torque when the control process stops sending commands.
 
-It holds its own descriptor of the port and watches when the last command was written
-(`safety.supervisor.heartbeat`). When that stands still for too long while it is watched, when the
-control
-process ends, or when the emergency stop is pressed, it writes ESTOP frames. It needs nothing from
-the control process to do so, ignores the terminal's signals, and outlives it for just that long.
-Only `safety.supervisor.client` starts it.
+    heartbeat (shared memory), emergency stop's latch --> verdict --> ESTOP frames on the port
+
+It has its own descriptor of the port and reads from the heartbeat when the last command was
+written. It writes ESTOP frames when commands are due and stay away for too long, when the control
+process ends, or when the emergency stop is pressed. It needs nothing from the control process to do
+so, ignores the terminal's signals, and ends once it has stopped the robot of a control process that
+ended. Only `safety.supervisor.client` starts it.
 """
 
 from __future__ import annotations
@@ -28,23 +29,26 @@ from walkhome.safety.supervisor import estop
 from walkhome.safety.supervisor.heartbeat import Fired, Heartbeat
 
 LOOK_S = 0.005
-"""How often it looks at the emergency stop, and says that it is there."""
+"""Interval of the checks of the emergency stop, and of the signs of life."""
 STOP_FRAMES = 3
 RETRY_S = 0.001
 GIVE_UP_S = 0.5
-"""A port that takes nothing for so long is dead; the board's own time-out has cut long before."""
+"""A port that accepts nothing for this long is dead; the board's own time-out has cut by then."""
 NEW_PORT, NO_PORT, RESET, QUIT = b"P", b"N", b"R", b"Q"
 
 
 def verdict(watched: bool, silent_ns: int, limit_ns: int, pressed: bool, gone: bool) -> Fired:
-    """Whether to stop the robot, and why; the emergency stop comes first.
+    """Decide whether to stop the robot; the emergency stop has precedence.
 
     Args:
-        watched: commands are due.
-        silent_ns: since the last one.
-        limit_ns: how long that may be.
-        pressed: the emergency stop is.
-        gone: the control process ended.
+        watched: whether commands are due.
+        silent_ns: time since the last command.
+        limit_ns: largest allowed `silent_ns`.
+        pressed: whether the emergency stop is pressed.
+        gone: whether the control process has ended.
+
+    Returns:
+        The reason to stop, `Fired.NO` if there is none.
     """
     if pressed:
         return Fired.ESTOP
@@ -56,13 +60,17 @@ def verdict(watched: bool, silent_ns: int, limit_ns: int, pressed: bool, gone: b
 
 
 class SupervisorProcess:
-    """One supervisor.
+    """The supervisor's main loop and state.
 
     Args:
-        control: socket to the control process: single bytes, with a descriptor for a new port.
-        heartbeat: shared with it.
-        limit_s: longest silence.
-        latch: of the emergency stop.
+        control: socket to the control process; a message is one byte, `NEW_PORT` carries a
+            descriptor.
+        heartbeat: memory shared with the control process.
+        limit_s: longest allowed time between two commands.
+        latch: path of the emergency stop's latch.
+
+    Attributes:
+        press_signal: set by a signal handler; the loop then presses the emergency stop.
     """
 
     def __init__(
@@ -77,10 +85,10 @@ class SupervisorProcess:
         self._seq = 0
         self._gone = False
         self._quit = False
-        self.press_signal = False  # a signal handler sets it
+        self.press_signal = False
 
     def run(self) -> None:
-        """Until the control process says that it is done, or is gone and the robot is stopped."""
+        """Run until the control process asks to quit, or has ended and the robot is stopped."""
         while not self._quit:
             self._look()
             done = self._gone and self._to_send == 0
@@ -96,7 +104,7 @@ class SupervisorProcess:
             with contextlib.suppress(OSError):  # the robot is stopped in any case
                 estop.press("a signal to the supervisor", self._latch.parent)
             self._fire(Fired.ESTOP)
-        # In this order: a command that is written meanwhile makes the silence shorter, not longer.
+        # The command time first: a command written meanwhile can then only shorten the silence.
         command_ns = heartbeat.command_ns
         silent_ns = time.monotonic_ns() - command_ns
         pressed = estop.pressed(self._latch)
@@ -121,12 +129,12 @@ class SupervisorProcess:
         self._to_send = STOP_FRAMES
         self._since_s = time.monotonic()
         if self._port is not None:
-            # Commands that wait in the system's buffer are wrong by now.
+            # Commands still in the output buffer must not follow or delay the stop.
             with contextlib.suppress(OSError, termios.error):
                 termios.tcflush(self._port, termios.TCOFLUSH)
 
     def _send(self) -> None:
-        """One stop frame; a delimiter before it ends whatever half a frame is on the wire."""
+        """Write one stop frame; the delimiter before it ends a partial frame on the wire."""
         if self._port is None or time.monotonic() - self._since_s > GIVE_UP_S:
             self._to_send = 0
             return
@@ -136,9 +144,9 @@ class SupervisorProcess:
             if os.write(self._port, frame) == len(frame):
                 self._to_send -= 1
         except BlockingIOError:
-            return  # full: again in a moment
+            return  # the buffer is full: retry after RETRY_S
         except (OSError, termios.error):
-            self._to_send = 0  # the cable is out: the board's own time-out cuts
+            self._to_send = 0  # the cable is unplugged: the board's own time-out cuts
 
     def _hear(self) -> None:
         try:
@@ -164,11 +172,19 @@ class SupervisorProcess:
             os.close(self._port)
         self._port = port
         if port is not None and self._fired is not Fired.NO:
-            self._fire(self._fired)  # a port that comes back is stopped too
+            self._fire(self._fired)  # stop the board on a reopened port, too
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The whole life of a supervisor process: socket, memory, limit in microseconds, latch."""
+    """Run a supervisor process.
+
+    Args:
+        arguments: descriptor of the socket, descriptor of the heartbeat's memory, limit in
+            microseconds, path of the latch.
+
+    Returns:
+        The exit status.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)
     control, memory, limit_us, latch = arguments

@@ -187,7 +187,7 @@ def test_a_budget_that_is_used_up_needs_a_person(tmp_path):
         assert summary["board"]["budgets"] == {"link_lost": {"used": 4, "budget": 3}}
         said = " ".join(view.messages)
         assert "link_lost: armed again in " in said  # each pause longer than the one before
-        assert "4 times in ten minutes, 3 may pass" in view.messages[-1]
+        assert "4 in 10 min (limit 3)" in view.messages[-1]
         last = [e for e in RunFolder.open(tmp_path / "run").events() if e["event"] == "fault"][-1]
         assert not last["goes_on"]
 

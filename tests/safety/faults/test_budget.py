@@ -60,7 +60,7 @@ def test_within_its_budget_it_clears_with_growing_pauses_then_needs_a_person(bud
     assert waits == pytest.approx(expected)
     assert budget.used() == {code: {"used": rule.per_10_min, "budget": rule.per_10_min}}
     why, wait_s = again(budget, clock, code)
-    assert f"{rule.per_10_min} may pass" in why
+    assert f"(limit {rule.per_10_min})" in why
     assert rule.text in why
     assert wait_s == math.inf
 

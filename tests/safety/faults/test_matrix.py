@@ -130,7 +130,7 @@ def test_a_slow_trickle_spends_the_budget_of_a_day():
 def test_a_person_can_not_clear_what_is_still_there_or_for_good():
     supervisor = FaultMonitor()
     supervisor.report("estop", 0.0)
-    assert "still there" in supervisor.clear("estop", 1.0)
+    assert "still present" in supervisor.clear("estop", 1.0)
     supervisor.gone("estop", 2.0)
     assert supervisor.level(1e9) is Level.CUT
     assert supervisor.clear("estop", 1e9) == ""

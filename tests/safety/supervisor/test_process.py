@@ -193,7 +193,7 @@ def test_the_verdict(watched, silent, pressed, gone):
 
 @pytest.mark.parametrize(("rate_hz", "limit_s"), [(250, 0.025), (50, 0.025), (20, 0.025)])
 def test_the_limit_leaves_room_for_one_period(rate_hz, limit_s):
-    assert silence_limit_s(1.0 / rate_hz) == pytest.approx(limit_s)
+    assert silence_limit_s(1.0 / rate_hz, 0.025) == pytest.approx(limit_s)
 
 
 @pytest.mark.parametrize("limit_s", [0.0, -1.0, float("nan"), float("inf"), 2.0])
