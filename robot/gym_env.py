@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`walkhome/Walk-v0`: the twin as a Gymnasium environment, for other people's learners.
 
-    import gymnasium, robot.walk_env
+    import gymnasium, walkhome.robot.gym_env
     env = gymnasium.make("walkhome/Walk-v0", terrain="mattress", task="forward")
 
 A step is a control period and an episode is a roll-out, made by the code that `robot learn` runs
