@@ -70,7 +70,7 @@ def test_the_example_of_a_study_is_one_and_every_metric_is_named(tmp_path):
     path.write_text(example)
     study = load_study(str(path))
     assert study.configs["large-batch"].learning.batch_size == 512
-    assert study.comparisons == 2
+    assert study.n_comparisons == 2
     section = text[text.index("Metrics: ") : text.index("A key that no run uses")]
     metrics, curves = section.split("Curves: ")
     assert set(re.findall(r"`(\w+)`", metrics)) == set(METRICS)
