@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Driving what a run has learned: orders by script, keyboard or gamepad, one engine that acts."""
+"""Teleoperation: a script, keyboard or gamepad drives the twin or a robot with learned gaits."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which key, stick or button means what: configs/teleop.yaml, and a file of yours on top."""
+"""Bindings of keys, sticks and buttons: configs/teleop.yaml, overridden by a user's file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from walkhome.robot.config.sections import Section
 from walkhome.robot.config.strict_yaml import YamlError, load_yaml
 from walkhome.robot.teleop.driver_input import TeleopError
 
-# SDL's own order of them.
+# In the order of SDL's game-controller axes and buttons.
 AXES = ("leftx", "lefty", "rightx", "righty", "lefttrigger", "righttrigger")
 BUTTONS = (
     *("a", "b", "x", "y", "back", "guide", "start", "leftstick", "rightstick"),
@@ -49,7 +49,7 @@ Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class ScaleConfig(Section):
-    """How far the stride can be turned down."""
+    """Range and step of the stride, as a share of the learned stride."""
 
     least: Annotated[float, Field(gt=0.0, le=1.0)] = 0.6
     most: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
@@ -62,12 +62,12 @@ class ScaleConfig(Section):
         return self
 
     def moved(self, scale: float, steps: int) -> float:
-        """A scale some steps up or down, within its range."""
+        """Return the scale moved by `steps` (down if negative), clipped to the range."""
         return min(self.most, max(self.least, round(scale + steps * self.step, 6)))
 
 
 class GamepadConfig(Section):
-    """Names as in SDL's mapping."""
+    """Gamepad bindings; names as in SDL's game-controller mapping."""
 
     walk_axis: Stick = "lefty"
     turn_axis: Stick = "rightx"
@@ -95,7 +95,7 @@ class GamepadConfig(Section):
 
 
 class KeyboardConfig(Section):
-    """Single characters, arrow keys or `space`."""
+    """Keyboard bindings: single characters, `up`, `down`, `left`, `right` or `space`."""
 
     forward: Keys = ("w", "up")
     backward: Keys = ("s", "down")
@@ -120,13 +120,13 @@ class KeyboardConfig(Section):
 
     @staticmethod
     def meanings() -> tuple[str, ...]:
-        """What keys can mean."""
+        """Return the names of the fields that bind keys."""
         fields = KeyboardConfig.model_fields
         return tuple(name for name, field in fields.items() if field.annotation is not float)
 
 
 class TeleopConfig(Section):
-    """Everything about driving."""
+    """Settings of `robot teleop`: blending, stride, gamepad and keyboard bindings."""
 
     blend_s: Annotated[float, Field(gt=0.0, le=0.5)] = 0.5
     scale: ScaleConfig = ScaleConfig()
@@ -135,10 +135,14 @@ class TeleopConfig(Section):
 
 
 def read_bindings(path: Path | None = None) -> TeleopConfig:
-    """The shipped bindings, with those of a file on top.
+    """Read the shipped bindings, overridden by those of a file.
+
+    Args:
+        path: the user's YAML file; keys that it leaves out keep their shipped values. None: the
+            shipped bindings alone.
 
     Raises:
-        TeleopError: something in it can't be used; one line that says where.
+        TeleopError: the file can't be read, or a value in it is invalid; one line that names it.
     """
     shipped = files("walkhome.configs").joinpath("teleop.yaml").read_text(encoding="utf-8")
     tree: dict[str, Any] = _load(shipped, "configs/teleop.yaml")
@@ -165,5 +169,5 @@ def _load(text: str | bytes, source: str) -> dict[str, Any]:
     except YamlError as error:
         raise TeleopError(str(error)) from None
     if value is not None and not isinstance(value, dict):
-        raise TeleopError(f"{source}: expected sections as `gamepad:`")
+        raise TeleopError(f"{source}: expected sections such as `gamepad:`")
     return value or {}

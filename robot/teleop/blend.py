@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Hand-over between gaits: every policy has a weight, and weights move at a limited rate.
+"""Hand-over between gaits: every policy has a weight, and weights change at a limited rate.
 
-The action is the weighted mean of what the policies with a weight ask for, all on the same
-observation. Weights are never negative and sum to 1, so a mean of actions in [-1, 1] stays there,
-however often the driver changes their mind half-way. Filter and history are not touched.
+The action is the weighted mean of the policies' actions for the same observation. Weights are never
+negative and sum to 1, so the mean of actions in [-1, 1] stays in [-1, 1], also when the driver
+changes the task during a hand-over. The action filter and the observation history continue.
 
-A gait has learned from standing starts; one that is handed a robot in full stride the other way
+A gait was learned from standing starts; after a direct switch from the opposite gait the robot
 falls far more often (docs/driving.md). So between opposite gaits the robot stands first.
 """
 
@@ -16,23 +16,25 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from walkhome.robot.mdp.observation import N_ACTIONS
+
 FloatArray = npt.NDArray[np.float64]
 
-_NOTHING = 1e-9  # a weight below counts as none
+_NOTHING = 1e-9  # a smaller weight counts as zero
 
 
 class Blend:
     """Weights over a fixed set of names.
 
     Args:
-        names: of what can be blended.
-        rest: which of them has the whole weight at first, and comes between opposites.
-        duration_s: of a whole hand-over, from any weights; between opposites it takes two.
-        period_s: of a step.
-        opposite: of each name that has one; it need not be among the names.
+        names: what can be blended.
+        rest: the name that has the whole weight at first, and between opposites.
+        duration_s: time of a whole hand-over from any weights, s; twice that between opposites.
+        period_s: time between two steps, s.
+        opposite: the opposite of each name that has one; it need not be among `names`.
 
     Raises:
-        ValueError: `rest` is no name, or a time is not positive.
+        ValueError: `rest` is not among `names`, or a time is not positive.
     """
 
     def __init__(
@@ -51,22 +53,25 @@ class Blend:
         self.reset(rest)
 
     def reset(self, name: str) -> None:
-        """Give one name the whole weight at once."""
+        """Give one of the names the whole weight at once."""
         for other in self._weights:
             self._weights[other] = float(other == name)
 
     def step(self, target: str) -> Mapping[str, float]:
-        """One period toward `target`; the weights above zero, which sum to 1.
+        """Move the weights one period toward `target`.
+
+        Returns:
+            The weights above zero, by name; they sum to 1.
 
         Raises:
-            KeyError: there is no such name.
+            KeyError: `target` is not among the names.
         """
         other_way = self._opposite.get(target)
         if other_way is not None and self._weights.get(other_way, 0.0) > _NOTHING:
             target = self._rest
         before = self._weights[target]
         after = min(1.0, before + self._step)
-        # What the target gains, the others lose in proportion.
+        # The others lose in proportion to their weights what the target gains.
         share = (1.0 - after) / (1.0 - before) if before < 1.0 else 0.0
         for name in self._weights:
             self._weights[name] *= share
@@ -75,9 +80,17 @@ class Blend:
 
 
 def mean_action(weights: Mapping[str, float], actions: Mapping[str, FloatArray]) -> FloatArray:
-    """(8,) weighted mean of actions, in [-1, 1] if they are."""
-    total = np.zeros(8)
+    """Return the weighted mean of actions, clipped to [-1, 1].
+
+    Args:
+        weights: one weight per name; they sum to 1.
+        actions: one action (8,) per name, of at least the names in `weights`.
+
+    Returns:
+        (8,) action, in a new array.
+    """
+    total = np.zeros(N_ACTIONS)
     for name, weight in weights.items():
         total += weight * actions[name]
-    # Rounding may leave the range by the last bit.
+    # Rounding can exceed the range by the last bit.
     return np.clip(total, -1.0, 1.0)

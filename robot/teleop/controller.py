@@ -6,13 +6,14 @@
     STANDING_UP  the scripted stand-up, also after a fall.
     DRIVING      the learned gaits, blended into each other (`robot.teleop.gaits`).
 
-Releasing the dead-man (a thumb, a cable, a terminal) settles the robot at the next period, from any
-state. After a stop button the dead-man must be released before the robot moves again. Commands go
-through the same filter and limits as in learning (`robot.control.actuator`).
+Releasing the dead-man settles the robot at the next period, from any state. An unplugged gamepad
+and a closed terminal count as a release. After a stop button the dead-man must be released before
+the robot moves again. Commands pass the same filter and limits as in learning
+(`robot.control.actuator`).
 
-A fault of a board's robot (link, sensors, supervisor) settles it as well; it moves again only when
-the driver releases and presses anew, and is checked and armed as at the start. A script can't press
-again, so a fault ends its drive.
+A fault of a board's robot (link, sensors, supervisor) settles it as well. It moves again only after
+the driver has released the dead-man and pressed it again; then it is checked and armed as at the
+start. A script cannot press again, so a fault ends its drive.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from walkhome.robot.teleop.gaits import STAND, Gaits
 from walkhome.robot.teleop.telemetry import DrivePeriod, DriveState, DriveStatistics, Listeners
 
 SIT_DOWN_S = 0.7
-"""The damped sit of `Stop.SETTLE`, and a little more."""
+"""Time for the damped sit-down of `Stop.SETTLE` (0.5 s on a board), with a margin."""
 
 
 class _End(enum.Enum):
@@ -57,19 +58,21 @@ class Teleop:
     Args:
         config: configuration of the run: rate, filter, body and limits.
         plant: the robot.
-        policies: by task.
-        source: where driver input comes from.
-        blend_s: time of a hand-over between gaits; see `Gaits`.
-        listeners: told of periods and events.
-        stop_requested: True ends the drive; a signal, for instance.
+        policies: one policy per task name.
+        source: delivers the driver input.
+        blend_s: time of a hand-over between gaits, s; see `Gaits`.
+        listeners: called with every period and event.
+        stop_requested: asked every period; True, after a signal for example, ends the drive.
 
     Attributes:
         statistics: counts of the drive so far.
         state: what the robot is doing.
-        gait: the gait that has, or gets, the whole weight.
+        gait: the gait that drives the robot, or to which a hand-over is under way.
+        blind: True from a fault until the robot is ready again; missing telemetry is then no fault.
 
     Raises:
-        LinkLost: a board sends no telemetry.
+        LinkLost: the board sends no telemetry.
+        ValueError: `blend_s` is not positive.
     """
 
     def __init__(
@@ -86,12 +89,13 @@ class Teleop:
         self._listeners = listeners or Listeners()
         self.driver = Driver(source, stop_requested)
         self.gaits = Gaits(policies, blend_s, plant.clock.period_s)
-        # Made here: SciPy's filter design takes longer than a robot may go without a command.
+        # Designed here, before the robot moves: SciPy takes longer for the filter design than a
+        # robot may go without a command.
         self.path = ActionPath(plant.robot.body, config.control)
         self.observer = Observer(observation_layout(config.control), plant.robot.body)
         self.statistics = DriveStatistics()
         self.state, self.gait = DriveState.SETTLED, STAND
-        self.blind = False  # after a fault, until the robot was made ready again
+        self.blind = False
         self._was_cut = self._ending = False
         plant.report_to(lambda text: self._event("board", text=text))
         self._cycle = ControlCycle(plant, config.episode, self._on_period)
@@ -99,11 +103,15 @@ class Teleop:
         self._cycle.state = plant.first_state()
 
     def run(self) -> DriveStatistics:
-        """Drive until the input ends or a stop is requested; the robot is settled then.
+        """Drive until the input ends or a stop is requested, then settle the robot.
+
+        Returns:
+            The counts of the drive.
 
         Raises:
-            KeyboardInterrupt: a second signal; the torque was cut.
+            KeyboardInterrupt: a second signal arrived; the torque was cut.
             RobotError: the twin failed, or a board's robot must not be commanded any more.
+            ValueError: an observation was not finite; the robot was settled.
         """
         how: Stop | None = Stop.SETTLE
         try:
@@ -159,7 +167,11 @@ class Teleop:
             self.state = DriveState.SETTLED
 
     def settle(self, why: str = "") -> None:
-        """Let the robot down, or cut its torque if the driver asks for that."""
+        """Settle the robot, or cut its torque if the driver has pressed the cut.
+
+        Args:
+            why: reason for the event; empty: the note of the driver input.
+        """
         cut = self.driver.input.stop is Stop.CUT
         self._plant.robot.stop(Stop.CUT if cut else Stop.SETTLE)
         self.state, self.gait = DriveState.SETTLED, STAND
@@ -168,11 +180,11 @@ class Teleop:
         self.statistics.settles += not cut
         if cut and self._plant.cut_latches:
             self.statistics.ended_by = "the torque was cut"
-        asked = "asked to stop" if self.driver.stop_requested else self.driver.input.note
+        asked = "stop requested" if self.driver.stop_requested else self.driver.input.note
         self._event("cut" if cut else "settle", why=why or asked)
 
     def _settle_after(self, fault: Fault) -> None:
-        """Account for a fault; the robot was let down already."""
+        """Count and report a fault; the control cycle has settled the robot already."""
         self.state, self.gait = DriveState.SETTLED, STAND
         self.blind = True
         self.driver.require_release()
@@ -186,10 +198,11 @@ class Teleop:
         elif not self.driver.attended:
             self.statistics.ended_by = str(error)
         else:
-            self._event("board", text="let go, and press again: it is checked and armed anew")
+            text = "release the dead-man and hold it again: the robot is then checked and armed"
+            self._event("board", text=text)
 
     def _end(self) -> None:
-        if not self.cut_now():  # the driver may cut in the same input that ends the drive
+        if not self.cut_now():  # the input that ends the drive may carry a cut as well
             self._plant.robot.stop(Stop.SETTLE)
 
     def _sit_down(self) -> None:
@@ -200,14 +213,22 @@ class Teleop:
     # -- input -----------------------------------------------------------------------------------
 
     def listen(self) -> bool:
-        """Poll the driver; whether the drive goes on."""
+        """Poll the driver.
+
+        Returns:
+            Whether the drive goes on.
+        """
         self.driver.listen(self.statistics.driven_s)
         self.statistics.lost = self.driver.input.lost or self.statistics.lost
         over = self.driver.gone or bool(self.statistics.ended_by) or self.statistics.needs_help
         return not (over or self.driver.stop_requested)
 
     def switch(self, task: str | None) -> str:
-        """The gait for a task; one that was not learned is standing."""
+        """Select the gait for a task; None, or a task that was not learned, selects standing.
+
+        Returns:
+            The name of the gait.
+        """
         gait = task or STAND
         if gait not in self.gaits:
             self.driver.note(f"{gait} was not learned: stands")
@@ -219,7 +240,11 @@ class Teleop:
         return gait
 
     def cut_now(self) -> bool:
-        """Cut if the driver asks for it and it was not done yet; whether it was."""
+        """Cut the torque if the driver asks for it and it is not cut yet.
+
+        Returns:
+            Whether this call cut the torque.
+        """
         if self.driver.input.stop is not Stop.CUT or self._was_cut:
             return False
         self.settle()
@@ -230,7 +255,7 @@ class Teleop:
         return self.driver.let_go
 
     def _ready(self) -> bool:
-        """Have the robot armed before it moves; the driver may release meanwhile."""
+        """Make the robot ready before it moves; False if the driver released or it can't be."""
         self.state = DriveState.ARMING
         if not self._plant.make_ready(self._released_while_arming):
             return False
@@ -239,7 +264,9 @@ class Teleop:
         return True
 
     def _released_while_arming(self) -> bool:
-        if not self.driver.let_go:  # an input that released stays, until it was acted on
+        # An input that released the dead-man is kept until `_stand_up` has acted on it: the press
+        # of a stop key lasts one poll only.
+        if not self.driver.let_go:
             self.listen()
             self._show(None)
         return self.driver.let_go
@@ -279,7 +306,10 @@ class Teleop:
 
 
 class _Driving:
-    """Follows the driver with the learned gaits, until they let go or the robot falls."""
+    """Follows the driver with the learned gaits until a release, the end or a fall.
+
+    The outcome of its `Done` is an `_End`.
+    """
 
     phase = Phase.DRIVING
 
@@ -293,7 +323,7 @@ class _Driving:
         teleop.gaits.reset(teleop.driver.input.scale)
 
     def step(self, state: RobotState, time_s: float) -> Target | Done:
-        """The action of the gait that the driver asks for."""
+        """Compute the target of the gait that the driver asks for."""
         teleop = self._teleop
         if self._fell:
             return Done(_End.FELL)
@@ -306,7 +336,7 @@ class _Driving:
         return teleop.path.target(teleop.gaits.action(gait, stride, self._observation))
 
     def check(self, period: Period) -> Period:
-        """Observe, and note a fall."""
+        """Update the observation, and record a fall."""
         assert period.target is not None
         assert period.target.filtered is not None
         self._observation = self._teleop.observer.observe(period.state, period.target.filtered)
@@ -315,7 +345,7 @@ class _Driving:
 
 
 class _Settled:
-    """Rests until the dead-man is held; a cut is done at once."""
+    """Rests until the dead-man is held; a cut takes effect at once. Ends with an `_End`."""
 
     phase = Phase.WAITING
 
@@ -342,7 +372,7 @@ class _Settled:
 
 
 class _SittingDown:
-    """Waits for the damped sit at the end; the driver may still cut."""
+    """Waits while the robot sits down at the end of the drive; the driver may still cut."""
 
     phase = Phase.WAITING
 
@@ -353,13 +383,13 @@ class _SittingDown:
         """Nothing to prepare."""
 
     def step(self, state: RobotState, time_s: float) -> Rest | Done:
-        """Rest until the time is over."""
+        """Rest until the periods are over."""
         if self._left == 0:
             return Done()
         self._left -= 1
         self._teleop.listen()
         self._teleop.cut_now()
-        return Rest(blind=True)  # it is let down already; a lost link changes nothing
+        return Rest(blind=True)  # the robot is settled already; a lost link changes nothing
 
     def check(self, period: Period) -> Period:
         """Nothing to add."""

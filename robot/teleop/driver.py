@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the driver wants now: the newest input, and whether the robot may move on it."""
+"""The dead-man rule: keeps the newest driver input and decides whether the robot may move."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from walkhome.robot.teleop.driver_input import DriverInput, InputSource
 
 
 class Driver:
-    """Polls an input source and holds the rule of the dead-man switch.
+    """Polls an input source and applies the rule of the dead-man switch.
 
-    After a stop button, or a fault, the dead-man must be released before the robot moves again.
+    After a stop button or a fault the dead-man must be released once before the robot moves again.
 
     Args:
-        source: where inputs come from.
-        stop_requested: True ends the drive; a signal, for instance.
+        source: delivers the driver input.
+        stop_requested: returns True once a signal has asked for the end of the drive.
 
     Attributes:
         input: the newest input.
-        attended: whether a person drives, who can release and press again.
+        attended: whether a person drives, who can release the dead-man and press it again.
     """
 
     def __init__(self, source: InputSource, stop_requested: Callable[[], bool]) -> None:
@@ -30,10 +30,10 @@ class Driver:
         self._must_release = False
 
     def listen(self, driven_s: float) -> None:
-        """Poll the source; never waits.
+        """Poll the source; does not block.
 
         Args:
-            driven_s: robot time without stand-ups.
+            driven_s: robot time without stand-ups, s; a script plays by it.
         """
         self.input = newest = self._source.poll(driven_s)
         if newest.stop is not None:
@@ -42,7 +42,7 @@ class Driver:
             self._must_release = False
 
     def require_release(self) -> None:
-        """Ignore the dead-man until it was released once."""
+        """Ignore the dead-man until it has been released once."""
         self._must_release = True
 
     def note(self, text: str) -> None:
@@ -51,16 +51,16 @@ class Driver:
 
     @property
     def stop_requested(self) -> bool:
-        """Whether a signal asked for the end."""
+        """Whether a signal has asked for the end of the drive."""
         return self._stop_requested()
 
     @property
     def gone(self) -> bool:
-        """Whether no more input will come."""
+        """Whether the input has ended or its source is lost."""
         return self.input.ended or bool(self.input.lost)
 
     @property
     def let_go(self) -> bool:
-        """Whether the robot must not move now."""
+        """Whether the robot must not move: no dead-man held, a stop, or no driver any more."""
         released = self._must_release or not self.input.held
         return self.gone or self.stop_requested or released

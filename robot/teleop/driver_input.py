@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a driver wants, and the contract of whatever brings it: script, keyboard, gamepad."""
+"""Driver input, and the interface of its sources: script, keyboard, gamepad."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from walkhome.hardware.robot import Stop
 
 
 class TeleopError(ValueError):
-    """An input that can't be used; the message is one line and says what to do."""
+    """Driver input, its source or its bindings can't be used; one line that says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class DriverInput:
-    """What the driver wants now.
+    """The driver's wish at one moment.
 
     Attributes:
-        task: to do; None is to stand.
-        held: the dead-man is held, and the driver was heard of lately. The robot settles if not.
-        stop: a stop button is pressed: settle, or cut the torque. Holding the dead-man further does
-            not start the robot again; it must be let go first.
-        scale: share of the learned stride, above 0, at most 1.
-        ended: no more orders will come.
-        lost: why the driver is gone for good, as a lost terminal; empty otherwise.
-        note: for the screen: the pad's name, its battery, or why the dead-man counts as released.
+        task: name of the task; None: stand.
+        held: whether the dead-man is held and its source was active recently; if not, the robot
+            settles.
+        stop: the stop button that is pressed (settle, or cut the torque); None: none. After it the
+            dead-man must be released before the robot moves again.
+        scale: share of the learned stride, in (0, 1].
+        ended: whether this is the last input.
+        lost: why the source is lost for good, such as a closed terminal; empty otherwise.
+        note: text for the screen: what is held, or why the dead-man counts as released.
     """
 
     task: str | None = None
@@ -38,22 +39,23 @@ class DriverInput:
 
 
 class InputSource(Protocol):
-    """Where orders come from.
+    """Delivers driver input.
 
     Attributes:
-        attended: a person gives them, who can let go and press again after a fault.
+        attended: whether a person drives, who can release the dead-man and press it again after a
+            fault.
     """
 
     attended: bool
 
     def poll(self, driven_s: float) -> DriverInput:
-        """The newest order; never waits.
+        """Return the newest input; does not block.
 
         Args:
-            driven_s: robot time without stand-ups, for scripts.
+            driven_s: robot time without stand-ups, s; a script plays by it.
         """
         ...
 
     def close(self) -> None:
-        """Give the terminal or the pad back; safe to call twice."""
+        """Release the terminal or gamepad; safe to call twice."""
         ...

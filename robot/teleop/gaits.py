@@ -18,16 +18,19 @@ from walkhome.safety.command.limits import UnsafeCommand
 FloatArray = npt.NDArray[np.float64]
 
 STAND = "stand"
-"""Name of the gait that is no gait: the neutral posture."""
+"""Name of standing: action zero, the neutral posture."""
 
 
 class Gaits:
-    """Computes actions from several policies.
+    """Computes actions from several policies, with a smooth hand-over between them.
 
     Args:
-        policies: by task.
-        blend_s: time of a hand-over; between opposite gaits, by way of standing, it takes two.
-        period_s: control period.
+        policies: one policy per task name.
+        blend_s: time of a hand-over, s; twice that between opposite gaits, which goes by standing.
+        period_s: control period, s.
+
+    Raises:
+        ValueError: a time is not positive.
     """
 
     def __init__(
@@ -39,24 +42,29 @@ class Gaits:
         self._stride = 1.0
 
     def __contains__(self, task: str) -> bool:
-        """Whether the gait was learned; standing always is."""
+        """Whether the gait is available: standing, or a learned task."""
         return task == STAND or task in self._policies
 
     def reset(self, stride: float) -> None:
-        """Start from standing, with a share of the learned stride."""
+        """Start from standing, with this share of the learned stride, in (0, 1]."""
         self._blend.reset(STAND)
         self._stride = stride
 
     def action(self, task: str, stride: float, observation: FloatArray) -> FloatArray:
-        """The next action (8,) in [-1, 1]; advances the hand-over by one period.
+        """Compute the next action, and advance the hand-over by one period.
 
         Args:
-            task: the gait to hand over to.
-            stride: share of the learned swing to approach; extensions stay as learned.
-            observation: (n,) newest observation.
+            task: name of the gait to hand over to, as in `in`.
+            stride: share of the learned swing to approach, in (0, 1]; extensions stay as learned.
+            observation: (n,) newest observation (`robot.mdp.observation`).
+
+        Returns:
+            (8,) action in [-1, 1]: four swings, then four extensions.
 
         Raises:
-            UnsafeCommand: a policy's weights are not finite.
+            KeyError: there is no such gait.
+            UnsafeCommand: a policy's action is not finite.
+            ValueError: the observation is not finite or has another size than the policy's.
         """
         weights = self._blend.step(task)
         try:
@@ -69,8 +77,8 @@ class Gaits:
         except PolicyInvalid as error:
             raise UnsafeCommand(str(error)) from None
         action = mean_action(weights, actions)
-        # A smaller stride is a smaller swing; legs are lifted as high as ever. The stride changes
-        # as slowly as gaits do.
+        # A smaller stride is a smaller swing; the legs are still lifted as high as learned. The
+        # stride changes no faster than the gaits are blended.
         limit = self._largest_change
         self._stride += min(limit, max(-limit, stride - self._stride))
         action[:N_LEGS] *= self._stride

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Orders from a gamepad, through SDL's game-controller mapping: the same names on every pad.
+"""Driver input from a gamepad, by SDL's game-controller mapping: the same names on every pad.
 
 The dead-man is a trigger that must be held. It counts as released when the pad is unplugged, and
-when nothing was heard of it for `silent_s`: a pad out of radio range keeps its last values for
-seconds. A pad that says it hangs on a cable may be silent. A pad that comes back, or speaks again,
-is taken again, but its trigger must be let go and pulled anew.
+when the pad has sent no event for `silent_s`: a pad out of radio range keeps its last values for
+seconds. With `trust_wired`, a pad that reports a cable may be silent. A pad that is plugged in
+again, or sends events again, drives on after its trigger was released and pulled once.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ _WIRED = "wired"
 
 
 def open_sdl() -> Any:
-    """SDL, by pygame, with its game controllers running and no window.
+    """Start SDL's game controllers through pygame, without a window.
+
+    Returns:
+        The modules `pygame` and `pygame._sdl2.controller`.
 
     Raises:
         TeleopError: pygame is not installed, or SDL can't start.
     """
-    # Before pygame loads SDL: no window is needed, and events must come without one.
+    # Set before pygame loads SDL: no window is needed, and events must arrive without one.
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     os.environ.setdefault("SDL_JOYSTICK_ALLOW_BACKGROUND_EVENTS", "1")
@@ -48,7 +51,7 @@ def open_sdl() -> Any:
 
 
 def _pads(controller: Any) -> dict[int, str]:
-    """Device indices and names of the pads that are plugged in and that SDL has a mapping for."""
+    """Name of each pad that is plugged in and that SDL has a mapping for, by device index."""
     pads = {}
     for index in range(controller.get_count()):
         if controller.is_controller(index):
@@ -59,15 +62,19 @@ def _pads(controller: Any) -> dict[int, str]:
 
 
 class GamepadSource:
-    """One pad.
+    """Driver input from one gamepad; see `InputSource`.
 
     Args:
         config: bindings and times.
-        name: part of the pad's name, or its number, counted from 1; None if there is only one.
-        clock: monotonic seconds.
+        name: part of the pad's name, or its number counted from 1; None: the only pad.
+        clock: monotonic time, s.
+
+    Attributes:
+        attended: True: a person drives.
+        name: the pad's name, as SDL reports it.
 
     Raises:
-        TeleopError: no pad, no pad of that name, or more than one.
+        TeleopError: pygame is missing, or no pad or more than one pad fits `name`.
     """
 
     attended = True
@@ -85,26 +92,26 @@ class GamepadSource:
         self._heard_s = clock()
         self._pad: Any = None
         self._joystick: Any = None
-        self._armed = False  # the trigger was seen released since the pad came
+        self._armed = False  # whether the trigger was seen released since the pad was opened
         index, self.name = self._choose(name)
         self._open(index)
 
     def poll(self, driven_s: float) -> DriverInput:
-        """What the pad says now."""
+        """Read the pad's events and axes into a driver input; see `InputSource.poll`."""
         stop = self._events()
-        if stop is not None:  # also when the pad is gone since: it was pressed
-            return self._order(stop=stop, note=f"{stop.value}: button pressed")
+        if stop is not None:  # a press counts even if the pad was unplugged right after it
+            return self._input(stop=stop, note=f"{stop.value}: button pressed")
         if self._pad is None:
-            return self._order(note="unplugged; plug it in again")
+            return self._input(note="unplugged; plug it in again")
         bindings = self._config.gamepad
         if self._axis(bindings.dead_man) < bindings.held_above:
             self._armed = True
-            return self._order(note=f"hold {bindings.dead_man} to drive")
+            return self._input(note=f"hold {bindings.dead_man} to drive")
         if self._silent():
             self._armed = False
-            return self._order(note=f"no event for {bindings.silent_s:g} s")
+            return self._input(note=f"no event for {bindings.silent_s:g} s")
         if not self._armed:
-            return self._order(note=f"let {bindings.dead_man} go, then hold it")
+            return self._input(note=f"let {bindings.dead_man} go, then hold it")
         walk, turn = -self._axis(bindings.walk_axis), -self._axis(bindings.turn_axis)
         task: str | None = None
         if max(abs(walk), abs(turn)) >= bindings.dead_zone:
@@ -113,16 +120,16 @@ class GamepadSource:
                 task = "forward" if walk > 0 else "backward"
             else:
                 task = "left" if turn > 0 else "right"
-        return self._order(task=task, held=True, note=f"{bindings.dead_man} held")
+        return self._input(task=task, held=True, note=f"{bindings.dead_man} held")
 
     def battery(self) -> str:
-        """`empty`, `low`, `medium`, `full`, `max`, `wired` or `unknown`."""
+        """Return the charge: `empty`, `low`, `medium`, `full`, `max`, `wired` or `unknown`."""
         if self._pad is None:
             return "unknown"
         return str(self._joystick.get_power_level())
 
     def close(self) -> None:
-        """Let the pad go; safe to call twice."""
+        """Close the pad and SDL's game controllers; safe to call twice."""
         if self._controller.get_init():
             self._drop()
             self._controller.quit()
@@ -158,7 +165,7 @@ class GamepadSource:
         self._heard_s = self._clock()
 
     def _events(self) -> Stop | None:
-        """Read all events; the stop button that went down, if one did."""
+        """Read all events; return the stop that was pressed, if any (a cut takes precedence)."""
         pygame, stop = self._pygame, None
         for event in pygame.event.get():
             if event.type == pygame.CONTROLLERDEVICEADDED and self._pad is None:
@@ -167,7 +174,7 @@ class GamepadSource:
                 continue
             if event.type == pygame.CONTROLLERDEVICEREMOVED:
                 self._drop()
-                continue  # it may have come back already
+                continue  # a later event may report that it was plugged in again
             self._heard_s = self._clock()
             if event.type in (pygame.CONTROLLERBUTTONDOWN, pygame.CONTROLLERBUTTONUP):
                 pressed = self._button(event.button, event.type == pygame.CONTROLLERBUTTONDOWN)
@@ -177,8 +184,8 @@ class GamepadSource:
         return stop
 
     def _button(self, number: int, down: bool) -> Stop | None:
-        """A button went down or up; the stop that this means, if it means one."""
-        if number >= len(BUTTONS):  # paddles, a touchpad: nothing is bound to them
+        """Note that a button went down or up; return the stop bound to it, if any."""
+        if number >= len(BUTTONS):  # paddles and touchpads can't be bound
             return None
         button, bindings, scale = BUTTONS[number], self._config.gamepad, self._config.scale
         if not down:
@@ -197,7 +204,7 @@ class GamepadSource:
         try:
             if _pads(self._controller).get(index) == self.name:
                 self._open(index)
-        except self._pygame.error:  # it is gone again already
+        except self._pygame.error:  # unplugged again meanwhile
             self._drop()
 
     def _drop(self) -> None:
@@ -206,7 +213,7 @@ class GamepadSource:
         self._pad = None
 
     def _axis(self, name: str) -> float:
-        """-1 to 1; down and right are positive. A trigger: 0 to 1."""
+        """Position of a stick in [-1, 1] (right and down positive) or of a trigger in [0, 1]."""
         return max(-1.0, float(self._pad.get_axis(AXES.index(name))) / _FULL)
 
     def _silent(self) -> bool:
@@ -215,7 +222,7 @@ class GamepadSource:
             return False
         return not (bindings.trust_wired and self.battery() == _WIRED)
 
-    def _order(
+    def _input(
         self, task: str | None = None, held: bool = False, stop: Stop | None = None, note: str = ""
     ) -> DriverInput:
         return DriverInput(task, held, stop, self._scale, note=note)

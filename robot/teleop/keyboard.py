@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Orders from the terminal's keyboard: works over SSH, with key repetition as the dead-man.
+"""Driver input from the keyboard of a terminal, also over SSH; key repetition is the dead-man.
 
-A terminal tells of keys that go down, not of keys that are let go. A held key repeats, so a key
-that was not heard of for `silent_s` is released. The first repetition takes longer, which is what
-`first_repeat_s` is for. More repetitions than a keyboard makes are what a connection that stood
-still delivers now: old, and no sign that anybody holds the key.
+A terminal reports key presses, not key releases. A held key repeats, so a key counts as released
+when it has not repeated for `silent_s`, or for the longer `first_repeat_s` after its first press.
+More repetitions than a keyboard can produce come from a connection that had stalled: they are old,
+so they do not count as a held key.
 """
 
 from __future__ import annotations
@@ -26,23 +26,30 @@ from walkhome.robot.teleop.driver_input import DriverInput, TeleopError
 _ARROWS = {"A": "up", "B": "down", "C": "right", "D": "left"}
 _MOVES = ("forward", "backward", "left", "right", "stand")
 _CHUNK = 1024
-_REPEATS_HZ, _BURST = 60.0, 3  # a fast keyboard; keys that may come together by chance
-_STALLED_S = 0.3  # the program stood still, perhaps by Ctrl-Z: the shell has set the terminal anew
+_REPEATS_HZ = 60.0  # of a fast keyboard
+_BURST = 3  # repetitions that may arrive together by chance
+# After a longer pause between two polls the program may have been suspended by Ctrl-Z, and the
+# shell has changed the terminal's mode.
+_STALLED_S = 0.3
 
 
 class KeyboardSource:
-    """Reads keys from a terminal, which is in cbreak mode from the first `poll` until `close`.
+    """Driver input from a terminal's keys; see `InputSource`.
 
-    Not before the first: PyBullet ends the process by C's `exit` when its window can't open, and
-    nobody would put the terminal back.
+    The terminal is in cbreak mode from the first `poll` until `close`. It is not changed earlier,
+    because PyBullet ends the process by C's `exit` when its window can't open, and the terminal
+    would stay in that mode.
 
     Args:
         config: bindings and times.
-        descriptor: of the terminal; standard input when None.
-        clock: monotonic seconds.
+        descriptor: file descriptor of the terminal; None: standard input.
+        clock: monotonic time, s.
+
+    Attributes:
+        attended: True: a person drives.
 
     Raises:
-        TeleopError: it is no terminal.
+        TeleopError: the descriptor is not a terminal, or standard input is closed.
     """
 
     attended = True
@@ -64,7 +71,7 @@ class KeyboardSource:
         self._meaning = {
             key: meaning for meaning in keys.meanings() for key in getattr(keys, meaning)
         }
-        self._move = ""  # the movement whose key is held
+        self._move = ""  # meaning of the movement key that is held; empty: none
         self._heard_s = 0.0
         self._repeats = False
         self._scale = config.scale.most
@@ -72,7 +79,7 @@ class KeyboardSource:
         self._before: list[Any] | None = termios.tcgetattr(self._fd)
 
     def poll(self, driven_s: float) -> DriverInput:
-        """The order that the keys pressed so far make."""
+        """Read the keys typed since the last call into a driver input; see `InputSource.poll`."""
         now_s = self._clock()
         stalled_s = 0.0 if self._polled_s is None else now_s - self._polled_s
         try:
@@ -88,14 +95,18 @@ class KeyboardSource:
         stop, ended = self._understand(list(_keys(text)), _BURST + _REPEATS_HZ * stalled_s)
         if ended:
             return DriverInput(stop=stop, ended=True, note="quit")
-        return self._order(stop)
+        return self._input(stop)
 
     def _understand(self, keys: list[str], most: float) -> tuple[Stop | None, bool]:
-        """Do what the keys mean; the stop among them, and whether to end.
+        """Apply the keys' meanings.
 
         Args:
-            keys: in order.
-            most: repetitions of a key in the time since the last call, on a keyboard.
+            keys: names of the keys, in the order typed.
+            most: the most repetitions of one key that a keyboard sends in the time since the last
+                call.
+
+        Returns:
+            The stop among the keys (a cut takes precedence), and whether to end the drive.
         """
         stop, ended = None, False
         for key in keys:
@@ -122,7 +133,7 @@ class KeyboardSource:
         keys = self._config.keyboard
         return keys.silent_s if self._repeats else keys.first_repeat_s
 
-    def _order(self, stop: Stop | None) -> DriverInput:
+    def _input(self, stop: Stop | None) -> DriverInput:
         if self._move and self._clock() - self._heard_s > self._patience_s():
             self._move = ""
         if stop is not None:
@@ -133,33 +144,33 @@ class KeyboardSource:
         return DriverInput(task, held=True, scale=self._scale, note=f"{self._move} held")
 
     def _read(self) -> str | None:
-        """What was typed since the last call; None when the terminal is gone."""
+        """Read what was typed since the last call; None if the terminal was closed."""
         parts = []
         while select.select([self._fd], [], [], 0.0)[0]:
             part = os.read(self._fd, _CHUNK)
             if not part:
                 return None
             parts.append(part)
-            if len(parts) >= 16:  # somebody pastes a book: the rest next time
+            if len(parts) >= 16:  # a long paste must not block: the rest is read next time
                 break
         return b"".join(parts).decode("utf-8", "replace")
 
     def close(self) -> None:
-        """Leave the terminal as it was; safe to call twice."""
+        """Restore the terminal's mode; safe to call twice."""
         if self._before is not None:
-            with contextlib.suppress(termios.error, OSError):  # it may be gone
+            with contextlib.suppress(termios.error, OSError):  # it may be closed
                 termios.tcsetattr(self._fd, termios.TCSANOW, self._before)
             self._before = None
 
 
 def _standard_input() -> int:
-    if sys.stdin is None:  # it was closed before Python started
+    if sys.stdin is None:  # closed before Python started
         raise TeleopError("driving by keyboard needs a terminal, and standard input is closed")
     return sys.stdin.fileno()
 
 
 def _keys(text: str) -> Iterator[str]:
-    """Names of the keys: characters, arrows (ESC [ A and ESC O A), space."""
+    """Names of the typed keys: characters, arrows (ESC [ A and ESC O A), space."""
     i = 0
     while i < len(text):
         if text[i] == "\x1b" and text[i + 1 : i + 2] in ("[", "O"):

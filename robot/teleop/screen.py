@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What the driver sees: one line that renews itself, and a line that stays for every event.
+"""The driver's screen: a status line that is redrawn, and one lasting line per event.
 
-Never in the way of the robot: a terminal that takes nothing now is not waited for, and one that is
-gone is forgotten.
+Output never blocks the control thread: text is dropped while the terminal does not accept it, and
+after the terminal was closed.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _CLEAR = "\r\x1b[K"
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What a driver wants to know of a source: a pad's name and battery; empty without one."""
+    """An input source for the status line: a pad's name and charge; empty without a pad."""
 
     name: str = ""
     battery: str = ""
 
 
 class Screen:
-    """Shows moments and events.
+    """Shows control periods and events; see `telemetry.Listeners`.
 
     Args:
-        source: what to say of the source, in the line; asked once a second, for its battery.
-        as_json: events as JSON objects, one a line, and nothing else.
-        stream: where to; standard output when None.
-        clock: monotonic seconds.
+        source: returns name and battery of the input source; called once a second.
+        as_json: write events as JSON objects, one per line, and nothing else.
+        stream: where to write; None: standard output.
+        clock: monotonic time, s.
     """
 
     def __init__(
@@ -51,21 +51,21 @@ class Screen:
         self._source, self._as_json, self._clock = source, as_json, clock
         self._live = not as_json and self._stream.isatty()
         self._next_s = self._named_s = -1e9
-        self._facts = SourceInfo()
+        self._source_info = SourceInfo()
         self._gone = False
 
-    def period(self, moment: DrivePeriod) -> None:
-        """Renew the line when it is time to."""
+    def period(self, period: DrivePeriod) -> None:
+        """Redraw the status line, at most every `EVERY_S`."""
         now_s = self._clock()
         if not self._live or now_s < self._next_s:
             return
         self._next_s = now_s + EVERY_S
         if now_s - self._named_s >= 1.0:
-            self._named_s, self._facts = now_s, self._source()
-        self._put(_CLEAR + status_line(moment, self._facts, self._columns()))
+            self._named_s, self._source_info = now_s, self._source()
+        self._put(_CLEAR + status_line(period, self._source_info, self._columns()))
 
     def event(self, kind: str, fields: Mapping[str, Any]) -> None:
-        """Say what changed."""
+        """Write one line for an event of the kinds in `event_line`."""
         if self._as_json:
             self._put(json.dumps({"event": kind, **fields}) + "\n")
         else:
@@ -73,19 +73,19 @@ class Screen:
             self._put(f"{clear}{event_line(kind, fields)}\n")
 
     def say(self, text: str) -> None:
-        """One line for people; nothing when programs read."""
+        """Write one line for people; does nothing with `as_json`."""
         if not self._as_json:
             self._put((_CLEAR if self._live else "") + text + "\n")
 
     def close(self) -> None:
-        """Take the line away that renews itself; safe to call twice."""
+        """Clear the status line; safe to call twice."""
         if self._live:
             self._put(_CLEAR)
             self._live = False
 
     def _columns(self) -> int:
         try:
-            return os.get_terminal_size(self._stream.fileno()).columns or 80  # 0: it does not know
+            return os.get_terminal_size(self._stream.fileno()).columns or 80  # 0: unknown
         except OSError:
             return 80
 
@@ -97,26 +97,34 @@ class Screen:
                 self._stream.write(text)
                 self._stream.flush()
             elif select.select([], [self._stream], [], 0.0)[1]:
-                # Past the buffer, in which text for a lost terminal would stay until the exit. A
-                # terminal that was halted (Ctrl-S) gets nothing, and does not halt the robot.
+                # Unbuffered: text for a closed terminal would stay in the buffer until the exit,
+                # and fail there. A halted terminal (Ctrl-S) gets nothing and does not block.
                 os.write(self._stream.fileno(), text.encode(errors="replace"))
         except (OSError, ValueError):
             self._gone = True
 
 
-def status_line(moment: DrivePeriod, source: SourceInfo, columns: int = 80) -> str:
-    """The moment in one line that fits."""
-    order, tally = moment.input, moment.statistics
-    held = "[DRIVE]" if order.held else "[  -  ]"
-    doing = moment.gait if moment.drive_state is DriveState.DRIVING else moment.drive_state.value
-    # Where there is no room for all of it, what matters least is at the end.
-    parts = [held, f"{doing:<11}", source.battery and f"battery {source.battery}", order.note]
-    parts += [f"stride {order.scale:.0%}", f"falls {tally.falls}", source.name]
+def status_line(period: DrivePeriod, source: SourceInfo, columns: int = 80) -> str:
+    """Format a control period as one line, cut off to fit `columns` characters."""
+    driver_input = period.input
+    held = "[DRIVE]" if driver_input.held else "[  -  ]"
+    driving = period.drive_state is DriveState.DRIVING
+    doing = period.gait if driving else period.drive_state.value
+    # The least important part is last: it is cut off first.
+    parts = [held, f"{doing:<11}", source.battery and f"battery {source.battery}"]
+    parts += [driver_input.note, f"stride {driver_input.scale:.0%}"]
+    parts += [f"falls {period.statistics.falls}", source.name]
     return "  ".join(part for part in parts if part)[: max(10, columns - 1)]
 
 
 def event_line(kind: str, fields: Mapping[str, Any]) -> str:
-    """An event in words."""
+    """Format an event as one line, robot time (s) first.
+
+    Args:
+        kind: `switch`, `fall`, `settle`, `cut`, `stand_up`, `stands`, `fault` or `board`; another
+            kind is written as it is.
+        fields: values of the event; `robot_s` is its time.
+    """
     at = f"{fields.get('robot_s', 0.0):7.1f} s  "
     words = {
         "switch": "{from} -> {to}",

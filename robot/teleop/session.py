@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Puts a drive together: a run's policies, a robot, a source of orders, a screen."""
+"""Assembles a drive: a run's policies, the twin or a robot, an input source and a screen."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from walkhome.robot.teleop.screen import Screen, SourceInfo
 from walkhome.robot.teleop.script import ScriptSource, parse_script, read_script
 from walkhome.robot.teleop.telemetry import DrivePeriod, DriveStatistics, Listeners
 
-SEED_OFFSET = 10**15  # neither the noise of learning nor that of evaluation
+SEED_OFFSET = 10**15  # so that the noise differs from that of learning and of evaluation
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What the command line asked for.
+class DriveOptions:
+    """Options of `robot teleop`.
 
     Attributes:
         by: `script`, `keyboard` or `gamepad`.
-        script: text, or a file's name.
-        pad: which gamepad.
-        terrain: another than the one learned on.
-        seed: of the twin's noise.
-        gui: open PyBullet's window.
-        video: film it here.
-        as_json: events as JSON.
-        port: of a board, to drive its robot; the twin when None.
-        overrides: "board.key=value", for a board.
+        script: a script, or the name of a file that holds one.
+        pad: part of the gamepad's name, or its number; None: the only one.
+        terrain: terrain of the twin; None: the one that the run learned on.
+        seed: seed of the twin's noise; None: the run's.
+        gui: whether to open PyBullet's window.
+        video: path of the film; None: no film.
+        as_json: whether to write events as JSON objects.
+        port: serial port of the board whose robot is driven; None: the twin.
+        overrides: settings "board.key=value", for a board only.
     """
 
     by: str
@@ -54,85 +54,102 @@ class Choice:
 
 
 def drive(
-    run: Path, choice: Choice, settings: TeleopConfig, stop_requested: Callable[[], bool]
+    run: Path, options: DriveOptions, settings: TeleopConfig, stop_requested: Callable[[], bool]
 ) -> DriveStatistics:
     """Drive the twin, or a board's robot, until the driver or a signal ends it.
 
+    Args:
+        run: folder of the run whose policies drive.
+        options: what the command line asked for.
+        settings: bindings and blending.
+        stop_requested: asked every period; True ends the drive.
+
+    Returns:
+        The counts of the drive.
+
     Raises:
-        TeleopError: the orders can't come in: a bad script, no pad, no terminal.
-        PolicyInvalid: the run has no policy that fits.
+        RunError: there is no run in the folder.
+        TeleopError: the script is invalid, or there is no pad or terminal.
+        PolicyInvalid: the run has no policies that fit its configuration.
         VideoError: the film can't be written.
-        ConfigError: terrain or overrides can't be used.
-        RobotError: the twin failed, or its window was closed; the board's robot can't be armed.
+        ConfigError: the terrain or an override is invalid.
+        TerrainError: PyBullet can't build the terrain.
+        RobotError: the twin failed, its window was closed, or the board's robot can't be armed.
+        KeyboardInterrupt: a second signal arrived; the torque was cut.
     """
     folder = RunFolder.open(run)
     policies = checked_policies(folder.path / "policy.safetensors", folder.config)
     with contextlib.ExitStack() as stack:
-        source, facts = _source(choice, settings, folder.config.tasks)
+        source, info = _source(options, settings, folder.config.tasks)
         stack.callback(source.close)
-        screen = Screen(facts, choice.as_json)
+        screen = Screen(info, options.as_json)
         stack.callback(screen.close)
-        config, plant, watchers = _robot(folder, choice, screen, stack)
+        config, plant, listeners = _plant(folder, options, screen, stack)
 
-        def period(moment: DrivePeriod) -> None:
-            screen.period(moment)
-            for watcher in watchers:
-                watcher(moment)
+        def on_period(period: DrivePeriod) -> None:
+            screen.period(period)
+            for listener in listeners:
+                listener(period)
 
-        listeners = Listeners(period, screen.event)
-        if choice.by != "script":
-            screen.say(_how_to(choice.by, settings, facts()))
+        if options.by != "script":
+            screen.say(_instructions(options.by, settings, info()))
         return Teleop(
-            config, plant, policies, source, settings.blend_s, listeners, stop_requested
+            config,
+            plant,
+            policies,
+            source,
+            settings.blend_s,
+            Listeners(on_period, screen.event),
+            stop_requested,
         ).run()
 
 
-def _robot(
-    folder: RunFolder, choice: Choice, screen: Screen, stack: contextlib.ExitStack
+def _plant(
+    folder: RunFolder, options: DriveOptions, screen: Screen, stack: contextlib.ExitStack
 ) -> tuple[Config, Plant, Sequence[Callable[[DrivePeriod], None]]]:
-    """What is driven, its configuration, and who wants to be told every period."""
+    """Open what is driven; return its configuration, the plant, and listeners of its periods."""
     config = folder.config
-    if choice.port is not None:
-        config = config_on_port(folder.path, choice.port, choice.overrides)
+    if options.port is not None:
+        config = config_on_port(folder.path, options.port, options.overrides)
         plant = stack.enter_context(
             board_in_use(
                 config,
-                choice.port,
+                options.port,
                 "robot teleop",
                 lambda text: screen.event("board", {"text": text}),
             )
         )
         return config, plant, ()
-    if choice.terrain is not None:
-        config = with_terrain(config, choice.terrain)
-    # PyBullet is an extra, and a robot's own computer does without.
-    from walkhome.robot.teleop.twin import twin_stage
+    if options.terrain is not None:
+        config = with_terrain(config, options.terrain)
+    # Imported here: PyBullet is an extra that a robot's own computer need not have.
+    from walkhome.robot.teleop.twin import open_twin
 
-    seed = SEED_OFFSET + (config.run.seed if choice.seed is None else choice.seed)
-    paced = choice.by != "script" or choice.gui
-    stage = twin_stage(config, seed, paced, choice.gui, choice.video)
-    return config, *stack.enter_context(stage)
+    seed = SEED_OFFSET + (config.run.seed if options.seed is None else options.seed)
+    paced = options.by != "script" or options.gui
+    twin = open_twin(config, seed, paced, options.gui, options.video)
+    return config, *stack.enter_context(twin)
 
 
 def _source(
-    choice: Choice, settings: TeleopConfig, tasks: Sequence[str]
+    options: DriveOptions, settings: TeleopConfig, tasks: Sequence[str]
 ) -> tuple[InputSource, Callable[[], SourceInfo]]:
-    """Who gives the orders, and what to say of them on the screen."""
-    if choice.by == "script":
-        parts = parse_script(read_script(choice.script), tasks)
-        return ScriptSource(parts, settings.scale.most), SourceInfo
-    if choice.by == "gamepad":
+    """Open the input source; return it with the function that describes it on the screen."""
+    if options.by == "script":
+        steps = parse_script(read_script(options.script), tasks)
+        return ScriptSource(steps, settings.scale.most), SourceInfo
+    if options.by == "gamepad":
         from walkhome.robot.teleop.gamepad import GamepadSource
 
-        pad = GamepadSource(settings, choice.pad)
+        pad = GamepadSource(settings, options.pad)
         return pad, lambda: SourceInfo(pad.name, pad.battery())
     from walkhome.robot.teleop.keyboard import KeyboardSource
 
     return KeyboardSource(settings), SourceInfo
 
 
-def _how_to(by: str, settings: TeleopConfig, source: SourceInfo) -> str:
-    """What a driver has to know before the robot moves."""
+def _instructions(by: str, settings: TeleopConfig, source: SourceInfo) -> str:
+    """Which keys or buttons do what, in one line for the driver."""
     pad, keys = settings.gamepad, settings.keyboard
     if by == "gamepad":
         cut = " and ".join(pad.cut)

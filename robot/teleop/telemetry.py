@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What listeners of a drive get: states, periods, events and statistics."""
+"""Telemetry of a drive for its listeners: state, control periods, events, statistics."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class DriveStatistics:
     """Counts of a drive so far.
 
     Attributes:
-        driven_s: robot time without stand-ups.
-        standing_up_s: robot time of stand-ups.
+        driven_s: robot time without stand-ups, s.
+        standing_up_s: robot time of stand-ups, s.
         switches: changes from one gait (or standing) to another.
         falls: falls while driving.
-        settles: how often the robot was let down.
-        cuts: how often the torque was cut.
+        settles: how often the driver let the robot settle.
+        cuts: how often the driver cut the torque.
         faults: how often a fault of the robot settled it.
-        needs_help: the robot does not stand up, or must not be armed, without a person.
-        ended_by: why a board's robot may not go on; empty if it may.
-        lost: why the driver is gone for good; empty while there is one.
+        needs_help: whether a person is needed before the robot can stand up or be armed.
+        ended_by: why the drive of a board's robot can't go on; empty if it can.
+        lost: why the driver's input is lost for good; empty if it is not.
     """
 
     driven_s: float = 0.0
@@ -61,13 +61,13 @@ class DrivePeriod:
 
     Attributes:
         drive_state: what the robot is doing.
-        input: the driver's input that it acted on.
-        gait: the gait that has, or gets, the whole weight.
+        input: the driver input that the robot acted on.
+        gait: the gait that drives the robot, or to which a hand-over is under way.
         state: the newest measurement.
-        action: (8,) what was asked for; zeros unless driving.
-        filtered: (8,) the action after the low-pass; zeros unless driving.
-        sent_rad: (8,) motor angles after the limits; None when nothing was sent.
-        statistics: counts so far; the drive changes them.
+        action: (8,) the policy's action in [-1, 1]; zeros unless driving.
+        filtered: (8,) the action after the low-pass filter; zeros unless driving.
+        sent_rad: (8,) motor angles after the limits, rad; None when no command was sent.
+        statistics: counts so far; a live object that the drive updates.
     """
 
     drive_state: DriveState
@@ -86,11 +86,11 @@ def _ignore(kind: str, fields: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Listeners:
-    """Functions that a drive calls; they must not wait for anything.
+    """Functions that a drive calls from its control thread; they must not block.
 
     Attributes:
         period: called with every control period.
-        event: called with every event: its kind and its fields.
+        event: called with the kind and the fields of every event (`robot.teleop.screen`).
     """
 
     period: Callable[[DrivePeriod], None] = lambda period: None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The twin to drive: with PyBullet's window, and a film of it, where somebody asks for them."""
+"""The twin for teleoperation, with an optional PyBullet window and an optional film."""
 
 from __future__ import annotations
 
@@ -22,40 +22,41 @@ from walkhome.sim.twin import PyBulletRobot
 
 _FOLLOW_EVERY = 5  # control periods
 
-Watchers = list[Callable[[DrivePeriod], None]]
+PeriodListeners = list[Callable[[DrivePeriod], None]]
 
 
 @contextlib.contextmanager
-def twin_stage(
+def open_twin(
     config: Config, seed: int, paced: bool, gui: bool, video: Path | None
-) -> Iterator[tuple[Plant, Watchers]]:
-    """A twin, and who wants to be told every period of it.
+) -> Iterator[tuple[Plant, PeriodListeners]]:
+    """Open a twin; yield it with the functions to call after each control period.
 
     Args:
-        config: of the run, perhaps on another terrain.
-        seed: of the twin's noise.
-        paced: at a robot's pace, for people.
-        gui: open PyBullet's window.
-        video: film it here; no film is left if the drive fails.
+        config: configuration of the run, perhaps on another terrain.
+        seed: seed of the twin's noise.
+        paced: whether to run at wall-clock speed, for a person who drives or watches.
+        gui: whether to open PyBullet's window.
+        video: path of the film; None: no film. The film is deleted if the drive fails.
 
     Raises:
         VideoError: the film can't be written.
+        TerrainError: PyBullet can't build the terrain.
         RobotError: the twin failed, or its window was closed.
     """
-    watchers: Watchers = []
+    listeners: PeriodListeners = []
     with contextlib.ExitStack() as stack:
         plant = make_twin(config, seed, gui)
         stack.callback(plant.robot.close)
         if paced:
             plant.clock = PacedClock(plant.clock)
         if gui:
-            watchers.append(_Window(plant))
+            listeners.append(_Window(plant))
         film = None
         if video is not None:
-            film = _film(plant, video, watchers)
+            film = _film(plant, video, listeners)
             stack.callback(film.discard)
         try:
-            yield plant, watchers
+            yield plant, listeners
         except pybullet.error as error:
             raise RobotError(f"the twin is gone ({error}): was its window closed?") from None
         if film is not None:
@@ -63,7 +64,7 @@ def twin_stage(
 
 
 class _Window:
-    """Keeps PyBullet's window on the robot."""
+    """Moves the camera of PyBullet's window with the robot."""
 
     def __init__(self, plant: Plant) -> None:
         assert isinstance(plant.robot, PyBulletRobot)
@@ -71,28 +72,28 @@ class _Window:
         tidy_window(self._twin.client)
         paint_ground(self._twin.terrain, self._twin.client)
 
-    def __call__(self, moment: DrivePeriod) -> None:
+    def __call__(self, period: DrivePeriod) -> None:
         if self._periods % _FOLLOW_EVERY == 0:
             follow_in_window(self._twin.client, self._twin.true_state().position_m)
         self._periods += 1
 
 
-def _film(plant: Plant, path: Path, watchers: Watchers) -> Film:
-    """A film of the drive, which hears of every period."""
+def _film(plant: Plant, path: Path, listeners: PeriodListeners) -> Film:
+    """Begin a film of the drive, and add it to the listeners."""
     from walkhome.robot.video.overlay import Caption
 
-    def caption(moment: DrivePeriod) -> Caption:
-        roll, pitch, _ = roll_pitch_yaw(moment.state.attitude_xyzw)
-        drives = moment.drive_state is DriveState.DRIVING
+    def caption(period: DrivePeriod) -> Caption:
+        roll_rad, pitch_rad, _ = roll_pitch_yaw(period.state.attitude_xyzw)
+        driving = period.drive_state is DriveState.DRIVING
         return Caption(
-            moment.gait if drives else moment.drive_state.value,
-            (moment.input.note, f"falls {moment.statistics.falls}"),
-            roll,
-            pitch,
-            moment.action if drives else None,
-            moment.filtered if drives else None,
+            period.gait if driving else period.drive_state.value,
+            (period.input.note, f"falls {period.statistics.falls}"),
+            roll_rad,
+            pitch_rad,
+            period.action if driving else None,
+            period.filtered if driving else None,
         )
 
     film = Film(plant.robot, path, plant.clock.period_s)
-    watchers.append(lambda moment: film.period(lambda: caption(moment)))
+    listeners.append(lambda period: film.period(lambda: caption(period)))
     return film

@@ -83,15 +83,15 @@ def teleop(
         if video is not None:
             require_video()
         from walkhome.learning.policy import PolicyInvalid
-        from walkhome.robot.teleop.session import Choice, drive
+        from walkhome.robot.teleop.session import DriveOptions, drive
 
         by = "script" if script is not None else "gamepad" if gamepad or pad else "keyboard"
-        choice = Choice(
+        options = DriveOptions(
             by, script or "", pad, terrain, seed, gui, video, as_json, port, overrides or ()
         )
         with board_refusals(), film_failures():
             try:
-                tally = drive(run, choice, settings, lambda: stop.requested)
+                tally = drive(run, options, settings, lambda: stop.requested)
             except PolicyInvalid as error:
                 fail(str(error))
             except KeyboardInterrupt:
