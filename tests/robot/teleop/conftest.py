@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A plant without physics, and SDL pads made of software."""
+"""Fixtures: a plant without physics, and SDL's virtual gamepads."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from walkhome.robot.control.twin_plant import TwinPlant
 
 @pytest.fixture
 def fake_plant():
-    """A plant without physics."""
+    """A plant whose motors follow their commands at once (`fake_robot`)."""
     robot = FakeRobot()
     return TwinPlant(robot, robot, FakeClock(robot), 0.025)
 
 
 @pytest.fixture
 def plug(monkeypatch):
-    """Plugs virtual pads into the very SDL that pygame-ce brings; no device file is needed."""
+    """Plugs virtual pads into the SDL that pygame-ce ships; no device file is needed."""
     pytest.importorskip("pygame")
     from walkhome.robot.teleop.gamepad import open_sdl
 

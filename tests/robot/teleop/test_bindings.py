@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Bindings are strict: what is shipped works, and every mistake is told with its place."""
+"""Bindings: the shipped file is valid, and every mistake is reported with its place."""
 
 import pytest
 
@@ -7,11 +7,11 @@ from walkhome.robot.teleop.bindings import TeleopConfig, read_bindings
 from walkhome.robot.teleop.driver_input import TeleopError
 
 
-def test_the_shipped_file_is_what_the_models_default_to():
+def test_the_shipped_file_equals_the_defaults():
     assert read_bindings() == TeleopConfig()
 
 
-def test_a_file_comes_on_top(tmp_path):
+def test_a_file_overrides_the_shipped_bindings(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("blend_s: 0.2\nkeyboard: {forward: [i]}\n")
     config = read_bindings(path)
@@ -39,7 +39,7 @@ def test_a_file_comes_on_top(tmp_path):
         ("blend_s: 0.2\nblend_s: 0.3", "there twice"),
     ],
 )
-def test_mistakes_are_named(tmp_path, text, part):
+def test_a_mistake_is_refused_with_its_place(tmp_path, text, part):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(TeleopError, match=r"mine\.yaml") as caught:
@@ -48,6 +48,6 @@ def test_mistakes_are_named(tmp_path, text, part):
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(TeleopError, match="no such file"):
         read_bindings(tmp_path / "nope.yaml")

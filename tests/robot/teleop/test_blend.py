@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Hand-over between gaits: a mean, never faster than asked, complete in time, opposites apart."""
+"""Hand-over between gaits: a weighted mean, limited rate, complete in time, opposites apart."""
 
 import math
 
@@ -16,7 +16,7 @@ targets = st.lists(st.sampled_from(NAMES), min_size=1, max_size=60)
 
 
 @given(targets, st.floats(0.02, 0.5), st.floats(0.01, 0.05))
-def test_weights_are_a_mean_and_move_slowly(wanted, duration_s, period_s):
+def test_weights_sum_to_one_and_change_at_a_limited_rate(wanted, duration_s, period_s):
     blend = Blend(NAMES, "stand", duration_s, period_s, OPPOSITE)
     before = {"stand": 1.0}
     for name in wanted:
@@ -58,7 +58,7 @@ def test_between_opposites_the_robot_stands():
     assert blend.step("forward") == {"forward": 1.0}
 
 
-def test_a_gait_without_its_opposite_begins_at_once():
+def test_a_gait_without_an_opposite_begins_at_once():
     blend = Blend(("stand", "forward", "left"), "stand", 0.3, 0.02, OPPOSITE)
     blend.reset("left")
     assert blend.step("forward")["forward"] > 0.0
@@ -83,6 +83,6 @@ def test_reset_gives_all_the_weight_at_once():
 
 
 @pytest.mark.parametrize(("start", "duration_s"), [("lift", 0.3), ("stand", 0.0)])
-def test_what_makes_no_sense_is_refused(start, duration_s):
+def test_an_unknown_start_or_no_duration_is_refused(start, duration_s):
     with pytest.raises(ValueError):
         Blend(NAMES, start, duration_s, 0.02, OPPOSITE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The engine: whatever the driver does, commands stay within limits, and letting go stops."""
+"""The controller: for any driver input commands stay within limits, and a release settles."""
 
 import math
 from dataclasses import replace
@@ -25,36 +25,36 @@ ON_ITS_SIDE = quaternion(roll_rad=math.pi / 2)
 
 
 class Driver:
-    """Gives orders by a list, a period each; the last is `ended`."""
+    """An input source that plays a list, one input per period, then ends."""
 
     attended = True
 
-    def __init__(self, orders):
-        self.orders = list(orders)
+    def __init__(self, inputs):
+        self.inputs = list(inputs)
         self.polls = 0
 
     def poll(self, driven_s):
         self.polls += 1
-        return self.orders.pop(0) if self.orders else DriverInput(ended=True)
+        return self.inputs.pop(0) if self.inputs else DriverInput(ended=True)
 
     def close(self):
         pass
 
 
 class Log:
-    """What listeners were told."""
+    """Records the periods and events of a drive."""
 
     def __init__(self):
-        self.events, self.moments = [], []
+        self.events, self.periods = [], []
 
     @property
     def listeners(self):
-        return Listeners(self.moments.append, lambda kind, fields: self.events.append(kind))
+        return Listeners(self.periods.append, lambda kind, fields: self.events.append(kind))
 
 
-def engine(config, rig, policies, orders, **more):
+def make_teleop(config, plant, policies, inputs, **more):
     log = Log()
-    return Teleop(config, rig, policies, Driver(orders), 0.3, log.listeners, **more), log
+    return Teleop(config, plant, policies, Driver(inputs), 0.3, log.listeners, **more), log
 
 
 STANDS = [DriverInput(held=True)] * 60  # long enough for the fake robot to stand up
@@ -62,19 +62,19 @@ STANDS = [DriverInput(held=True)] * 60  # long enough for the fake robot to stan
 
 @settings(max_examples=15)
 @given(st.lists(st.sampled_from([*TASKS, None]), min_size=1, max_size=40), st.integers(0, 1000))
-def test_no_switch_makes_a_step_beyond_the_limits(config, wanted, seed):
+def test_no_switch_exceeds_the_command_limits(config, wanted, seed):
     robot = FakeRobot()
-    rig = TwinPlant(robot, robot, FakeClock(robot), 0.025)
+    plant = TwinPlant(robot, robot, FakeClock(robot), 0.025)
     rng, size = np.random.default_rng(seed), observation_layout(config.control).size
-    # Policies at the ends of the range that also shake: the worst that can be learned.
+    # Postures at the ends of the range, and noise on top: the worst that can be learned.
     policies = {
         task: posture_policy(size, rng.choice([-1.0, 1.0], 8), rng, gain=1.0) for task in TASKS
     }
-    orders = [DriverInput(task, held=True) for task in wanted for _ in range(3)]
-    teleop, log = engine(config, rig, policies, STANDS + orders)
+    inputs = [DriverInput(task, held=True) for task in wanted for _ in range(3)]
+    teleop, log = make_teleop(config, plant, policies, STANDS + inputs)
     teleop.run()
-    sent = [moment.sent_rad for moment in log.moments if moment.drive_state is DriveState.DRIVING]
-    assert len(sent) >= len(orders)
+    sent = [period.sent_rad for period in log.periods if period.drive_state is DriveState.DRIVING]
+    assert len(sent) >= len(inputs)
     body = robot.body
     for angle in sent:
         swing, extension = motor_to_leg(angle)
@@ -96,16 +96,16 @@ def test_a_switch_carries_filter_and_history_over_and_blends(config, fake_plant,
             return type(policy).act(policy, observation, deterministic)
 
         policy.act = act
-    orders = [DriverInput("forward", held=True)] * 20 + [DriverInput("left", held=True)] * 20
-    teleop, log = engine(config, fake_plant, policies, STANDS + orders)
+    inputs = [DriverInput("forward", held=True)] * 20 + [DriverInput("left", held=True)] * 20
+    teleop, log = make_teleop(config, fake_plant, policies, STANDS + inputs)
     assert teleop.run().switches == 2
     both = [o for o in seen["left"] if any(o is other for other in seen["forward"])]
-    assert 10 <= len(both) <= 15  # 0.3 s, in which both are asked, on the same observation
+    assert 10 <= len(both) <= 15  # for 0.3 s both get the same observation
     for before, after in pairwise(seen["left"]):
         np.testing.assert_array_equal(after[:-21], before[21:])
-    swing = np.array([m.action[[0, 2]] for m in log.moments if m.drive_state is DriveState.DRIVING])
+    swing = np.array([m.action[[0, 2]] for m in log.periods if m.drive_state is DriveState.DRIVING])
     assert swing[-1] == pytest.approx([0.0, 0.2], abs=1e-6)
-    # From one to the other at the blend's rate: no jump, in what is asked already.
+    # The action itself changes at the blend's rate, without a jump.
     assert np.abs(np.diff(swing, axis=0)).max() <= 0.2 * 0.02 / 0.3 + 1e-6
 
 
@@ -113,10 +113,10 @@ def test_between_opposite_gaits_it_stands(config, fake_plant, policies):
     size = observation_layout(config.control).size
     policies["forward"] = posture_policy(size, 0.2 * np.eye(8)[0])
     policies["backward"] = posture_policy(size, 0.2 * np.eye(8)[1])
-    orders = [DriverInput("forward", held=True)] * 30 + [DriverInput("backward", held=True)] * 40
-    teleop, log = engine(config, fake_plant, policies, STANDS + orders)
+    inputs = [DriverInput("forward", held=True)] * 30 + [DriverInput("backward", held=True)] * 40
+    teleop, log = make_teleop(config, fake_plant, policies, STANDS + inputs)
     teleop.run()
-    swing = np.array([m.action[:2] for m in log.moments if m.drive_state is DriveState.DRIVING])
+    swing = np.array([m.action[:2] for m in log.periods if m.drive_state is DriveState.DRIVING])
     assert swing.max(axis=0) == pytest.approx([0.2, 0.2], abs=1e-6)
     assert not swing.min(axis=1).any()  # never both
 
@@ -132,34 +132,34 @@ LET_GO = {
 @pytest.mark.parametrize("how", LET_GO)
 @pytest.mark.parametrize("after", [3, 40, 70], ids=["standing up", "standing", "walking"])
 def test_letting_go_settles_at_the_next_period(config, fake_plant, policies, how, after):
-    orders = (STANDS + [DriverInput("forward", held=True)] * 20)[:after]
-    teleop, _ = engine(config, fake_plant, policies, [*orders, *[LET_GO[how]] * 5])
-    tally = teleop.run()
+    inputs = (STANDS + [DriverInput("forward", held=True)] * 20)[:after]
+    teleop, _ = make_teleop(config, fake_plant, policies, [*inputs, *[LET_GO[how]] * 5])
+    statistics = teleop.run()
     log = fake_plant.robot.log
     first = log.index(Stop.SETTLE)
-    assert first <= after  # one command a period at most
+    assert first <= after  # at most one command per period
     assert first >= after - 2
     assert not any(isinstance(entry, MotorCommand) for entry in log[first:])
-    assert tally.lost == ("gone" if how == "lost" else "")
+    assert statistics.lost == ("gone" if how == "lost" else "")
 
 
-def test_a_cut_is_a_cut_and_needs_the_dead_man_released(config, fake_plant, policies):
+def test_after_a_cut_the_dead_man_must_be_released(config, fake_plant, policies):
     held = DriverInput("forward", held=True)
-    orders = [*STANDS, DriverInput(stop=Stop.CUT, held=True), *[held] * 30]
-    teleop, log = engine(config, fake_plant, policies, [*orders, DriverInput(), *[held] * 10])
-    tally = teleop.run()
+    inputs = [*STANDS, DriverInput(stop=Stop.CUT, held=True), *[held] * 30]
+    teleop, log = make_teleop(config, fake_plant, policies, [*inputs, DriverInput(), *[held] * 10])
+    statistics = teleop.run()
     commands = fake_plant.robot.log
     first = commands.index(Stop.CUT)
     assert isinstance(commands[first - 1], MotorCommand)
-    assert tally.cuts == 1
-    # Held all along: nothing moves. Released and held again: it gets up.
+    assert statistics.cuts == 1
+    # While still held nothing moves; released and held again, the robot gets up.
     assert log.events.count("stand_up") == 2
-    still = [m for m in log.moments if m.input is held and m.drive_state is DriveState.SETTLED]
+    still = [m for m in log.periods if m.input is held and m.drive_state is DriveState.SETTLED]
     assert len(still) >= 29
 
 
 @pytest.mark.parametrize(
-    "orders",
+    "inputs",
     [
         [DriverInput(stop=Stop.CUT, ended=True)],  # `x` and `q` in one read
         [
@@ -170,18 +170,18 @@ def test_a_cut_is_a_cut_and_needs_the_dead_man_released(config, fake_plant, poli
         ],  # sitting down
     ],
 )
-def test_a_cut_with_the_end_or_after_it_is_a_cut(config, fake_plant, policies, orders):
-    teleop, log = engine(config, fake_plant, policies, STANDS + orders)
-    tally = teleop.run()
+def test_a_cut_with_or_after_the_end_cuts_once(config, fake_plant, policies, inputs):
+    teleop, log = make_teleop(config, fake_plant, policies, STANDS + inputs)
+    statistics = teleop.run()
     stops = [entry for entry in fake_plant.robot.log if isinstance(entry, Stop)]
     assert stops[-1] is Stop.CUT
-    assert stops.count(Stop.CUT) == tally.cuts == log.events.count("cut") == 1
+    assert stops.count(Stop.CUT) == statistics.cuts == log.events.count("cut") == 1
 
 
-def test_who_was_cut_and_drives_again_is_cut_again_at_the_end(config, fake_plant, policies):
+def test_a_robot_that_was_cut_and_drives_again_is_cut_again(config, fake_plant, policies):
     once = [*STANDS, DriverInput(stop=Stop.CUT), DriverInput()]
-    orders = [*once, *STANDS, DriverInput(stop=Stop.CUT, ended=True)]
-    teleop, log = engine(config, fake_plant, policies, orders)
+    inputs = [*once, *STANDS, DriverInput(stop=Stop.CUT, ended=True)]
+    teleop, log = make_teleop(config, fake_plant, policies, inputs)
     assert teleop.run().cuts == log.events.count("cut") == 2
     assert [entry for entry in fake_plant.robot.log if isinstance(entry, Stop)][-1] is Stop.CUT
 
@@ -199,12 +199,12 @@ def test_a_second_signal_cuts(config, fake_plant, policies):
     assert fake_plant.robot.log[-1] is Stop.CUT
 
 
-def test_whatever_goes_wrong_settles_the_robot(config, fake_plant, policies):
+def test_an_unexpected_error_settles_the_robot(config, fake_plant, policies):
     def broken(observation, deterministic):
         raise ValueError("not finite")
 
     policies["forward"].act = broken
-    teleop, _ = engine(
+    teleop, _ = make_teleop(
         config, fake_plant, policies, [*STANDS, *[DriverInput("forward", held=True)] * 9]
     )
     with pytest.raises(ValueError, match="not finite"):
@@ -212,34 +212,34 @@ def test_whatever_goes_wrong_settles_the_robot(config, fake_plant, policies):
     assert fake_plant.robot.log[-1] is Stop.SETTLE
 
 
-def test_a_task_that_was_not_learned_is_standing(config, fake_plant, policies):
+def test_a_task_that_was_not_learned_selects_standing(config, fake_plant, policies):
     del policies["left"]
-    orders = [*STANDS, *[DriverInput("left", held=True)] * 10]
-    teleop, log = engine(config, fake_plant, policies, orders)
+    inputs = [*STANDS, *[DriverInput("left", held=True)] * 10]
+    teleop, log = make_teleop(config, fake_plant, policies, inputs)
     assert teleop.run().switches == 0
-    moment = [moment for moment in log.moments if moment.drive_state is DriveState.DRIVING][-1]
-    assert np.abs(moment.action).max() == 0.0
-    assert "left was not learned" in moment.input.note
+    period = [p for p in log.periods if p.drive_state is DriveState.DRIVING][-1]
+    assert np.abs(period.action).max() == 0.0
+    assert "left was not learned" in period.input.note
 
 
 def test_the_stride_scales_the_swing_only_and_slowly(config, fake_plant, policies):
     size = observation_layout(config.control).size
     policies["forward"] = posture_policy(size, np.full(8, 0.5))
     full = [DriverInput("forward", held=True)] * 40
-    half = [replace(order, scale=0.5) for order in full]
-    teleop, log = engine(config, fake_plant, policies, STANDS + full + half)
+    half = [replace(driver_input, scale=0.5) for driver_input in full]
+    teleop, log = make_teleop(config, fake_plant, policies, STANDS + full + half)
     teleop.run()
-    action = np.array([m.action for m in log.moments if m.drive_state is DriveState.DRIVING])
+    action = np.array([m.action for m in log.periods if m.drive_state is DriveState.DRIVING])
     assert action[-1] == pytest.approx([0.25] * 4 + [0.5] * 4, abs=1e-6)
     assert np.abs(np.diff(action[-40:], axis=0)).max() <= 0.5 * 0.02 / 0.3 + 1e-6
 
 
-def test_it_gives_up_and_says_so_when_it_never_stands(config, fake_plant, policies):
+def test_a_robot_that_never_stands_needs_help(config, fake_plant, policies):
     fake_plant.robot.attitude = ON_ITS_SIDE
     short = config.model_copy(
         update={"stand_up": config.stand_up.model_copy(update={"max_attempts": 1, "pause_s": 0.1})}
     )
-    teleop, _ = engine(short, fake_plant, policies, [DriverInput(held=True)] * 5000)
+    teleop, _ = make_teleop(short, fake_plant, policies, [DriverInput(held=True)] * 5000)
     assert teleop.run().needs_help
     assert fake_plant.robot.log[-1] is Stop.SETTLE
 
@@ -247,25 +247,25 @@ def test_it_gives_up_and_says_so_when_it_never_stands(config, fake_plant, polici
 def test_after_a_fall_it_gets_up_and_goes_on(config, policies):
     from walkhome.sim.instruments import push
 
-    rig = make_twin(config, 3)
+    plant = make_twin(config, 3)
     held = DriverInput("forward", held=True)
     driver = Driver([held] * 1500)
     log = Log()
 
-    def period(moment):
-        log.moments.append(moment)
-        # Knock it over, once: a hand that turns it about its long axis would do the same.
-        if 1.0 < moment.statistics.driven_s <= 1.3 and moment.drive_state is DriveState.DRIVING:
-            push(rig.robot, np.array([0.0, 1500.0, 0.0]))
+    def on_period(period):
+        log.periods.append(period)
+        # Knock the robot over once, by a push to the side.
+        if 1.0 < period.statistics.driven_s <= 1.3 and period.drive_state is DriveState.DRIVING:
+            push(plant.robot, np.array([0.0, 1500.0, 0.0]))
 
-    listeners = Listeners(period, lambda kind, fields: log.events.append(kind))
-    teleop = Teleop(config, rig, policies, driver, 0.3, listeners)
+    listeners = Listeners(on_period, lambda kind, fields: log.events.append(kind))
+    teleop = Teleop(config, plant, policies, driver, 0.3, listeners)
     try:
-        tally = teleop.run()
+        statistics = teleop.run()
     finally:
-        rig.robot.close()
-    assert tally.falls >= 1
-    assert not tally.needs_help
+        plant.robot.close()
+    assert statistics.falls >= 1
+    assert not statistics.needs_help
     after = log.events[log.events.index("fall") :]
     assert "stands" in after
-    assert tally.driven_s > 2.0
+    assert statistics.driven_s > 2.0

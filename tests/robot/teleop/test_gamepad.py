@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The gamepad through SDL itself, with a virtual pad: sticks, dead-man, buttons, hot-plug."""
+"""The gamepad through SDL, with virtual pads: sticks, dead-man, buttons, hot-plug."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ pygame = pytest.importorskip("pygame")
 
 
 class Clock:
-    """Wall time that a test turns."""
+    """A clock that the test sets."""
 
     def __init__(self):
         self.now_s = 0.0
@@ -48,7 +48,7 @@ def make_source(clock):
 
 @pytest.fixture
 def held(plug, make_source):
-    """A pad whose trigger was pulled as it should: after it was seen released."""
+    """A pad whose trigger was pulled after it was seen released, and its source."""
     pad, source = plug(), make_source()
     assert not source.poll(0.0).held
     pad.pull(1.0)
@@ -69,26 +69,26 @@ def held(plug, make_source):
         ({"leftx": 1.0, "righty": 1.0}, None),
     ],
 )
-def test_sticks_mean_tasks(held, axes, task):
+def test_sticks_choose_the_task(held, axes, task):
     pad, source = held
     for name, value in axes.items():
         pad.axis(name, value)
-    order = source.poll(0.0)
-    assert order.held
-    assert order.task == task
+    driver_input = source.poll(0.0)
+    assert driver_input.held
+    assert driver_input.task == task
 
 
-def test_without_the_trigger_nothing_counts(plug, make_source):
+def test_without_the_trigger_the_stick_is_ignored(plug, make_source):
     pad, source = plug(), make_source()
     pad.axis("lefty", -1.0)
     pad.pull(0.3)
-    order = source.poll(0.0)
-    assert not order.held
-    assert order.task is None
-    assert "hold righttrigger" in order.note
+    driver_input = source.poll(0.0)
+    assert not driver_input.held
+    assert driver_input.task is None
+    assert "hold righttrigger" in driver_input.note
 
 
-def test_a_trigger_that_was_pulled_before_must_be_pulled_anew(plug, make_source):
+def test_a_trigger_pulled_before_the_start_must_be_released_first(plug, make_source):
     pad = plug()
     pad.pull(1.0)
     source = make_source()
@@ -102,23 +102,23 @@ def test_a_trigger_that_was_pulled_before_must_be_pulled_anew(plug, make_source)
 def test_buttons_stop(held):
     pad, source = held
     pad.press("b")
-    order = source.poll(0.0)
-    assert order.stop is Stop.SETTLE
-    assert not order.held
+    driver_input = source.poll(0.0)
+    assert driver_input.stop is Stop.SETTLE
+    assert not driver_input.held
     pad.press("leftshoulder")
-    assert source.poll(0.0).stop is None  # one shoulder is none
+    assert source.poll(0.0).stop is None  # one shoulder button is no stop
     pad.press("rightshoulder")
     assert source.poll(0.0).stop is Stop.CUT
 
 
-def test_a_cut_wins_over_what_is_pressed_with_it(held):
+def test_a_cut_takes_precedence_over_settle(held):
     pad, source = held
     for name in ("leftshoulder", "rightshoulder", "b"):
         pad.press(name)
     assert source.poll(0.0).stop is Stop.CUT
 
 
-def test_buttons_that_nobody_knows_do_nothing(held):
+def test_unknown_buttons_do_nothing(held):
     _, source = held
     number = source._id
     for kind in (pygame.CONTROLLERBUTTONDOWN, pygame.CONTROLLERBUTTONUP):
@@ -132,19 +132,19 @@ def test_the_d_pad_changes_the_stride(held):
         pad.press("dpad_down")
         source.poll(0.0)
         pad.press("dpad_down", False)
-        order = source.poll(0.0)
-    assert order.scale == pytest.approx(0.8)
+        driver_input = source.poll(0.0)
+    assert driver_input.scale == pytest.approx(0.8)
 
 
-def test_a_pad_that_says_nothing_is_lost(held, clock):
+def test_a_silent_pad_counts_as_released(held, clock):
     pad, source = held
     clock.now_s += 0.49
     assert source.poll(0.0).held
     clock.now_s += 0.02
-    order = source.poll(0.0)
-    assert not order.held
-    assert "no event" in order.note
-    pad.axis("lefty", -0.9)  # it speaks again: the trigger must be let go first
+    driver_input = source.poll(0.0)
+    assert not driver_input.held
+    assert "no event" in driver_input.note
+    pad.axis("lefty", -0.9)  # events again: the trigger must be released first
     assert not source.poll(0.0).held
     pad.pull(0.0)
     source.poll(0.0)
@@ -154,7 +154,7 @@ def test_a_pad_that_says_nothing_is_lost(held, clock):
 
 def test_a_pad_on_a_cable_may_be_silent(held, clock, monkeypatch):
     _, source = held
-    # SDL has no wired virtual pads; what it would say of one is all that is made up here.
+    # SDL has no wired virtual pads, so its report of the charge is replaced.
     monkeypatch.setattr(source, "battery", lambda: "wired")
     clock.now_s += 60.0
     assert source.poll(0.0).held
@@ -164,9 +164,9 @@ def test_a_pad_on_a_cable_may_be_silent(held, clock, monkeypatch):
 def test_unplugged_and_plugged_in_again(held, plug):
     pad, source = held
     pad.unplug()
-    order = source.poll(0.0)
-    assert not order.held
-    assert "unplugged" in order.note
+    driver_input = source.poll(0.0)
+    assert not driver_input.held
+    assert "unplugged" in driver_input.note
     again = plug()
     again.pull(1.0)
     assert not source.poll(0.0).held
@@ -174,26 +174,26 @@ def test_unplugged_and_plugged_in_again(held, plug):
     source.poll(0.0)
     again.pull(1.0)
     again.axis("lefty", -1.0)
-    order = source.poll(0.0)
-    assert order.held
-    assert order.task == "forward"
+    driver_input = source.poll(0.0)
+    assert driver_input.held
+    assert driver_input.task == "forward"
 
 
-def test_unplugged_and_plugged_in_again_while_nobody_asked(held, plug):
+def test_unplugged_and_plugged_in_again_between_two_polls(held, plug):
     pad, source = held
     pad.unplug()
     again = plug()
     assert not source.poll(0.0).held
     again.pull(1.0)
-    order = source.poll(0.0)
-    assert order.held, order.note
+    driver_input = source.poll(0.0)
+    assert driver_input.held, driver_input.note
 
 
-def test_a_cut_just_before_the_pad_is_gone_is_a_cut(held):
+def test_a_cut_just_before_unplugging_counts(held):
     pad, source = held
     for name in ("leftshoulder", "rightshoulder"):
         pad.press(name)
-    pygame.event.pump()  # SDL has seen them
+    pygame.event.pump()  # SDL has received them
     pad.unplug()
     assert source.poll(0.0).stop is Stop.CUT
     assert "unplugged" in source.poll(0.0).note
@@ -222,16 +222,16 @@ def test_the_second_pad_does_not_drive(plug, make_source):
     source.poll(0.0)
     second.pull(1.0)
     second.press("b")
-    order = source.poll(0.0)
-    assert not order.held
-    assert order.stop is None
+    driver_input = source.poll(0.0)
+    assert not driver_input.held
+    assert driver_input.stop is None
     first.pull(1.0)
     assert source.poll(0.0).held
     second.unplug()
     assert source.poll(0.0).held
 
 
-def test_the_battery_and_the_name_are_told(plug, make_source):
+def test_battery_and_name_are_reported(plug, make_source):
     plug()
     source = make_source()
     assert source.name == "Virtual Controller"
@@ -239,22 +239,24 @@ def test_the_battery_and_the_name_are_told(plug, make_source):
 
 
 class Hand:
-    """Holds the pad while the twin walks, and does something to it at some time."""
+    """Holds the pad while the twin walks; calls `then` once at `at_s` of driven time."""
 
     def __init__(self, pad, clock, then, at_s):
         self.pad, self.clock, self.then, self.at_s = pad, clock, then, at_s
-        self.moments, self.done_at, self.sent_before = [], None, 0
+        self.periods, self.done_at, self.sent_before = [], None, 0
 
-    def __call__(self, moment):
+    def __call__(self, period):
         self.clock.now_s += 0.02
-        self.moments.append(moment)
-        driven_s = moment.statistics.driven_s
+        self.periods.append(period)
+        driven_s = period.statistics.driven_s
         if self.done_at is None:
-            self.pad.pull(0.9 + 0.02 * (len(self.moments) % 2))  # a hand is never quite still
-            if moment.drive_state is DriveState.DRIVING:
+            self.pad.pull(
+                0.9 + 0.02 * (len(self.periods) % 2)
+            )  # a hand trembles, so events keep coming
+            if period.drive_state is DriveState.DRIVING:
                 self.pad.axis("lefty", -1.0)
             if driven_s > self.at_s:
-                self.done_at = len(self.moments)
+                self.done_at = len(self.periods)
                 self.then(self.pad)
 
 
@@ -269,42 +271,42 @@ END = {
 @pytest.mark.parametrize("how", END)
 def test_in_mid_stride_the_robot_settles(plug, make_source, clock, config, policies, how):
     pad, source = plug(), make_source()
-    rig = make_twin(config, 1)
+    plant = make_twin(config, 1)
     sent = []
-    command = rig.robot.command
-    rig.robot.command = lambda c: sent.append(c) or command(c)
+    command = plant.robot.command
+    plant.robot.command = lambda c: sent.append(c) or command(c)
     hand = Hand(pad, clock, END[how], at_s=1.0)
     over = [False]
 
-    def period(moment):
-        hand(moment)
-        if hand.done_at == len(hand.moments):
+    def on_period(period):
+        hand(period)
+        if hand.done_at == len(hand.periods):
             hand.sent_before = len(sent)
-        over[0] = hand.done_at is not None and len(hand.moments) > hand.done_at + 100
+        over[0] = hand.done_at is not None and len(hand.periods) > hand.done_at + 100
 
     events = []
-    listeners = Listeners(period, lambda kind, fields: events.append((kind, fields)))
-    teleop = Teleop(config, rig, policies, source, 0.3, listeners, lambda: over[0])
+    listeners = Listeners(on_period, lambda kind, fields: events.append((kind, fields)))
+    teleop = Teleop(config, plant, policies, source, 0.3, listeners, lambda: over[0])
     try:
-        tally = teleop.run()
+        statistics = teleop.run()
         walking = [
-            m for m in hand.moments if m.drive_state is DriveState.DRIVING and m.gait == "forward"
+            m for m in hand.periods if m.drive_state is DriveState.DRIVING and m.gait == "forward"
         ]
         assert len(walking) > 20
-        wait = 26 if how == "silence" else 1  # half a second of silence, else the next period
-        after = hand.moments[hand.done_at :]
+        wait = 26 if how == "silence" else 1  # in periods: 0.5 s of silence, else the next one
+        after = hand.periods[hand.done_at :]
         assert [m.drive_state for m in after].index(DriveState.SETTLED) <= wait
         assert all(m.drive_state is DriveState.SETTLED for m in after[wait:])
         assert len(sent) <= hand.sent_before + wait
-        assert tally.settles == 1
+        assert statistics.settles == 1
         why = {"unplug": "unplugged", "release": "hold", "settle": "button", "silence": "no event"}
         assert [f["why"] for kind, f in events if kind == "settle" and why[how] in f["why"]]
-        state = rig.robot.read()
-        # Limp on the floor: nothing turns, no torque.
-        assert np.abs(rig.robot.shaft_torque_nm).max() == 0.0
+        state = plant.robot.read()
+        # Limp on the floor: no motor turns, no torque.
+        assert np.abs(plant.robot.shaft_torque_nm).max() == 0.0
         assert np.abs(state.motor_velocity_rad_s).max() < 2.0
     finally:
-        rig.robot.close()
+        plant.robot.close()
 
 
 def test_the_command_refuses_without_a_pad(learned, plug):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The keyboard on a real pseudo-terminal: what is held drives, what is let go stops."""
+"""The keyboard on a pseudo-terminal: a held key drives, a released key stops."""
 
 import contextlib
 import os
@@ -22,16 +22,16 @@ from walkhome.robot.teleop.keyboard import KeyboardSource
 
 @pytest.fixture
 def board():
-    """A source on a terminal, the terminal's other end, and a clock to turn."""
+    """A source, a function that types, the clock as a list, and both ends of the terminal."""
     master, slave = pty.openpty()
     now = [0.0]
     source = KeyboardSource(TeleopConfig(), slave, lambda: now[0])
-    assert termios.tcgetattr(slave)[3] & termios.ECHO  # until somebody asks what is typed
+    assert termios.tcgetattr(slave)[3] & termios.ECHO  # unchanged until the first poll
     source.poll(0.0)
 
     def press(text):
         os.write(master, text.encode())
-        select.select([slave], [], [], 5.0)  # until it has come through
+        select.select([slave], [], [], 5.0)  # until the text has arrived
         return source.poll(0.0)
 
     yield source, press, now, (master, slave)
@@ -46,40 +46,40 @@ def board():
     [("w", "forward"), ("s", "backward"), ("a", "left"), ("d", "right"), ("h", None),
      ("\x1b[A", "forward"), ("\x1bOB", "backward"), ("\x1b[D", "left"), ("wwwd", "right")],
 )  # fmt: skip
-def test_keys_mean_tasks(board, keys, task):
-    order = board[1](keys)
-    assert order.held
-    assert order.task == task
+def test_keys_choose_the_task(board, keys, task):
+    driver_input = board[1](keys)
+    assert driver_input.held
+    assert driver_input.task == task
 
 
-def test_a_key_that_is_let_go_is_released_in_time(board):
+def test_a_key_that_stops_repeating_counts_as_released(board):
     source, press, now, _ = board
     assert press("w").held
-    now[0] = 0.79  # the first repetition takes long
+    now[0] = 0.79  # the first repetition takes longer
     assert source.poll(0.0).held
     assert press("w").held
     now[0] += 0.49
     assert source.poll(0.0).held
-    now[0] += 0.02  # half a second after the last of a row
+    now[0] += 0.02  # 0.5 s after the last repetition
     assert not source.poll(0.0).held
     now[0] += 0.1
-    assert not press("+").held  # no movement
+    assert not press("+").held  # not a movement key
 
 
-def test_a_key_that_never_repeats_is_released_too(board):
+def test_a_key_that_never_repeats_counts_as_released(board):
     source, press, now, _ = board
     press("w")
     now[0] = 0.81
     assert not source.poll(0.0).held
 
 
-def test_stops_win_over_what_is_typed_with_them(board):
+def test_a_stop_takes_precedence_over_movement_keys(board):
     _, press, _, _ = board
     assert press("w w").stop is Stop.SETTLE
     assert press(" xw").stop is Stop.CUT
-    order = press("x ")
-    assert order.stop is Stop.CUT
-    assert not order.held
+    driver_input = press("x ")
+    assert driver_input.stop is Stop.CUT
+    assert not driver_input.held
     assert press("w").held
 
 
@@ -91,28 +91,28 @@ def test_stride_and_quit(board):
     assert press("wq").ended
 
 
-def test_a_stop_typed_with_quit_is_not_swallowed(board):
-    order = board[1]("xq")
-    assert order.ended
-    assert order.stop is Stop.CUT
+def test_a_stop_typed_with_quit_counts(board):
+    driver_input = board[1]("xq")
+    assert driver_input.ended
+    assert driver_input.stop is Stop.CUT
     assert board[1]("q ").stop is Stop.SETTLE
 
 
-def test_keys_that_a_stalled_connection_delivers_at_once_hold_nothing(board):
+def test_keys_delivered_late_by_a_stalled_connection_do_not_hold(board):
     _, press, now, _ = board
     assert press("w").held
     now[0] += 0.2
-    assert press("w" * 15).held  # 0.2 s of a fast keyboard
+    assert press("w" * 15).held  # as many as a fast keyboard sends in 0.2 s
     now[0] += 5.0
     assert not board[0].poll(0.0).held
     now[0] += 0.02
-    assert not press("w" * 120).held  # 5 s of it, in 20 ms
+    assert not press("w" * 120).held  # 5 s of repetitions within 20 ms
     assert press("w" * 120 + "x").stop is Stop.CUT
     now[0] += 0.02
     assert press("w").held
 
 
-def test_after_a_pause_the_terminal_is_taken_again(board):
+def test_after_a_pause_cbreak_mode_is_set_again(board):
     source, _, now, (_, slave) = board
     mode = termios.tcgetattr(slave)
     mode[3] |= termios.ICANON | termios.ECHO  # as a shell leaves it after Ctrl-Z and fg
@@ -139,13 +139,13 @@ def test_the_terminal_is_left_as_it_was(board):
     source.close()
 
 
-def test_a_terminal_that_goes_away_is_a_driver_lost(board):
+def test_a_closed_terminal_is_a_lost_driver(board):
     source, press, _, (master, _) = board
     assert press("w").held
     os.close(master)
-    order = source.poll(0.0)
-    assert order.lost
-    assert not order.held
+    driver_input = source.poll(0.0)
+    assert driver_input.lost
+    assert not driver_input.held
 
 
 def test_no_terminal_is_refused():
@@ -157,7 +157,7 @@ def test_no_terminal_is_refused():
 
 
 class Session:
-    """`robot teleop` in a terminal of its own, as a person starts it."""
+    """`robot teleop` in a pseudo-terminal and a process of its own."""
 
     def __init__(self, run):
         self.pid, self.master = pty.fork()
@@ -169,7 +169,7 @@ class Session:
         self.text = ""
 
     def until(self, pattern, typing="", seconds=60.0):
-        """Type every 0.1 s until the pattern is on the screen."""
+        """Type `typing` every 0.1 s until the pattern is on the screen."""
         end_s = time.monotonic() + seconds
         while not re.search(pattern, self.text):
             assert time.monotonic() < end_s, self.text[-800:]
@@ -182,7 +182,7 @@ class Session:
                     assert re.search(pattern, self.text), self.text[-800:]
 
     def end(self):
-        """Its exit code."""
+        """Wait for the end; return the exit code."""
         end_s = time.monotonic() + 60.0
         while time.monotonic() < end_s:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -218,11 +218,11 @@ def test_ctrl_c_settles_and_leaves_with_130(learned):
     assert "Traceback" not in session.text
 
 
-def test_a_terminal_that_is_closed_ends_it(learned):
+def test_closing_the_terminal_ends_the_drive(learned):
     session = Session(learned)
     session.until("stand -> forward", typing="w")
     os.close(session.master)
-    # SIGHUP comes, or the read fails first: settled, not cut.
+    # SIGHUP arrives, or the read fails first; either way the robot is settled and not cut.
     assert session.end() in (3, 130)
     assert "torque cut" not in session.text
 
@@ -238,7 +238,7 @@ def test_without_a_terminal_nothing_moves(learned):
     assert "stands up" not in done.stdout
 
 
-def test_a_standard_input_that_is_closed_is_no_terminal(learned):
+def test_a_closed_standard_input_is_refused(learned):
     done = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m walkhome.robot.cli teleop {learned} <&-"],
         capture_output=True, text=True, check=False,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`robot teleop` as it is typed: a script from beginning to end, and every refusal."""
+"""The command `robot teleop`: a script from beginning to end, and every refusal."""
 
 import json
 
@@ -112,7 +112,7 @@ def test_policies_that_do_not_fit_never_drive(learned, config, monkeypatch):
     assert "not a run folder" in refused()
 
 
-def test_two_tasks_are_enough(learned, config):
+def test_a_run_with_two_tasks_can_be_driven(learned, config):
     two = config.model_copy(update={"tasks": ("forward", "backward")})
     (learned / "config.yaml").write_text(config_to_yaml(two))
     assert invoke(learned, "--script", "backward 0.1s").exit_code == 0
@@ -123,13 +123,13 @@ def test_two_tasks_are_enough(learned, config):
 
 def test_a_display_that_does_not_answer_is_refused_before_pybullet_sees_it(learned, monkeypatch):
     monkeypatch.setenv("DISPLAY", ":7777")
-    result = invoke(learned, "--gui")  # PyBullet would end the process
+    result = invoke(learned, "--gui")  # PyBullet would end the process itself
     assert result.exit_code == 2
     assert "DISPLAY=:7777 does not answer" in result.stderr
 
 
-def test_a_window_that_is_closed_is_told(learned, monkeypatch):
-    """The twin lives in its window: closed, there is no robot left to settle."""
+def test_a_closed_window_ends_with_one_line(learned, monkeypatch):
+    """Closing PyBullet's window ends its simulation, so there is no robot left to settle."""
     monkeypatch.setattr("walkhome.sim.twin.pybullet.GUI", pybullet.DIRECT)
     monkeypatch.setattr("walkhome.robot.cli.requirements._display_answers", lambda: True)
     monkeypatch.setattr("walkhome.robot.teleop.twin.PacedClock", lambda clock: clock)
