@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""`benchmarks/learn.py --compare`: ways of learning to walk, on one footing.
+"""`benchmarks/learn.py --compare`: ways of learning to walk, compared under equal conditions.
 
-The variants are those of configs/ablations/methods.yaml, and Stable-Baselines3's SAC in the same
-loop (`sb3_job`). Runs, statistics and figures are those of `robot ablate` (docs/ablations.md), and
-so is its folder: the same command again goes on where it was, and a finished run is kept.
+The variants are those of configs/ablations/methods.yaml, CrossQ's critics (`crossq_job`) and
+Stable-Baselines3's SAC (`sb3_job`), all in the same loop. Runs, statistics and figures are those of
+`robot ablate` (docs/ablations.md), and so is the folder: the same command again continues where it
+stopped, and a finished run is kept.
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ SB3_VARIANTS = {
     "sb3": SB3,
     "sb3-updates-2": {**SB3, "learning": {**SB3["learning"], "updates_per_step": 2}},
 }
+# By autograd, as there is no compiled update; batch normalisation in place of layer normalisation.
+CROSSQ_VARIANTS = {"crossq": {"learning": {"backend": "plain", "layer_norm": False}}}
+JOBS = dict.fromkeys(CROSSQ_VARIANTS, "crossq_job.py") | dict.fromkeys(SB3_VARIANTS, "sb3_job.py")
+"""The programs, beside this file, that run the variants that `robot ablate` does not know."""
 QUICK_MINUTES = 0.3
 
 
@@ -93,7 +98,7 @@ def study_folder(out: Path, seeds: int, minutes: float | None, quick: bool) -> S
         RunError: the folder is of something else.
     """
     value: dict[str, Any] = yaml.safe_load(METHODS.read_text(encoding="utf-8"))
-    value["variants"] |= SB3_VARIANTS
+    value["variants"] |= CROSSQ_VARIANTS | SB3_VARIANTS
     if quick:
         value["evaluate"] = {"episodes": 1, "seconds": 2.0}
     out.mkdir(parents=True, exist_ok=True)
@@ -107,8 +112,8 @@ def study_folder(out: Path, seeds: int, minutes: float | None, quick: bool) -> S
 
 def command_of(job: Job) -> Sequence[str]:
     """What starts a run's process."""
-    if job.variant in SB3_VARIANTS:
-        return (sys.executable, str(Path(__file__).with_name("sb3_job.py")))
+    if job.variant in JOBS:
+        return (sys.executable, str(Path(__file__).with_name(JOBS[job.variant])))
     return COMMAND
 
 

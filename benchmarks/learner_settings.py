@@ -62,7 +62,6 @@ def learner_settings(
         "shared_network": False,
         "backend": "fast",
         "precision": "float32",
-        "critics": "targets",
         "device": "cpu",
     }
     parts = {"sac": sac, "constraint": constraint, "replay_capacity": replay_capacity}

@@ -51,7 +51,7 @@ def evaluate(name: str, act: Callable[[np.ndarray], np.ndarray], seed: int) -> f
 
 
 def learn_ours(
-    name: str, seed: int, steps: int, layer_norm: bool, critics: str, device: str
+    name: str, seed: int, steps: int, layer_norm: bool, crossq: bool, device: str
 ) -> tuple[float, float]:
     """Final return and CPU seconds of learning."""
     import gymnasium
@@ -61,16 +61,19 @@ def learn_ours(
     from walkhome.learning.networks import NetworkSizes
     from walkhome.learning.transition import Transition
 
+    make_sac = None
+    if crossq:
+        from crossq import CrossSac
+
+        make_sac = CrossSac
     env = gymnasium.make(name)
     space = env.action_space
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     sac = sac_settings(layer_norm=layer_norm, initial_temperature=1.0, log_std_range=(-20.0, 2.0))
     capacity = max(steps, 256)
-    config = learner_settings(
-        sac, constraint_settings(kind="off"), capacity, critics=critics, device=device
-    )
+    config = learner_settings(sac, constraint_settings(kind="off"), capacity, device=device)
     size = env.observation_space.shape[0]
-    learner = Learner(config, ("only",), NetworkSizes(size, len(low), 0), seed)
+    learner = Learner(config, ("only",), NetworkSizes(size, len(low), 0), seed, make_sac=make_sac)
     policy = learner.policy("only")
     rng, no_costs = np.random.default_rng(seed), np.zeros(0)
 
@@ -129,9 +132,10 @@ def job(learner: str, name: str, seed: int, steps: int) -> dict:
     if learner == "sb3":
         final, spent = learn_theirs(name, seed, steps)
     else:
-        critics = "crossq" if learner == "ours_crossq" else "targets"
         device = "cuda" if learner == "ours_cuda" else "cpu"
-        final, spent = learn_ours(name, seed, steps, learner == "ours_norm", critics, device)
+        final, spent = learn_ours(
+            name, seed, steps, learner == "ours_norm", learner == "ours_crossq", device
+        )
     return {"learner": learner, "task": name, "seed": seed, "return": final, "cpu_s": spent}
 
 

@@ -19,7 +19,6 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from walkhome.learning.constraint import ConstraintConfig, Multipliers, make_multipliers
-from walkhome.learning.crossq import CrossSac
 from walkhome.learning.cuda_sac import CudaSac
 from walkhome.learning.fused.fast_sac import FastSac
 from walkhome.learning.fused.kernels import Kernels
@@ -63,8 +62,6 @@ class LearnerConfig:
     """Gradients by hand (`fused.fast_sac`) or autograd (`sac`): same mathematics, same states."""
     precision: Literal["float32", "bfloat16"]
     """Of the factors of the fast backend's matrix products; parameters and sums are float32."""
-    critics: Literal["targets", "crossq"]
-    """Critics with target networks, or CrossQ's (`crossq`, by autograd only)."""
     device: Literal["cpu", "cuda"]
     """`cuda` runs the update as a CUDA graph (`cuda_sac`) in float32, whatever the backend."""
 
@@ -77,12 +74,8 @@ class LearnerConfig:
             raise ValueError(f"backend must be fast or plain, got {self.backend!r}")
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision must be float32 or bfloat16, got {self.precision!r}")
-        if self.critics not in ("targets", "crossq"):
-            raise ValueError(f"critics must be targets or crossq, got {self.critics!r}")
         if self.device not in ("cpu", "cuda"):
             raise ValueError(f"device must be cpu or cuda, got {self.device!r}")
-        if self.device == "cuda" and self.critics == "crossq":
-            raise ValueError("crossq learns on the processor only: use device cpu")
 
 
 class Learner:
@@ -94,6 +87,8 @@ class Learner:
         sizes: Sizes of the observations, actions and costs of the transitions.
         seed: Seed of the initial weights and of all random numbers after them.
         symmetries: Reflections under which a transition stays true; see `Replay`.
+        make_sac: Constructor of one task's SAC, in place of the one that `backend` and `device`
+            choose: `make_sac(config.sac, sizes, seed)`.
 
     Raises:
         ValueError: No task, or one that is there twice.
@@ -112,6 +107,7 @@ class Learner:
         sizes: NetworkSizes,
         seed: int,
         symmetries: Sequence[Symmetry] = (),
+        make_sac: Callable[..., Sac] | None = None,
     ) -> None:
         if not tasks or len(set(tasks)) != len(tasks):
             raise ValueError(f"tasks must be named, each once, got {tasks}")
@@ -127,7 +123,9 @@ class Learner:
         )
         seeds = np.random.SeedSequence(seed).spawn(len(tasks) + 1)
         self._rng = np.random.default_rng(seeds[0])
-        make_sac, self.slow_because = _choose_sac(config)
+        self.slow_because = ""
+        if make_sac is None:
+            make_sac, self.slow_because = _choose_sac(config)
         # What each task's network reads besides the observation: (0,), or (n_tasks,) one-hot.
         code_size = len(tasks) if config.shared_network else 0
         self._task_codes = np.eye(len(tasks), dtype=np.float32)[:, :code_size]
@@ -346,9 +344,6 @@ def _choose_sac(config: LearnerConfig) -> tuple[Callable[..., Sac], str]:
     """Constructor of one task's SAC, and why it is not the fast one although configured."""
     if config.device == "cuda":
         return CudaSac, ""
-    if config.critics == "crossq":
-        slow = "there is no compiled update for learning.critics=crossq"
-        return CrossSac, "" if config.backend == "plain" else slow
     if config.backend == "plain":
         return Sac, ""
     half = config.precision == "bfloat16"

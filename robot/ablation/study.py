@@ -280,14 +280,8 @@ _USED_WHEN: dict[str, Callable[[Config], bool]] = {
         lambda config: config.constraint.kind in ("pid", "dual"),
     ),
     "control.action_filter.order": lambda c: c.control.action_filter.cutoff_hz is not None,
-    **dict.fromkeys(
-        ("learning.layer_norm", "learning.tau"),
-        lambda config: config.learning.critics == "targets",
-    ),
     "learning.precision": lambda config: (
-        config.learning.critics == "targets"
-        and config.learning.backend == "fast"
-        and config.learning.device == "cpu"
+        config.learning.backend == "fast" and config.learning.device == "cpu"
     ),
     "learning.relabel": lambda config: len(config.tasks) > 1,
     "learning.shared_network": lambda config: len(config.tasks) > 1,

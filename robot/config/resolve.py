@@ -157,6 +157,16 @@ def known(section: str) -> list[str]:
     return sorted(f.name[: -len(".yaml")] for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
+_RETIRED: dict[str, tuple[Any, str]] = {
+    "learning.critics": (
+        "targets",
+        "CrossQ's critics are in benchmarks/crossq.py; resume such a run with the version that "
+        "wrote it, or take the key out for a new run",
+    ),
+}
+"""Keys of old run folders that are gone: the value that is still accepted, and why no other is."""
+
+
 class _Layers:
     """The tree of values that layers are merged into, with the origin of each value."""
 
@@ -198,6 +208,13 @@ class _Layers:
         self, tree: dict[str, Any], key: str, value: Any, prefix: str, source: str
     ) -> None:
         dotted = prefix + key
+        if dotted in _RETIRED:
+            kept, reason = _RETIRED[dotted]
+            if value != kept:
+                raise ConfigError(
+                    f"{dotted}: {short(value)} is no setting any more ({source}): {reason}"
+                )
+            return
         if key not in tree:
             inside = next(leaves(value), None) if isinstance(value, Mapping) else None
             full = f"{dotted}.{inside[0]}" if inside else dotted

@@ -276,7 +276,6 @@ class LearningConfig(Section):
         initial_temperature: entropy temperature at the start.
         target_entropy: entropy that the temperature is adapted to.
         layer_norm: LayerNorm in the critics.
-        critics: critics with target networks, or CrossQ's.
         relabel: every task learns from the transitions of all tasks.
         shared_network: one network for all tasks instead of one per task.
         symmetry: mirror images that augment a batch: none, left-right, or front-back too.
@@ -307,7 +306,6 @@ class LearningConfig(Section):
     initial_temperature: Annotated[float, Field(gt=0.0, le=100.0)] = 0.1
     target_entropy: Annotated[float, Field(ge=-100.0, le=100.0)] = -8.0
     layer_norm: bool = True
-    critics: Literal["targets", "crossq"] = "targets"
     relabel: bool = True
     shared_network: bool = False
     symmetry: Literal["none", "sides", "full"] = "sides"
@@ -331,9 +329,8 @@ class LearningConfig(Section):
     @model_validator(mode="after")
     def _reject_ignored_keys(self) -> LearningConfig:
         ignored = {
-            "critics: crossq": ("layer_norm", "tau", "precision") * (self.critics == "crossq"),
             "backend: plain": ("precision",) * (self.backend == "plain"),
-            "device: cuda": ("precision", "backend", "critics") * (self.device == "cuda"),
+            "device: cuda": ("precision", "backend") * (self.device == "cuda"),
         }
         for cause, keys in ignored.items():
             for key in keys:

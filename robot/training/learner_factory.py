@@ -12,7 +12,10 @@ from walkhome.robot.mdp.observation import N_ACTIONS, observation_layout
 from walkhome.robot.mdp.symmetry import symmetries
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from walkhome.learning.learner import Learner
+    from walkhome.learning.sac import Sac
 
 # Parts of the algorithm that are not in the configuration.
 N_CRITICS = 2  # Haarnoja et al. 2018, arXiv 1812.05905, section 5
@@ -30,8 +33,13 @@ def precision(config: Config) -> Literal["float32", "bfloat16"]:
     return "bfloat16" if bfloat16_pays() else "float32"
 
 
-def make_learner(config: Config) -> Learner:
-    """A fresh learner for the configured tasks and constraints; seeded by `run.seed`."""
+def make_learner(config: Config, make_sac: Callable[..., Sac] | None = None) -> Learner:
+    """Create a learner for the configured tasks and constraints, seeded by `run.seed`.
+
+    Args:
+        config: The run's configuration.
+        make_sac: See `learning.learner.Learner`.
+    """
     # Imported here: a control process that only drives the robot does without torch.
     import torch
 
@@ -84,11 +92,11 @@ def make_learner(config: Config) -> Learner:
             shared_network=learning.shared_network,
             backend=learning.backend,
             precision=precision(config),
-            critics=learning.critics,
             device=learning.device,
         ),
         config.tasks,
         NetworkSizes(observation_layout(config.control).size, N_ACTIONS, k),
         config.run.seed,
         symmetries(learning.symmetry, observation_layout(config.control), config.tasks),
+        make_sac,
     )

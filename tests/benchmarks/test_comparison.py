@@ -14,8 +14,8 @@ from walkhome.robot.ablation.results import Results
 from walkhome.robot.config.resolve import config_to_yaml
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-WAYS = ["ours", "plain", "paper", "updates-1", "updates-2", "updates-8", "crossq",
-        "pipelined", "sb3", "sb3-updates-2"]  # fmt: skip
+WAYS = ["ours", "plain", "paper", "updates-1", "updates-2", "updates-8", "pipelined",
+        "crossq", "sb3", "sb3-updates-2"]  # fmt: skip
 
 
 @pytest.fixture
@@ -55,9 +55,10 @@ def test_all_learn_on_the_same_ground_for_the_same_time(comparison, tmp_path):
     sb3 = configs["sb3"].learning
     assert (sb3.learning_rate, sb3.batch_size, sb3.discount, sb3.tau) == (3e-4, 256, 0.99, 0.005)
     for job in folder.jobs:
-        foreign = job.variant.startswith("sb3")
-        assert (comparison.command_of(job) == COMMAND) == (not foreign)
-        assert foreign == ("sb3_job" in comparison.command_of(job)[-1])
+        sb3, crossq = job.variant.startswith("sb3"), job.variant == "crossq"
+        assert (comparison.command_of(job) == COMMAND) == (not sb3 and not crossq)
+        assert sb3 == ("sb3_job" in comparison.command_of(job)[-1])
+        assert crossq == ("crossq_job" in comparison.command_of(job)[-1])
 
 
 def test_the_table_has_what_is_there(comparison, made_up, capsys, tmp_path):

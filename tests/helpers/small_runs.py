@@ -11,6 +11,7 @@ from walkhome.robot.config.resolve import resolve_config
 from walkhome.robot.control.twin_plant import make_twin
 from walkhome.robot.storage.journal import read_journal
 from walkhome.robot.storage.run_folder import RunFolder
+from walkhome.robot.training.learner_process import start_learner
 from walkhome.robot.training.trainer import Trainer
 
 SMALL = (
@@ -51,7 +52,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing of the run's own runs after it."""
 
 
-def run(folder, config, kill_at_step=None, resume=False):
+def run(folder, config, kill_at_step=None, resume=False, start=start_learner):
     """Run to the end, or until the twin has been advanced so many times."""
     rig, view = make_twin(config, config.run.seed), Silent()
     if kill_at_step is not None:
@@ -64,7 +65,7 @@ def run(folder, config, kill_at_step=None, resume=False):
 
         rig.robot.advance = until_killed
     open_folder = RunFolder.resume(folder) if resume else RunFolder.create(folder, config)
-    loop = Trainer(config, open_folder, view, GO, rig, resume)
+    loop = Trainer(config, open_folder, view, GO, rig, resume, start)
     if kill_at_step is None:
         with open_folder:
             loop.run()

@@ -63,7 +63,6 @@ def learner_config(sac=None, constraint=None, replay_capacity=300_000, **changes
         "shared_network": False,
         "backend": "fast",
         "precision": "float32",
-        "critics": "targets",
         "device": "cpu",
     }
     return LearnerConfig(**{**values, **changes})

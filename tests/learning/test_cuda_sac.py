@@ -168,8 +168,3 @@ def test_a_learner_on_another_device_gives_policies_of_its_newest_weights(monkey
         assert learner.update(6) == 6
         actions.append(policy.act(np.ones(OBS, np.float32), deterministic=True).copy())
     np.testing.assert_allclose(actions[1], actions[0], 0.0, 10 * tolerance)
-
-
-def test_crossq_is_refused_there():
-    with pytest.raises(ValueError, match="processor only"):
-        learner_config(device="cuda", critics="crossq")

@@ -2,10 +2,13 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from small_runs import assert_same_run, config_of, newest, run
 from small_sac import (
     OBS,
     SMALL,
@@ -18,13 +21,17 @@ from small_sac import (
     sample,
 )
 
-from walkhome.learning import checkpoint, crossq
-from walkhome.learning.crossq import EPSILON, KEPT, CrossSac
+from walkhome.learning import checkpoint
 from walkhome.learning.learner import Learner
 from walkhome.learning.networks import NetworkSizes
 from walkhome.learning.replay import Replay
 from walkhome.learning.sac import Sac
 from walkhome.learning.transition import Transition
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import crossq
+import crossq_job
+from crossq import EPSILON, KEPT, CrossSac
 
 PRICES = np.array([0.5, 2.0])
 
@@ -201,15 +208,15 @@ def test_equal_seeds_give_equal_bytes():
     assert states[0]["log_alpha"].tobytes() != states[2]["log_alpha"].tobytes()
 
 
-def learner(seed: int, critics: str = "crossq", backend: str = "fast") -> Learner:
+def learner(seed: int, make_sac=CrossSac) -> Learner:
     config = learner_config(
         sac_config(**SMALL),
         constraint_config(budgets=(0.01, 0.02)),
         300,
-        critics=critics,
-        backend=backend,
     )
-    made = Learner(config, ("forward", "backward"), NetworkSizes(OBS, A, K), seed)
+    made = Learner(
+        config, ("forward", "backward"), NetworkSizes(OBS, A, K), seed, make_sac=make_sac
+    )
     rng = np.random.default_rng(0)
     for i in range(100):
         made.add(
@@ -242,19 +249,12 @@ def test_a_saved_learner_continues_bit_for_bit(tmp_path):
     assert "forward.sac.statistics.hidden1.variance" in a
 
 
-def test_the_learner_says_that_it_learns_by_autograd():
-    assert "crossq" in learner(0).slow_because
-    assert learner(0, backend="plain").slow_because == ""
-
-
 def test_a_state_of_other_critics_is_refused_and_changes_nothing():
-    one, other = learner(0), learner(0, critics="targets")
+    one, other = learner(0), learner(0, make_sac=None)
     before = one.state_dict()["tensors"]
     with pytest.raises(ValueError, match="does not fit"):
         one.load_state_dict(other.state_dict())
     assert all(before[k].tobytes() == v.tobytes() for k, v in one.state_dict()["tensors"].items())
-    with pytest.raises(ValueError, match="critics"):
-        learner_config(critics="cross")
     assert isinstance(one._sacs[0], Sac)
 
 
@@ -263,3 +263,12 @@ def test_a_broken_statistic_is_noticed():
     assert one.finite()
     one._sacs[0].critics.statistics["input.mean"][0, 0, 0] = math.nan
     assert not one.finite()
+
+
+def test_resume_is_exact_with_critics_that_keep_statistics(tmp_path):
+    config = config_of("learning.backend=plain", "run.minutes=0.12", "run.checkpoint_every_s=1.0")
+    run(tmp_path / "whole", config, start=crossq_job.start)
+    assert any("statistics" in name for name in newest(tmp_path / "whole")[0])
+    run(tmp_path / "killed", config, 250, start=crossq_job.start)
+    run(tmp_path / "killed", config, resume=True, start=crossq_job.start)
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
