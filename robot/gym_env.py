@@ -113,7 +113,9 @@ class WalkEnv(gymnasium.Env[Array, Array]):
             self._statistics = RunStatistics.of(self.config.tasks)
             self._put_down(int(self.np_random.integers(SEEDS)) if seed is None else seed % SEEDS)
         world = self._stand_up()
-        start = choose_start(world.config, world.plant, world.workspace, self._statistics)
+        start = choose_start(
+            world.config.ablation.scheduler, world.plant, world.workspace, self._statistics
+        )
         self._now = world.episodes.episode(start.task, lambda observation: self._action)
         world.cycle.start(self._now)
         return self._now.observation.astype(np.float32), self._info(self._now)
@@ -240,8 +242,8 @@ class _World:
             plant,
             Workspace.of(config.workspace),
             cycle,
-            Episodes(config, config.tasks, plant),
-            StandUpRoutine(config, cycle),
+            Episodes.of(config, plant),
+            StandUpRoutine.of(config, cycle),
         )
 
 

@@ -67,7 +67,7 @@ def get_up(
         stopped: asked every period; True ends it.
         say: called with messages for people.
     """
-    routine = StandUpRoutine(config, cycle, stopped)
+    routine = StandUpRoutine.of(config, cycle, stopped)
     clock = cycle.plant.clock
     begin_s = clock.now_s()
 

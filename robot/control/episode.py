@@ -17,6 +17,12 @@ import numpy.typing as npt
 
 from walkhome.hardware.robot import Pose2D, RobotState
 from walkhome.robot.config.schema import Config
+from walkhome.robot.config.sections import (
+    ConstraintConfig,
+    ControlConfig,
+    RewardConfig,
+    WorkspaceConfig,
+)
 from walkhome.robot.control.actuator import ActionPath
 from walkhome.robot.control.period import Period, Phase
 from walkhome.robot.control.plant import Plant, valid
@@ -100,28 +106,54 @@ class Step:
 
 
 class Episodes:
-    """Makes roll-outs that share a plant, a configuration and the observation's history.
+    """Makes roll-outs that share a plant, a decision process and the observation's history.
 
     Args:
-        config: reward, constraints, episode and workspace.
         tasks: names of the tasks whose rewards are computed, in order.
         plant: the robot.
+        control: action filter and observation history.
+        reward: reward weights and frame.
+        constraint: limits of the costs, and what a fall costs.
+        workspace: its edge and margin end a roll-out.
+        length_s: time limit of a roll-out.
         stopped: True ends a roll-out after the current step, as `stop`.
     """
 
     def __init__(
         self,
-        config: Config,
         tasks: Sequence[str],
         plant: Plant,
-        stopped: Callable[[], bool] = lambda: False,
+        *,
+        control: ControlConfig,
+        reward: RewardConfig,
+        constraint: ConstraintConfig,
+        workspace: WorkspaceConfig,
+        length_s: float,
+        stopped: Callable[[], bool],
     ) -> None:
-        self.config, self.tasks, self.plant, self.stopped = config, tuple(tasks), plant, stopped
+        self.tasks, self.plant, self.stopped = tuple(tasks), plant, stopped
+        self.reward, self.constraint, self._length_s = reward, constraint, length_s
         body = plant.robot.body
-        self.path = ActionPath(body, config.control)
-        self.observer = Observer(observation_layout(config.control), body)
-        self.weights = reward_weights(self.tasks, config.reward)
-        self.workspace = Workspace.of(config.workspace)
+        self.path = ActionPath(body, control)
+        self.observer = Observer(observation_layout(control), body)
+        self.weights = reward_weights(self.tasks, reward)
+        self.workspace = Workspace.of(workspace)
+
+    @classmethod
+    def of(
+        cls, config: Config, plant: Plant, stopped: Callable[[], bool] = lambda: False
+    ) -> Episodes:
+        """The roll-outs of a configuration, for all of its tasks."""
+        return cls(
+            config.tasks,
+            plant,
+            control=config.control,
+            reward=config.reward,
+            constraint=config.constraint,
+            workspace=config.workspace,
+            length_s=config.episode.length_s,
+            stopped=stopped,
+        )
 
     def episode(
         self, task: str, policy: Policy, length_s: float | None = None, fenced: bool = True
@@ -134,7 +166,7 @@ class Episodes:
             length_s: time limit; the configuration's when None.
             fenced: whether the workspace's edge ends it.
         """
-        seconds = self.config.episode.length_s if length_s is None else length_s
+        seconds = self._length_s if length_s is None else length_s
         max_steps = max(1, round(seconds / self.plant.clock.period_s))
         return PolicyEpisode(self, task, policy, max_steps, fenced)
 
@@ -168,7 +200,7 @@ class PolicyEpisode:
         self._max_steps, self._fenced = max_steps, fenced
         self._steps, self._return = 0, 0.0
         self._travelled = np.zeros(3)  # summed velocity along x, y and yaw, body frame
-        self._costs = np.zeros(n_constraints(shared.config.constraint))
+        self._costs = np.zeros(n_constraints(shared.constraint))
         self._counted: FloatArray | None = None
 
     def start(self, state: RobotState) -> None:
@@ -246,7 +278,7 @@ class PolicyEpisode:
     def _features(self, before: Pose2D, after: Pose2D, filtered: FloatArray) -> FloatArray:
         """Reward features of the period; adds its motion to the distance travelled."""
         self._travelled += self._velocity(before, after, before.yaw_rad)
-        in_episode = self._shared.config.reward.frame == "episode"
+        in_episode = self._shared.reward.frame == "episode"
         frame_yaw_rad = self.begin.yaw_rad if in_episode else before.yaw_rad
         velocity = self._velocity(before, after, frame_yaw_rad)
         features = reward_features(velocity, (filtered, self._past[-1], self._past[-2]))
@@ -264,7 +296,7 @@ class PolicyEpisode:
         )
 
     def _count_costs(self, period: Period) -> FloatArray:
-        constraint = self._shared.config.constraint
+        constraint = self._shared.constraint
         costs = step_costs(
             roll_rad=period.roll_rad, pitch_rad=period.pitch_rad, constraint=constraint
         )

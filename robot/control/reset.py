@@ -11,6 +11,7 @@ import numpy as np
 
 from walkhome.hardware.robot import NotFit, RobotError, Stop
 from walkhome.robot.config.schema import Config
+from walkhome.robot.config.sections import StandUpConfig
 from walkhome.robot.control.behaviours import Resting, StandUpScript
 from walkhome.robot.control.cycle import ControlCycle
 from walkhome.robot.control.plant import CANNOT_STAND, Plant
@@ -58,25 +59,47 @@ class StandUpRoutine:
     """Runs the scripted stand-up: a series of attempts, a pause in which the motors cool, again.
 
     Args:
-        config: attempts, pauses and the seed of the scripts.
         cycle: runs the script.
+        stand_up: attempts per series, and the pause between two series.
+        seed: seed of the choice of scripts.
+        teleport: set the robot on its feet instead, in no time; for the twin of an ablation.
         stopped: True ends it before the next command.
         make_ready: called before each series; False means that the robot takes no commands.
     """
 
     def __init__(
         self,
+        cycle: ControlCycle,
+        *,
+        stand_up: StandUpConfig,
+        seed: int,
+        teleport: bool,
+        stopped: Callable[[], bool],
+        make_ready: Callable[[], bool],
+    ) -> None:
+        self._cycle, self._pause_s, self._teleport = cycle, stand_up.pause_s, teleport
+        self._stopped, self._make_ready = stopped, make_ready
+        self._rng = np.random.default_rng([seed, 2])
+        self._script = StandUp(
+            cycle.plant.robot.body, self._rng, max_attempts=stand_up.max_attempts
+        )
+
+    @classmethod
+    def of(
+        cls,
         config: Config,
         cycle: ControlCycle,
         stopped: Callable[[], bool] = lambda: False,
         make_ready: Callable[[], bool] | None = None,
-    ) -> None:
-        self._config, self._cycle, self._stopped = config, cycle, stopped
-        plant = cycle.plant
-        self._make_ready = make_ready or (lambda: plant.make_ready(stopped))
-        self._rng = np.random.default_rng([config.run.seed, 2])
-        self._script = StandUp(
-            plant.robot.body, self._rng, max_attempts=config.stand_up.max_attempts
+    ) -> StandUpRoutine:
+        """The routine of a configuration; `make_ready` is the plant's when None."""
+        return cls(
+            cycle,
+            stand_up=config.stand_up,
+            seed=config.run.seed,
+            teleport=config.ablation.reset == "teleport",
+            stopped=stopped,
+            make_ready=make_ready or (lambda: cycle.plant.make_ready(stopped)),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -90,13 +113,11 @@ class StandUpRoutine:
     def stand_up(self) -> StandUpOutcome:
         """Get on its feet.
 
-        With `ablation.reset: teleport` the twin is set on its feet where it is, in no time.
-
         Raises:
             RobotError: see `hardware.robot.Robot`.
         """
         plant = self._cycle.plant
-        if self._config.ablation.reset == "teleport":
+        if self._teleport:
             plant.carry(plant.pose.latest())
             return StandUpOutcome(True, 0)
         attempts = 0
@@ -118,7 +139,7 @@ class StandUpRoutine:
     def _pause(self) -> None:
         plant = self._cycle.plant
         plant.robot.stop(Stop.SETTLE)
-        periods = round(self._config.stand_up.pause_s / plant.clock.period_s)
+        periods = round(self._pause_s / plant.clock.period_s)
         self._cycle.run(Resting(periods, self._stopped), fresh=False)
 
 

@@ -145,10 +145,10 @@ def roll_out(
                 listen(period)
 
         cycle = ControlCycle(plant, config.episode, on_period)
-        if not StandUpRoutine(config, cycle).stand_up().ok:
+        if not StandUpRoutine.of(config, cycle).stand_up().ok:
             raise RobotError(f"evaluation of {task!r}: the twin can't stand up on this terrain")
         clock.start()
-        episode = Episodes(config, config.tasks, plant).episode(
+        episode = Episodes.of(config, plant).episode(
             task,
             lambda observation: policy.act(observation, deterministic=True),
             length_s=seconds,

@@ -99,7 +99,9 @@ class Teleop:
         self._was_cut = self._ending = False
         plant.report_to(lambda text: self._event("board", text=text))
         self._cycle = ControlCycle(plant, config.episode, self._on_period)
-        self._routine = StandUpRoutine(config, self._cycle, self._listen_for_release, self._ready)
+        self._routine = StandUpRoutine.of(
+            config, self._cycle, self._listen_for_release, self._ready
+        )
         self._cycle.state = plant.first_state()
 
     def run(self) -> DriveStatistics:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from walkhome.hardware.robot import Pose2D
-from walkhome.robot.config.schema import Config
 from walkhome.robot.control.plant import Plant
 from walkhome.robot.mdp.scheduler import least_practised, next_task
 from walkhome.robot.mdp.workspace import Workspace
@@ -28,25 +27,27 @@ class EpisodeStart:
 
 
 def choose_start(
-    config: Config, plant: Plant, workspace: Workspace, statistics: RunStatistics
+    scheduler: bool, plant: Plant, workspace: Workspace, statistics: RunStatistics
 ) -> EpisodeStart:
     """Choose the next task; exits and human resets that come with it are counted.
 
-    With the scheduler the task is the one that leads home. Without it (an ablation) it is the least
-    practised one, and a robot outside of the workspace is carried to the middle.
+    With the scheduler (`ablation.scheduler`) the task is the one that leads home. Without it (an
+    ablation) it is the least practised one, and a robot outside of the workspace is carried to the
+    middle.
 
     Raises:
         PoseLost: the robot's pose is not known.
         RobotError: a real robot can't be carried.
     """
+    tasks = tuple(statistics.tasks)
     pose = plant.place()
     inside = workspace.contains(pose)
     stayed = statistics.inside and inside
     statistics.see(inside, standing_up=True)
-    if config.ablation.scheduler:
-        task = next_task(config.tasks, pose, workspace, statistics.experience())
+    if scheduler:
+        task = next_task(tasks, pose, workspace, statistics.experience())
         return EpisodeStart(task)
-    task = least_practised(config.tasks, statistics.experience())
+    task = least_practised(tasks, statistics.experience())
     if stayed:
         return EpisodeStart(task)
     plant.carry(Pose2D(0.0, 0.0, pose.yaw_rad, pose.time_s))

@@ -91,8 +91,8 @@ class Trainer:
         self._statistics = RunStatistics.of(config.tasks)
         self._workspace = Workspace.of(config.workspace)
         self._cycle = ControlCycle(plant, config.episode, self._on_period, self._report_fault)
-        self._routine = StandUpRoutine(config, self._cycle, self._stopped, self._make_ready)
-        self._episodes = Episodes(config, config.tasks, plant, self._stopped)
+        self._routine = StandUpRoutine.of(config, self._cycle, self._stopped, self._make_ready)
+        self._episodes = Episodes.of(config, plant, self._stopped)
         self._exploration = Exploration(
             config.learning,
             self._learner,
@@ -101,7 +101,14 @@ class Trainer:
             lambda: self._statistics.steps,
         )
         self._run_time = RunTime()
-        self._log = TrainingLog(config, run, self._learner, self._statistics, self._run_time)
+        self._log = TrainingLog(
+            config.terrain.name,
+            config.run.seed,
+            run,
+            self._learner,
+            self._statistics,
+            self._run_time,
+        )
         self._activity = "stand up"  # for the view
         self._task: str = config.tasks[0]
         self._next_view_s = 0.0
@@ -242,7 +249,9 @@ class Trainer:
 
     def _choose_task(self) -> str:
         """The task of the next roll-out; without the scheduler a person may have to carry it."""
-        start = choose_start(self._config, self._plant, self._workspace, self._statistics)
+        start = choose_start(
+            self._config.ablation.scheduler, self._plant, self._workspace, self._statistics
+        )
         if start.carried_from is not None:
             place = [start.carried_from.x_m, start.carried_from.y_m]
             self._run.event("human_reset", robot_s=self._robot_s, place=place)
@@ -293,7 +302,8 @@ class Trainer:
             self._run.event("learner", robot_s=self._robot_s, text=text)
         self._view.update(
             status_of(
-                self._config,
+                self._config.run.minutes,
+                self._workspace,
                 self._statistics,
                 self._learner,
                 self._plant,

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 from walkhome.learning.client import LearnerClient
-from walkhome.robot.config.schema import Config
 from walkhome.robot.control.episode import EpisodeResult
 from walkhome.robot.control.plant import Plant
 from walkhome.robot.storage.run_folder import RunFolder
@@ -23,7 +22,8 @@ class TrainingLog:
     """Writes to the run folder.
 
     Args:
-        config: terrain and seed, for the summary.
+        terrain: name of the terrain, for the summary.
+        seed: seed of the run, for the summary.
         run: the run folder.
         learner: its metrics and multipliers are logged.
         statistics: counts of the run; only read here.
@@ -35,13 +35,15 @@ class TrainingLog:
 
     def __init__(
         self,
-        config: Config,
+        terrain: str,
+        seed: int,
         run: RunFolder,
         learner: LearnerClient,
         statistics: RunStatistics,
         run_time: RunTime,
     ) -> None:
-        self._config, self._run, self._learner = config, run, learner
+        self._terrain, self._seed = terrain, seed
+        self._run, self._learner = run, learner
         self._statistics, self._run_time = statistics, run_time
         self.next_metric_s = 0.0
 
@@ -75,8 +77,8 @@ class TrainingLog:
         """The content of summary.json, as the run stands now."""
         return {
             "status": status,
-            "terrain": self._config.terrain.name,
-            "seed": self._config.run.seed,
+            "terrain": self._terrain,
+            "seed": self._seed,
             "gradient_steps": self._learner.gradient_steps,
             "wall_seconds": self._run_time.wall_s,
             "cpu_seconds": self._run_time.cpu_s,

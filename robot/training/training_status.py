@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from walkhome.learning.client import LearnerClient
-from walkhome.robot.config.schema import Config
 from walkhome.robot.control.plant import Plant
 from walkhome.robot.mdp.workspace import Workspace
 from walkhome.robot.monitor.status import RunStatus, TaskStatus
@@ -12,7 +11,8 @@ from walkhome.robot.training.statistics import RunStatistics
 
 
 def status_of(
-    config: Config,
+    minutes: float,
+    workspace: Workspace,
     statistics: RunStatistics,
     learner: LearnerClient,
     plant: Plant,
@@ -23,7 +23,8 @@ def status_of(
     """The status of a run now.
 
     Args:
-        config: minutes and workspace.
+        minutes: robot minutes that the run may take.
+        workspace: the workspace on the floor.
         statistics: counts of the run.
         learner: its metrics and multipliers.
         plant: the robot, for its pose and its timing.
@@ -31,14 +32,13 @@ def status_of(
         task: task of the newest roll-out.
         wall_s: wall time of the run, over all its processes.
     """
-    workspace = Workspace.of(config.workspace)
     pose, figures = plant.pose.latest(), learner.metrics()
     return RunStatus(
         robot_minutes_total=statistics.total_s / 60.0,
         robot_minutes_moving=statistics.moving_s / 60.0,
         robot_minutes_standing_up=statistics.standing_up_s / 60.0,
         robot_minutes_waiting=statistics.waiting_s / 60.0,
-        minutes_budget=config.run.minutes,
+        minutes_budget=minutes,
         wall_s=wall_s,
         steps=statistics.steps,
         gradient_steps=learner.gradient_steps,

@@ -45,7 +45,7 @@ def start(*arguments):
 
 def writer_of(run):
     """The process that writes to a run."""
-    return int(re.search(r"\d+", (run / "lock").read_text())[0])
+    return int(re.search(r"\d+", (run / "lock.holder").read_text())[0])
 
 
 def is_alive(pid):

@@ -76,7 +76,7 @@ def standing(tmp_path_factory):
             return command(asked)
 
         plant.robot.command = note
-        routine = StandUpRoutine(world.config, cycle, never)
+        routine = StandUpRoutine.of(world.config, cycle, never)
 
         def stand():
             assert routine.stand_up().ok

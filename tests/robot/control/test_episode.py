@@ -24,7 +24,7 @@ def roll_out(*sets, action=1.0):
     rig, steps = make_twin(config, 0), []
     try:
         act = np.array([action, action, -action, -action, *(0.0,) * 4])
-        episode = Episodes(config, config.tasks, rig).episode("forward", lambda observation: act)
+        episode = Episodes.of(config, rig).episode("forward", lambda observation: act)
         cycle = ControlCycle(rig, config.episode, lambda period: steps.append(period.step))
         result = cycle.run(episode)
     finally:

@@ -39,7 +39,7 @@ def walked(tmp_path_factory):
     with World(tmp_path_factory.mktemp("board")) as world:
         rig = world.plant()
         cycle = ControlCycle(rig, world.config.episode)
-        assert StandUpRoutine(world.config, cycle).stand_up().ok
+        assert StandUpRoutine.of(world.config, cycle).stand_up().ok
         path = ActionPath(rig.robot.body, world.config.control)
         true, step = [], world.board.step
 
