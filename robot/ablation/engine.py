@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Runs the jobs of a study as processes of this machine, so many at a time.
+"""Runs the jobs of a study as processes of this machine, a limited number at a time.
 
-An engine reports how each run ends; everything else it needs to know is on the disk, in the run
-folders. Children get one thread each, a session of their own (a Ctrl-C in the terminal is ours to
-handle), and a pipe whose other end dies with this process (`robot.ablation.job`).
+An engine reports how each run ends; all other state is in the run folders on disk. Each child
+process gets one thread, a session of its own (so that Ctrl-C in the terminal reaches only the
+parent), and a pipe that closes when the parent dies (`robot.ablation.job`).
 """
 
 from __future__ import annotations
@@ -32,30 +32,34 @@ STARTED, FINISHED, FAILED, STOPPED = "started", "finished", "failed", "stopped"
 
 
 class EngineError(RuntimeError):
-    """The engine can't start; nothing was. The message is one line and says what to do."""
+    """The engine can't start, and no run was started; the message says what to do."""
 
 
 class ProgressListener(Protocol):
-    """Who is told how the runs get on."""
+    """Receives the state changes of the runs."""
 
     def change(self, job: Job, state: str, text: str = "") -> None:
         """A run started, finished, failed or was stopped."""
         ...
 
     def tick(self) -> None:
-        """Some time has passed."""
+        """Called several times a second while runs are in progress."""
         ...
 
 
 class Engine(Protocol):
-    """Runs jobs; as a context it has all that it needs for that."""
+    """Runs jobs; a context manager that holds the resources needed for it."""
 
     def __enter__(self) -> Engine:
-        """Get ready; raises EngineError if it can't."""
+        """Acquire the resources.
+
+        Raises:
+            EngineError: they are not available.
+        """
         ...
 
     def __exit__(self, *_: object) -> None:
-        """Let go of whatever it needed."""
+        """Release the resources."""
         ...
 
     def run(
@@ -65,17 +69,17 @@ class Engine(Protocol):
         stop: StopRequest,
         listener: ProgressListener,
     ) -> None:
-        """Run jobs until all have ended or somebody wants to stop; tell the listener of each."""
+        """Run jobs until all have ended or a stop is requested; report each to the listener."""
         ...
 
 
 def available_cores() -> int:
-    """How many this process may use."""
+    """Number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def child_environment() -> dict[str, str]:
-    """One thread per child, and the code that this process runs."""
+    """Environment of a child process: one thread, and an import path to the parent's code."""
     threads = dict.fromkeys(
         ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
     )
@@ -92,12 +96,12 @@ def child_environment() -> dict[str, str]:
 def run_process(
     order: str, log: Path, command: Sequence[str] = COMMAND
 ) -> Iterator[subprocess.Popen[str]]:
-    """A run's process; leaving stops it, if need be by force.
+    """Start a run's process; leaving the context stops it, after `STOP_S` by SIGKILL.
 
     Args:
         order: `robot.ablation.job.encode_order`.
-        log: its standard output and error are appended here.
-        command: starts `robot.ablation.job`, or what takes the same order.
+        log: file to which its standard output and error are appended.
+        command: command line of `robot.ablation.job`, or of a program that reads the same order.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as stream:
@@ -126,14 +130,14 @@ def run_process(
 
 
 def close_lifeline(process: subprocess.Popen[str]) -> None:
-    """Drop a child's lifeline: it stops, in its own time."""
+    """Close a child's standard input, which asks it to stop; does not wait for it."""
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
 
 
 def failure_reason(code: int, log: Path) -> str:
-    """Why a run's process failed, in one line."""
+    """One line that says why a run's process failed: its signal, or the last line of its log."""
     if code < 0:
         return f"killed by signal {-code}; see {log}"
     try:
@@ -141,16 +145,16 @@ def failure_reason(code: int, log: Path) -> str:
     except OSError:
         lines = []
     said = [line for line in lines if line.strip()]
-    last = said[-1].removeprefix("error: ") if said else "it said nothing"
+    last = said[-1].removeprefix("error: ") if said else "it printed nothing"
     return f"{last[:300]} (exit code {code})"
 
 
 class LocalEngine:
-    """The engine of one machine.
+    """Runs jobs as processes of this machine.
 
     Args:
-        at_once: how many runs.
-        command_of: what starts a job's process; see `child`.
+        at_once: largest number of runs at a time.
+        command_of: command line that starts a job's process; see `child`.
     """
 
     def __init__(
@@ -159,11 +163,11 @@ class LocalEngine:
         self._at_once, self._command_of = at_once, command_of
 
     def __enter__(self) -> LocalEngine:
-        """Nothing to get ready."""
+        """Return the engine; it needs no resources."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to let go of."""
+        """Do nothing; there are no resources to release."""
 
     def run(
         self,
@@ -172,7 +176,7 @@ class LocalEngine:
         stop: StopRequest,
         listener: ProgressListener,
     ) -> None:
-        """Run the jobs; see `Engine`."""
+        """Run the jobs on this machine; see `Engine.run`."""
         waiting = list(jobs)
         with contextlib.ExitStack() as children:
             running: dict[Job, tuple[subprocess.Popen[str], contextlib.ExitStack]] = {}
@@ -199,7 +203,7 @@ class LocalEngine:
 
 
 def record_end(folder: StudyFolder, job: Job, code: int, listener: ProgressListener) -> None:
-    """Note how a run's process ended."""
+    """Report how a run's process ended, and store a failure in the study's folder."""
     if code == 0 and folder.finished(job):
         listener.change(job, FINISHED)
         return

@@ -49,7 +49,7 @@ class StudyFolder:
         self.jobs = plan(study, seeds)
 
     def check(self) -> None:
-        """Refuse a folder that is something else's; nothing is written.
+        """Refuse a folder that belongs to another study or program; writes nothing.
 
         Raises:
             RunError: another study, other settings, another program's folder, or no right to write.
@@ -64,7 +64,7 @@ class StudyFolder:
             known = self._manifest()
             if known is None:
                 raise RunError(
-                    f"{path}: there is something else than a study; choose another --out"
+                    f"{path}: the folder holds something other than a study; choose another --out"
                 )
             if known.get("study") != self.study.name:
                 raise RunError(
@@ -79,7 +79,7 @@ class StudyFolder:
                 self._check_same(job, config)
 
     def open(self) -> None:
-        """Make the folder, lock it, and say what it is of.
+        """Make the folder, lock it and write study.yaml.
 
         Raises:
             RunError: another process runs this study, or the folder can't be written.
@@ -117,19 +117,23 @@ class StudyFolder:
         self.close()
 
     def run_of(self, job: Job) -> Path:
-        """A run's folder."""
+        """Path of a run's folder."""
         return self.path / job.folder
 
     def log_of(self, job: Job) -> Path:
-        """What a run's process said."""
+        """Path of the log of a run's process."""
         return self.path / "logs" / f"{job.name}.log"
 
     def finished(self, job: Job) -> bool:
-        """Whether nothing is left to do for a run."""
+        """True if a run has been learned and evaluated."""
         return is_finished(self.run_of(job))
 
     def failures(self) -> dict[str, str]:
-        """Runs that ended by an error, and the error."""
+        """Runs that ended by an error, and the error.
+
+        Raises:
+            RunError: failed.json is damaged.
+        """
         path = self.path / "failed.json"
         if not path.is_file():
             return {}
@@ -140,11 +144,11 @@ class StudyFolder:
         return {str(name): str(text) for name, text in known.items()}
 
     def note_failure(self, job: Job, reason: str) -> None:
-        """Remember that a run failed."""
+        """Store that a run failed, and why."""
         write_json(self.path / "failed.json", {**self.failures(), job.name: reason})
 
     def forget_failures(self) -> None:
-        """Failed runs are tried again: from their checkpoint, where they have one."""
+        """Clear the failures, so that failed runs are tried again from their checkpoints."""
         (self.path / "failed.json").unlink(missing_ok=True)
 
     def _seeds_there(self) -> set[int]:
@@ -182,7 +186,7 @@ class StudyFolder:
             )
 
     def _check_variants(self) -> None:
-        """Runs that the study no longer asks for would be left out of its page in silence."""
+        """Refuse runs of unknown variants; the page would omit them silently."""
         there = (path.name for path in (self.path / "runs").glob("*") if any(path.glob("s*")))
         for name in there:
             if name not in self.study.configs:

@@ -2,12 +2,12 @@
 """One run of a study, as a process of its own: `python -m walkhome.robot.ablation.job`.
 
 Both engines start this same program, so that a run is the same bytes wherever it runs. Its order
-comes as one line of JSON on standard input, which then stays open as a lifeline: when whoever holds
-the other end is gone, however that happened, this process stops too, and no orphan goes on.
+comes as one line of JSON on standard input, which then stays open: when the parent process ends,
+for whatever reason, the pipe closes and this process stops too, so no orphan is left running.
 
 A stop goes back to the last checkpoint (`run.checkpoint_every_s` robot seconds), unlike that of
 `robot learn`, which saves where it is: a run that is stopped there ends its roll-out early and is
-another run from then on. A study's result must not depend on when somebody pressed Ctrl-C.
+another run from then on. A study's result must not depend on the moment of a Ctrl-C.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ EVALUATION = "evaluation.json"
 PATIENCE_S = 60.0
 """A run's old process may outlive its parent, or its node, for a moment, and hold the lock."""
 LEARNED = ("done", "needs_help")
-"""How a run's learning ends by itself; that it needs a person is a result, not a crash."""
+"""Final states of learning; that a run needs a person is a result, not a crash."""
 
 
 def encode_order(job: Job, out: Path) -> str:
-    """The line that tells this program what to do.
+    """Encode a run as the line of JSON that this program reads.
 
     Args:
         job: the run.
@@ -61,12 +61,12 @@ def encode_order(job: Job, out: Path) -> str:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a run was learned to its end and evaluated."""
+    """True if a run has finished learning and its evaluation is on disk."""
     return (folder / EVALUATION).is_file() and _status(folder) in LEARNED
 
 
 def learned_minutes(folder: Path) -> float:
-    """Robot minutes that a run has behind it, as far as its metrics say; quick."""
+    """Robot minutes learned so far, from the end of metrics.jsonl; 0 without metrics."""
     try:
         with (folder / "metrics.jsonl").open("rb") as stream:
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - 8192))
@@ -85,7 +85,7 @@ def _status(folder: Path) -> str:
 
 
 class _StopOnSignal:
-    """The wish to stop. While learning, it is fulfilled where the loop asks for it."""
+    """Stop request of SIGINT and SIGTERM; during learning it takes effect when it is polled."""
 
     def __init__(self) -> None:
         self.wanted = False
@@ -107,7 +107,7 @@ class _StopOnSignal:
 
 
 class _LogView:
-    """A view that only keeps what was said; progress is read from the run's metrics."""
+    """A view that only logs messages; the parent reads progress from the run's metrics."""
 
     def update(self, snapshot: RunStatus) -> None:
         """Nothing to see."""
@@ -121,16 +121,17 @@ class _LogView:
 
 
 def perform(order: dict[str, Any], stop: _StopOnSignal, start: StartLearner | None = None) -> None:
-    """Learn and evaluate, or what is left of it.
+    """Learn and evaluate a run, or the part of it that is not done yet.
 
     Args:
         order: `encode_order`, read.
-        stop: the wish to stop.
-        start: starts what learns; our learner when None.
+        stop: polled while learning.
+        start: starts the learner; None: the default learner of `robot learn`.
 
     Raises:
         RunError: another process writes to the run, or its folder is of something else.
-        RobotError: the twin gave up. FloatingPointError: the learner did.
+        RobotError: the twin failed, or learning ended early.
+        FloatingPointError: the learner diverged.
     """
     folder = Path(order["folder"])
     config = Config.model_validate(order["config"])
@@ -195,13 +196,13 @@ def _read_order() -> dict[str, Any]:
     while not line.endswith(b"\n"):
         part = os.read(0, 65536)
         if not part:
-            raise KeyboardInterrupt  # whoever wanted to say something is gone
+            raise KeyboardInterrupt  # the parent process ended before it sent the order
         line += part
     return dict(json.loads(line))
 
 
 def _exit_with_parent() -> None:
-    """End with whoever started this process: its end of the pipe closes, however it dies."""
+    """Send SIGTERM to this process when its parent ends and the pipe on standard input closes."""
 
     def watch() -> None:
         while os.read(0, 4096):
@@ -212,10 +213,14 @@ def _exit_with_parent() -> None:
 
 
 def main(start: StartLearner | None = None) -> int:
-    """Read the order, do it, and say in one line on standard error why it could not be done.
+    """Read the order and perform it; print one line on standard error if it fails.
+
+    Returns:
+        The exit code: 0, EXIT_FAILED or EXIT_INTERRUPTED.
+
 
     Args:
-        start: starts what learns; our learner when None.
+        start: starts the learner; None: the default learner of `robot learn`.
     """
     stop = _StopOnSignal()
     try:

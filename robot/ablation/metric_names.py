@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a study may measure: names, units, and which way is better. `metrics` computes them."""
+"""Metrics and curves of a study: names, units, whether more is better; `metrics` computes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Quantity:
-    """Something that is measured.
+    """A quantity that is measured.
 
     Attributes:
         label: for people, at the start of a column.
@@ -26,7 +26,7 @@ class Quantity:
 
     @property
     def title(self) -> str:
-        """Label and unit."""
+        """Label with its unit, for an axis or a column."""
         return self.label if self.unit == "1" else f"{self.label} ({self.unit})"
 
 
@@ -75,8 +75,8 @@ METRICS: dict[str, Quantity] = {
         "falls",
         "1/min",
         -1,
-        "Falls per robot minute of learning, in which standing up is included: who falls more has "
-        "less time to fall.",
+        "Falls per robot minute of learning, in which standing up is included (a confound: "
+        "frequent fallers spend less time walking).",
     ),
     "falls_moving": Quantity(
         "falls while moving", "1/min", -1, "Falls per robot minute in roll-outs."

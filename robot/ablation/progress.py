@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How a study gets on: a bar per run and one for all on a terminal, lines otherwise."""
+"""Progress of a study: on a terminal a bar per run and one for the study, else plain lines."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from walkhome.robot.ablation.study import Job
 from walkhome.robot.monitor.status import format_duration
 
 LOOK_S = 1.0  # how often run folders are looked into
-LINE_S = 30.0  # how often a line is printed where nobody watches
+LINE_S = 30.0  # seconds between lines when standard output is no terminal
 EVALUATION_MINUTES = 0.6
-"""What an evaluation is counted as: 2 tasks, 5 roll-outs of 10 s, no gradient steps."""
+"""Robot minutes that an evaluation counts as: 2 tasks, 5 roll-outs of 10 s, no gradient steps."""
 WALL_PER_MINUTE = 1.2
 """Wall minutes per robot minute and core where nothing is known yet; as benchmarks/learn.py."""
 
 
 def estimated_wall_s(folder: StudyFolder, jobs: Sequence[Job], at_once: int) -> float:
-    """About how long a study takes; from its own finished runs where there are any."""
+    """Estimate the wall seconds of the jobs, from the study's finished runs if there are any."""
     paces = [_pace(folder.run_of(job)) for job in folder.jobs if folder.finished(job)]
     known = [pace for pace in paces if pace > 0.0]
     pace = sum(known) / len(known) if known else WALL_PER_MINUTE
@@ -48,14 +48,14 @@ def _pace(run: Path) -> float:
 
 
 def remaining_minutes(folder: StudyFolder, job: Job) -> float:
-    """Robot minutes that a run still has before it, its evaluation counted as some."""
+    """Robot minutes that a run has left, with its evaluation counted as `EVALUATION_MINUTES`."""
     path = folder.run_of(job)
     learning = max(0.0, job.config.run.minutes - learned_minutes(path))
     return learning + EVALUATION_MINUTES
 
 
 class ProgressView:
-    """Tells how the runs get on; see `robot.ablation.engine.ProgressListener`.
+    """Shows the progress of the runs; see `robot.ablation.engine.ProgressListener`.
 
     Args:
         folder: the study's.
@@ -95,7 +95,7 @@ class ProgressView:
             self._bars.stop()
 
     def change(self, job: Job, state: str, text: str = "") -> None:
-        """Show how a run started or ended."""
+        """Show that a run started or ended."""
         if state == STARTED:
             bar = None
             if self._bars is not None:
@@ -111,7 +111,7 @@ class ProgressView:
         self._say(job, state, text)
 
     def tick(self) -> None:
-        """Look at the running runs, not more often than makes sense."""
+        """Read the progress of the running runs, at most every `LOOK_S` seconds, and show it."""
         now_s = self._now_s()
         if now_s < self._next_look_s:
             return
@@ -156,7 +156,7 @@ class ProgressView:
             line = f"{head}: {fields['text']}" if fields["text"] else head
         try:
             print(line, flush=True)  # noqa: T201 - a view
-        except BrokenPipeError:  # nobody reads any more: the study goes on
+        except BrokenPipeError:  # standard output was closed; the study continues
             self._next_line_s = float("inf")
 
 

@@ -50,7 +50,7 @@ SHARED = ".shared"
 
 
 class NodeResult(TypedDict):
-    """How a run's process ended on its node.
+    """Exit code and files of a run's process on its node.
 
     Attributes:
         code: exit code.
@@ -65,7 +65,7 @@ class NodeResult(TypedDict):
 
 @contextlib.contextmanager
 def _keep_sigterm_handler() -> Iterator[None]:
-    """Ray takes SIGTERM for itself, and would end the program on the spot."""
+    """Restore our SIGTERM handler: Ray replaces it with one that ends the program at once."""
     mine = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -75,7 +75,7 @@ def _keep_sigterm_handler() -> Iterator[None]:
 
 
 class RayEngine:
-    """The engine of a cluster; as a context it is connected to it.
+    """Runs jobs on a Ray cluster; a context manager that holds the connection.
 
     Args:
         address: host:port of the cluster; None starts a Ray on this machine.
@@ -89,7 +89,7 @@ class RayEngine:
     def __init__(
         self, address: str | None = None, at_once: int | None = None, share: bool = True
     ) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would phone home
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray sends usage statistics
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a warning of Ray's
         try:
             import ray
@@ -102,7 +102,7 @@ class RayEngine:
         self._mine = False
 
     def __enter__(self) -> RayEngine:
-        """Connect, and look whether every node has what a run needs.
+        """Connect, and check that every node has what a run needs.
 
         Raises:
             EngineError: there is no such cluster, or a node of it can't run walkhome.
@@ -119,7 +119,7 @@ class RayEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go of the cluster; the tasks' processes lose their lifelines."""
+        """Disconnect from the cluster; the tasks' processes stop when their pipe closes."""
         if self._mine:
             self._ray.shutdown()
 
@@ -130,7 +130,7 @@ class RayEngine:
         stop: StopRequest,
         listener: ProgressListener,
     ) -> None:
-        """Run the jobs; see `robot.ablation.engine.Engine`."""
+        """Run the jobs on the cluster; see `robot.ablation.engine.Engine.run`."""
         out = folder.path.absolute()
         note = f"{socket.gethostname()} {os.getpid()} {time.time_ns()}"
         (out / SHARED).write_text(note, encoding="utf-8")
@@ -179,7 +179,7 @@ def _connect(address: str | None, at_once: int | None) -> None:
 
 
 def _check_reachable(address: str | None) -> None:
-    """Ray itself tries for minutes; a port that nobody listens on is known at once."""
+    """Fail at once on a closed port; Ray itself would retry for minutes."""
     if address is None or address == "auto":
         return
     host, colon, port = address.removeprefix("ray://").rpartition(":")
@@ -195,7 +195,7 @@ def _check_reachable(address: str | None) -> None:
 
 
 def code_digest() -> str:
-    """Of every source file of ours: nodes with another program are refused."""
+    """SHA-256 of every source file of walkhome, to refuse nodes with another version."""
     root = Path(__file__).resolve().parents[2]
     digest = hashlib.sha256()
     packages = ("native", "hardware", "safety", "learning", "sim", "robot", "configs")
@@ -207,7 +207,7 @@ def code_digest() -> str:
 
 
 def _node_facts() -> dict[str, str]:
-    """What a node has: our code's digest, Python, and whether there is a twin."""
+    """Facts about a node: digest of walkhome's code, Python version, PyBullet installed or not."""
     import importlib.util
 
     return {
@@ -245,11 +245,11 @@ def _living_nodes() -> list[dict[str, Any]]:
 
 
 def perform(order: str, log: str, out: str, note: str) -> NodeResult:
-    """One run on a node: a Ray task.
+    """Run one job on a node, as a Ray task.
 
     Args:
         order: for the run's process.
-        log: for what it says, in the study's folder.
+        log: log file in the study's folder.
         out: the study's folder, on the machine of the driver.
         note: what `.shared` in it says, if the node sees the same folder; empty: don't look.
     """
@@ -282,18 +282,18 @@ def _end(folder: StudyFolder, job: Job, answer: Any, listener: ProgressListener)
     import ray
 
     try:
-        told: NodeResult = ray.get(answer)
+        result: NodeResult = ray.get(answer)
     except ray.exceptions.RayError as error:
         log = folder.log_of(job)
         with log.open("a", encoding="utf-8") as stream:
             stream.write(f"error: Ray: {str(error).strip().splitlines()[0]}\n")
         record_end(folder, job, 1, listener)
         return
-    if told["files"]:
-        _receive(folder.run_of(job), told["files"])
-    elif told["code"] and not folder.log_of(job).exists():
-        folder.log_of(job).write_text(f"error: {told['why']}\n", encoding="utf-8")
-    record_end(folder, job, told["code"], listener)
+    if result["files"]:
+        _receive(folder.run_of(job), result["files"])
+    elif result["code"] and not folder.log_of(job).exists():
+        folder.log_of(job).write_text(f"error: {result['why']}\n", encoding="utf-8")
+    record_end(folder, job, result["code"], listener)
 
 
 def _receive(run: Path, files: dict[str, bytes]) -> None:

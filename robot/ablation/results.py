@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a study has found: its runs read, its variants estimated, its comparisons made.
+"""Results of a study: its runs, an estimate per variant and metric, and the comparisons.
 
-Nothing is left out: a run that failed or is not finished stands in the list as such, and its
-variant says so wherever its numbers stand.
+Failed and unfinished runs stay in the list, and every number of a variant comes with the number
+of runs behind it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RunResult:
-    """One run.
+    """State and measurements of one run.
 
     Attributes:
         job: what was asked.
@@ -61,13 +61,13 @@ class RunResult:
 
     @property
     def has_metrics(self) -> bool:
-        """Whether there are figures of it."""
+        """True if the run is finished and has metrics."""
         return bool(self.metrics)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A variant's curve.
+    """A curve of one variant, over its runs.
 
     Attributes:
         minutes: (n,) robot minutes.
@@ -117,19 +117,19 @@ class Results:
         return cls(folder.study, runs, grid)
 
     def runs_of(self, variant: str) -> list[RunResult]:
-        """A variant's runs, by seed."""
+        """All runs of a variant, ordered by seed."""
         return [run for run in self.runs if run.job.variant == variant]
 
     def runs_with_metrics(self, variant: str) -> list[RunResult]:
-        """Those of them that have figures."""
+        """Runs of a variant that have metrics, ordered by seed."""
         return [run for run in self.runs_of(variant) if run.has_metrics]
 
     def n_without_result(self, variant: str) -> int:
-        """How many of a variant's runs have no figures."""
+        """Number of a variant's runs without metrics."""
         return len(self.runs_of(variant)) - len(self.runs_with_metrics(variant))
 
     def n_without_metric(self, variant: str, metric: str) -> int:
-        """How many of a variant's runs have no value of a metric: what is left may flatter it."""
+        """Number of a variant's runs without this metric; survivorship bias if it is not 0."""
         return len(self.runs_of(variant)) - len(self.values(variant, metric))
 
     def values(self, variant: str, metric: str) -> FloatArray:
@@ -151,7 +151,7 @@ class Results:
         }
 
     def has_every_value(self, first: str, second: str, metric: str) -> bool:
-        """Whether every run of both variants has the metric."""
+        """True if every run of both variants has the metric, so that they may be compared."""
         return not (self.n_without_metric(first, metric) or self.n_without_metric(second, metric))
 
     def _compare(self, first: str, second: str, metric: str) -> Difference:
@@ -182,11 +182,11 @@ class Results:
         return Curve(self.grid, value, low, high, len(rows))
 
     def to_plain_json(self) -> dict[str, Any]:
-        """As `to_json`, in JSON's own types."""
+        """The same as `to_json`, with NaN and arrays replaced by plain JSON values."""
         return dict(json.loads(dump(self.to_json())))
 
     def to_json(self) -> dict[str, Any]:
-        """For programs: every run, estimate and comparison."""
+        """Every run, estimate and comparison, for statistics.json."""
         study = self.study
         return {
             "study": study.name,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Statistics of a few seeds: pure functions of arrays, seeded, on SciPy.
+"""Statistics over a few seeds: pure, seeded functions of arrays.
 
 What describes a variant is the interquartile mean with a percentile bootstrap interval over runs,
 as in Agarwal et al. 2021 ("Deep RL at the Edge of the Statistical Precipice"). With five runs such
@@ -19,24 +19,25 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from walkhome.robot.evaluation.intervals import CONFIDENCE, percentile_bootstrap
+
 FloatArray = npt.NDArray[np.float64]
 
 RESAMPLES = 2000
 BATCH = 500  # bounds the memory of a resampled curve
-CONFIDENCE = 0.95
 MIN_PAIRS = 5
 """Fewer seeds than this carry no claim: two of them agree by chance half of the time."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval.
+    """A point estimate with its interval.
 
     Attributes:
         value: the point estimate.
         low: lower end; NaN where there is no interval.
         high: upper end.
-        n: how many runs it is of.
+        n: number of runs.
     """
 
     value: float
@@ -46,13 +47,13 @@ class Estimate:
 
     @property
     def has_interval(self) -> bool:
-        """Whether there were enough runs for one."""
+        """True if there were enough runs for an interval."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One variant against another on the same seeds.
+    """Comparison of two variants that were run with the same seeds.
 
     Attributes:
         mean: mean of the paired differences, first minus second.
@@ -72,16 +73,19 @@ class Difference:
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the interval carries it, else 0."""
+        """Returns 1 if the interval lies above zero, -1 if below, else 0.
+
+        With fewer than `MIN_PAIRS` pairs it is 0.
+        """
         if self.n < MIN_PAIRS or not (math.isfinite(self.low) and math.isfinite(self.high)):
             return 0
         return int(self.low > 0.0) - int(self.high < 0.0)
 
 
 def interquartile_mean(values: npt.ArrayLike, axis: int | None = None) -> Any:
-    """Interquartile mean: the mean of what is left without the lowest and the highest quarter.
+    """Interquartile mean: the mean without the lowest and the highest quarter of the values.
 
-    Whole values are left out, rounded down: of five one on each side, of three none.
+    The number left out on each side is rounded down: one of five values, none of three.
     """
     return stats.trim_mean(np.asarray(values, dtype=np.float64), 0.25, axis=axis)
 
@@ -100,7 +104,7 @@ def bootstrap_interval(
         strata: samples along axis 0; other axes (as a curve's grid) are kept.
         statistic: of the samples, with `axis`; by default the interquartile mean of all together.
         confidence: level.
-        seed: of the resampling.
+        seed: random seed of the resampling.
 
     Returns:
         Lower and upper ends; NaN if a stratum has fewer than two values.
@@ -109,20 +113,14 @@ def bootstrap_interval(
     if any(len(sample) < 2 for sample in samples):
         nothing = np.full(samples[0].shape[1:], np.nan)
         return nothing, nothing
-    result = stats.bootstrap(
+    return percentile_bootstrap(
         samples,
         statistic,
-        n_resamples=RESAMPLES,
+        np.random.default_rng(seed),
+        resamples=RESAMPLES,
+        confidence=confidence,
         batch=BATCH,
-        vectorized=True,
-        paired=False,
-        axis=0,
-        confidence_level=confidence,
-        method="percentile",
-        rng=np.random.default_rng(seed),
     )
-    ends = result.confidence_interval
-    return np.asarray(ends.low, dtype=np.float64), np.asarray(ends.high, dtype=np.float64)
 
 
 def estimate(values: npt.ArrayLike, seed: int = 0) -> Estimate:
@@ -154,7 +152,7 @@ def paired_difference(
         seed: of the resampling behind the probability of improvement.
 
     Raises:
-        ValueError: they are not as many.
+        ValueError: the arrays differ in shape, or are not one-dimensional.
     """
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1:

@@ -45,7 +45,7 @@ class Evaluation(Section):
 
 
 class StudyFile(Section):
-    """What a study file may say."""
+    """Schema of a study file."""
 
     question: Annotated[str, Field(min_length=1, max_length=500)]
     notes: str = ""
@@ -65,7 +65,7 @@ class StudyFile(Section):
 
 @dataclass(frozen=True)
 class Study:
-    """A study, checked.
+    """A study whose keys, names and values have been checked.
 
     Attributes:
         name: of its file.
@@ -83,18 +83,18 @@ class Study:
 
     @property
     def reference(self) -> str:
-        """The variant that the others are compared with; the first where none is named."""
+        """Variant that the others are compared with; by default the first one."""
         return self.file.reference or next(iter(self.configs))
 
     @property
     def compared_pairs(self) -> tuple[tuple[str, str], ...]:
-        """The variants that are compared; the reference with each other where none are named."""
+        """Pairs of variants to compare: the file's `pairs`, else the reference with each other."""
         others = (name for name in self.configs if name != self.reference)
         return self.file.pairs or tuple((self.reference, name) for name in others)
 
     @property
     def n_comparisons(self) -> int:
-        """How many claims the study may make together."""
+        """Number of simultaneous comparisons, for the Bonferroni correction."""
         return len(self.file.compare) * len(self.compared_pairs)
 
     def changed(self) -> dict[str, dict[str, Any]]:
@@ -109,11 +109,11 @@ class Study:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a study.
+    """One run of a study: a variant with one seed.
 
     Attributes:
         variant: its name.
-        seed: of everything random.
+        seed: random seed of the run.
         config: complete.
         evaluation: what to measure afterwards.
     """
@@ -125,17 +125,17 @@ class Job:
 
     @property
     def name(self) -> str:
-        """For people and for files."""
+        """Name of the run in messages and file names."""
         return f"{self.variant}-s{self.seed}"
 
     @property
     def folder(self) -> str:
-        """Its run folder, in the study's folder."""
+        """Path of its run folder, relative to the study's folder."""
         return f"runs/{self.variant}/s{self.seed}"
 
 
 def plan(study: Study, seeds: Iterable[int] | None = None) -> list[Job]:
-    """Every run, seed by seed: when half of them are done, half of the seeds are complete."""
+    """All runs, ordered by seed, so that seeds are completed one after the other."""
     numbers = seeds_of(study) if seeds is None else seeds
     return [
         Job(name, seed, _with_seed(config, seed), study.file.evaluate)
@@ -145,7 +145,7 @@ def plan(study: Study, seeds: Iterable[int] | None = None) -> list[Job]:
 
 
 def seeds_of(study: Study) -> range:
-    """The seeds that a study asks for."""
+    """Seeds that the study file asks for."""
     return range(study.file.first_seed, study.file.first_seed + study.file.seeds)
 
 
@@ -166,7 +166,7 @@ def load_study(
     overrides: Sequence[str] = (),
     claims: bool = True,
 ) -> Study:
-    """A study by name or path, with what the command line changes of it.
+    """Load a study by name or path and apply the command line's changes.
 
     Args:
         name: a shipped study's name, or the path of a YAML file.
@@ -266,7 +266,7 @@ def _check_names(file: StudyFile, source: str) -> None:
             )
 
 
-# Keys that matter only together with others: what nobody reads is no variant.
+# Conditional keys: a study may not set a key that its configuration ignores.
 _USED_WHEN: dict[str, Callable[[Config], bool]] = {
     **dict.fromkeys(
         ("constraint.kp", "constraint.ki", "constraint.kd", "constraint.growth"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How well does it walk: deterministic roll-outs of every learned task, on one or more terrains.
+"""Evaluates a run with deterministic roll-outs of every learned task, on one or more terrains.
 
 Means come with 95 % intervals over roll-outs. The intervals are drawn with a generator of their
 own: the same run and options give the same figures. See `robot.evaluation.rollout` for what a
@@ -45,7 +45,7 @@ _MEASURES: dict[str, Callable[[RollOut], float | None]] = {
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """What to evaluate.
+    """Terrains, length and number of the roll-outs, and which films to make.
 
     Attributes:
         terrains: names or files; empty is the one learned on.
@@ -71,12 +71,12 @@ def evaluate(
     plan: EvaluationPlan | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a run's policies.
+    """Evaluate the policies of a run in the twin.
 
     Args:
         run: a run folder with policy.safetensors.
         plan: what to do.
-        progress: told what is done now, and the share of the whole that is done.
+        progress: called with the current step's name and the completed share, 0 to 1.
 
     Returns:
         `{"tasks": {name: {"speed_m_s", "turn_rate_rad_s", "falls", "episodes", ...}}}`; with more

@@ -48,7 +48,7 @@ STEADY = 0.7  # mean resultant length of the phases below which a gait has none 
 
 @dataclass(frozen=True)
 class Gait:
-    """What feet did.
+    """Strides, duty factors and phases of the four legs.
 
     Attributes:
         stride_hz: (4,) strides per second of each leg; NaN with fewer than two touch-downs.
@@ -131,7 +131,7 @@ def without_chatter(
 ) -> BoolArray:
     """One foot's contacts (n,) without gaps and then without touches shorter than `shortest_s`.
 
-    What touches the ends of the record is left as it is: nobody knows how long it was.
+    Stretches at the ends of the record are kept: their true length is unknown.
     """
     shortest = round(shortest_s / period_s)
     out: BoolArray = contact.copy()
@@ -144,12 +144,12 @@ def without_chatter(
 
 
 def touch_downs(contact: BoolArray) -> npt.NDArray[np.int64]:
-    """Samples at which one foot (n,) comes to the ground; the first sample is none."""
+    """Indices of the samples at which one foot (n,) touches down; never the first sample."""
     return np.flatnonzero(contact[1:] & ~contact[:-1]) + 1
 
 
 def analyse(contact: BoolArray, period_s: float) -> Gait:
-    """The gait in a record.
+    """Analyse the gait in a record of foot contacts.
 
     Args:
         contact: (n, 4) whether each foot is on the ground; chatter is taken out first.
@@ -192,7 +192,7 @@ def circular_mean(parts: FloatArray) -> tuple[float, float]:
 
 
 def phase_difference(a: FloatArray, b: FloatArray) -> FloatArray:
-    """The short way round between phases, in [0, 0.5]."""
+    """Circular distance between phases, in [0, 0.5] strides."""
     apart = np.abs(a - b) % 1.0
     return np.minimum(apart, 1.0 - apart)
 

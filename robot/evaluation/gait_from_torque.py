@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Gaits of a run on a board, out of its journal: no ground tells of feet there, torques have to.
+"""Gaits of a run on a board, with foot contacts estimated from the motors' torques.
 
-An episode of learning per task, exploration and all, as the robot really walked.
+The data is one learning episode per task from the journal, exploration included.
 """
 
 from __future__ import annotations

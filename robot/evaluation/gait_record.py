@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What legs and motors did: in a roll-out of the twin, on disk for the report, or on a board.
+"""Record of leg and motor signals of a roll-out in the twin or on a board, and its file format.
 
 `robot eval` leaves one file per task in RUN/report/gait; `robot report` needs no PyBullet then. A
 board's are made of the journal (`robot.evaluation.gait_from_torque`).
@@ -51,7 +51,7 @@ class GaitRecord:
         return find(self.foot_force_n)
 
     def since(self, row: int) -> GaitRecord:
-        """Without the rows before."""
+        """A copy of the record without the rows before `row`."""
         arrays = (getattr(self, name)[row:] for name in _ARRAYS)
         return GaitRecord(*arrays, estimated=self.estimated)
 

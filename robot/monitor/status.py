@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A run at one moment, for whoever shows it, and how its numbers are written."""
+"""Status of a run at one moment, for the views, and the formatting of its numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskStatus:
-    """One task so far.
+    """Counts and mean speeds of one task so far.
 
     Attributes:
         episodes: roll-outs.
@@ -39,7 +39,7 @@ class TaskStatus:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run at one moment.
+    """Status of a run at one moment.
 
     Attributes:
         robot_minutes_total: moving, standing up and waiting together.
@@ -62,8 +62,8 @@ class RunStatus:
         stand_ups_failed: attempts after which it did not stand.
         human_resets: touches by a person.
         centre_radius_m: of the workspace's centre; 0 draws none.
-        learner: how a learner that nobody waits for keeps up; None for the others.
-        board: how a board's run keeps time; None for a twin.
+        learner: lag of an asynchronous learner; None for a synchronous one.
+        board: timing and faults of a run on a board; None for a twin.
     """
 
     robot_minutes_total: float
@@ -91,7 +91,7 @@ class RunStatus:
 
 
 def format_task_speed(name: str, task: TaskStatus) -> str:
-    """A task's speed, in the unit of what it does."""
+    """Format a task's mean speed (m/s), or its turn rate (rad/s) if the task turns."""
     if name in ("left", "right"):
         return f"{task.turn_rate_rad_s:+.2f} rad/s"
     return f"{task.speed_m_s:+.3f} m/s"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What a person sees while the robot learns: a live screen, or plain lines when nobody watches.
+"""Views of a run in progress: a live screen on a terminal, plain or JSON lines otherwise.
 
-The loop hands over a `RunStatus` now and then; a view shows it and never changes anything. A view
+The trainer passes a `RunStatus` several times a second; a view only shows it. A view
 that can't be shown any more (the terminal was closed, the pipe has no reader) goes quiet: a robot
 does not stop learning for that. Rich is loaded only by the live screen.
 """
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 
 class View(Protocol):
-    """Where a run shows itself."""
+    """Shows the status and the messages of a run."""
 
     def update(self, status: RunStatus) -> None:
-        """Show a moment; cheap when it is too early for another one."""
+        """Show a status; returns at once if the last refresh was too recent."""
         ...
 
     def message(self, text: str) -> None:
-        """Say one line that stays."""
+        """Print one line that stays on the terminal."""
         ...
 
     def close(self) -> None:
-        """Show the last moment and leave the terminal as it was."""
+        """Show the last status and restore the terminal."""
         ...
 
 
@@ -69,7 +69,7 @@ class PlainView:
             self._print(status)
 
     def message(self, text: str) -> None:
-        """Print a message."""
+        """Print a message as a line."""
         self._say(json.dumps({"event": "message", "text": text}) if self._as_json else text)
 
     def close(self) -> None:
@@ -157,7 +157,7 @@ def make_view(*, as_json: bool = False) -> View:
 
 
 def format_status_line(status: RunStatus) -> str:
-    """A moment in one line."""
+    """Format a status as one line."""
     tasks = "  ".join(
         f"{name} {format_task_speed(name, task)} ({task.episodes} ep, {task.falls} falls)"
         for name, task in status.tasks.items()

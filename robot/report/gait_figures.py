@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The figures of a report about gaits: footfalls, toe paths, torque and power.
 
-They show what `robot eval` recorded in the twin (`robot.evaluation.gait_record`), or what the
-journal of a run
-on a board has (`robot.evaluation.gait_from_torque`); numbers are of `robot.evaluation.gait`.
+They show the records of `robot eval` in the twin (`robot.evaluation.gait_record`), or those made
+from a board's journal (`robot.evaluation.gait_from_torque`); `robot.evaluation.gait` analyses them.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from walkhome.robot.evaluation.gait_record import GaitRecord
 from walkhome.robot.report.run_data import FloatArray, RunData
 from walkhome.robot.report.style import LIMIT_COLOUR, TASK_COLOUR
 
-SETTLED_S = 2.0  # from here on a gait is itself
+SETTLED_S = 2.0  # the first seconds of a record are left out
 SHOWN_S = 2.0
 LEG_COLOUR = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00")  # left blue, right red; front darker
 _NAMES = tuple(name.replace("_", " ") for name in LEG_NAMES)
@@ -38,7 +37,7 @@ _ROWS = (0, 2, 1, 3)  # from above: front left, front right, back left, back rig
 
 
 def settled(record: GaitRecord) -> GaitRecord:
-    """The part of a record in which the gait is itself; all of it when it is short."""
+    """The part of a record after `SETTLED_S`; the whole record if it is shorter."""
     first = int(np.searchsorted(record.time_s, SETTLED_S))
     if len(record.time_s) - first < 2:
         return record
@@ -46,7 +45,7 @@ def settled(record: GaitRecord) -> GaitRecord:
 
 
 def period_s(record: GaitRecord) -> float:
-    """Between two rows."""
+    """Sampling period of a record, in seconds."""
     return float(np.median(np.diff(record.time_s)))
 
 
@@ -56,7 +55,7 @@ def gait_of(record: GaitRecord) -> Gait:
 
 
 def contact_source(record: GaitRecord) -> str:
-    """Where the contacts come from, for readers."""
+    """Text that says whether the contacts are measured or estimated."""
     return "estimated from torque, on the robot" if record.estimated else "measured, in the twin"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a report is made of, read from a run folder; a run that was killed, or still runs, too."""
+"""Reads a run folder for the report; works for killed and still running runs too."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PHASES = ("moving", "standing_up", "waiting")
 
 @dataclass(frozen=True)
 class RunData:
-    """One run, read.
+    """Contents of one run folder.
 
     Attributes:
         path: its folder.
@@ -108,7 +108,7 @@ def series(rows: Sequence[dict[str, Any]], key: str) -> FloatArray:
 
 
 def task_progress(episode: dict[str, Any], task: str) -> float:
-    """What a task is for: speed (m/s) along it, or turn rate (rad/s) toward it; more is better."""
+    """Progress of an episode at its task: speed (m/s) or turn rate (rad/s); more is better."""
     if task == "left":
         return _number(episode.get("turn_rate_rad_s"))
     if task == "right":

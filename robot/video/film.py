@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The twin on film: a strip of pictures for the report, or a video with what the robot does on it.
 
-Both are told every step of a roll-out and look through `sim.render.TwinCamera`, which needs no
+Both receive every control period of a roll-out; `sim.render.TwinCamera` renders them and needs no
 display.
 """
 
@@ -28,18 +28,18 @@ FILM_FPS = 25.0
 
 
 class StepListener(Protocol):
-    """Is told every step of a roll-out."""
+    """Receives every control period of a roll-out."""
 
     def __call__(self, period: Period) -> None:
-        """One control step has passed."""
+        """Handle one control period."""
         ...
 
     def close(self) -> None:
-        """The roll-out is over."""
+        """Finish after a complete roll-out."""
         ...
 
     def discard(self) -> None:
-        """The roll-out went wrong; leave nothing half-made."""
+        """Clean up after a failed roll-out; leaves no partial file."""
         ...
 
 
@@ -70,7 +70,7 @@ class FilmStrip:
             old.unlink()
 
     def __call__(self, period: Period) -> None:
-        """One control step has passed."""
+        """Handle one control period."""
         if self._steps in self._when:
             number = self._when.index(self._steps)
             picture = self._image.fromarray(self._camera.shot())
@@ -78,7 +78,7 @@ class FilmStrip:
         self._steps += 1
 
     def close(self) -> None:
-        """Take the camera down."""
+        """Release the camera of the strip."""
         self._camera.close()
 
     def discard(self) -> None:
@@ -134,7 +134,7 @@ class RollOutFilm(Film):
     """A video of one roll-out; a listener of a roll-out's periods."""
 
     def __call__(self, period: Period) -> None:
-        """One control step has passed."""
+        """Handle one control period."""
         self.period(lambda: self._caption(period))
 
     def _caption(self, period: Period) -> Caption:

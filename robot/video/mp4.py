@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Pictures into an MP4 that every browser plays: H.264, yuv420p, its index in front.
+"""Writes pictures into an MP4 that every browser plays: H.264, yuv420p, index first.
 
-imageio-ffmpeg brings its own ffmpeg; pictures go to it through a pipe. The file gets its name when
-it is whole: a crash leaves none. imageio-ffmpeg asks nobody how ffmpeg ended, and most of a short
-film is written at its end, so the file is read back before it gets its name.
+imageio-ffmpeg brings its own ffmpeg, which reads the pictures from a pipe. The file is renamed to
+its final name only when it is complete, so a crash leaves none. imageio-ffmpeg does not check
+ffmpeg's exit code, and most of a short film is written at its end: the file is read back first.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ VIDEO_SIZE = (640, 480)  # both even: yuv420p halves them
 
 
 class VideoError(RuntimeError):
-    """The film can't be made; the message says why."""
+    """The film can't be written; the message says why."""
 
 
 class Mp4Writer:
-    """Writes one film.
+    """Writes pictures into one MP4 file.
 
     Args:
         path: of the .mp4; replaced when the film is whole.

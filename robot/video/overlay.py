@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is written over a picture of the robot: task, time, attitude, actions."""
+"""Draws a caption over a picture of the robot: task, time, attitude, actions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LEGS = ("FL", "BL", "FR", "BR")
 
 @dataclass(frozen=True)
 class Caption:
-    """What to write.
+    """Texts, attitude and actions of a caption.
 
     Attributes:
         title: the task, or what the robot does.

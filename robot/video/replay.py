@@ -37,7 +37,7 @@ def film_episode(
     progress: Callable[[str, float], None] | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Film it; no file is left if somebody stops that.
+    """Film an episode into an MP4 file; leaves no file if it is stopped.
 
     Args:
         episode: what to show.
@@ -76,7 +76,7 @@ def show_episode(
     speed: float,
     stopped: Callable[[], bool],
 ) -> None:
-    """Show it in PyBullet's window, at its pace, until the end or until somebody closes the window.
+    """Show an episode in PyBullet's window, until its end or until the window is closed.
 
     Raises:
         RobotError: the window does not open.

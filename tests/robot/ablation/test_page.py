@@ -203,7 +203,7 @@ def test_a_run_that_needed_a_person_is_a_result(bare, study, tmp_path):
     run = results.runs_of("one")[0]
     assert run.state == "needs help"
     assert run.metrics["interventions"] > 0.0
-    assert "1 ended for want of help" in path.read_text()
+    assert "1 stopped because the robot could not stand up" in path.read_text()
 
 
 def test_an_empty_study_has_a_page_too(study, tmp_path):

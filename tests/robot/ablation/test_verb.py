@@ -217,6 +217,6 @@ def test_progress_tells_how_far_and_how_long(tmp_path, monkeypatch, capsys):
 def test_why_a_process_failed(tmp_path):
     log = tmp_path / "log"
     assert failure_reason(-9, log) == f"killed by signal 9; see {log}"
-    assert failure_reason(1, log) == "it said nothing (exit code 1)"
+    assert failure_reason(1, log) == "it printed nothing (exit code 1)"
     log.write_text("resuming\nerror: the learner diverged\n\n")
     assert failure_reason(1, log) == "the learner diverged (exit code 1)"
