@@ -20,7 +20,6 @@ from walkhome.robot.ablation.folder import StudyFolder
 from walkhome.robot.ablation.metric_names import METRICS
 from walkhome.robot.ablation.metrics import curves_of, metrics_of, speed_on
 from walkhome.robot.ablation.statistics import (
-    CONFIDENCE,
     Difference,
     Estimate,
     bootstrap_interval,
@@ -29,6 +28,7 @@ from walkhome.robot.ablation.statistics import (
     paired_difference,
 )
 from walkhome.robot.ablation.study import Job, Study
+from walkhome.robot.evaluation.intervals import CONFIDENCE
 from walkhome.robot.report.run_data import RunData
 from walkhome.robot.storage.atomic_files import dump
 from walkhome.robot.storage.run_folder import RunError, RunFolder

@@ -32,7 +32,7 @@ def page(study):
 @pytest.fixture
 def bare(monkeypatch):
     """Pages without pictures, which take seconds."""
-    monkeypatch.setattr("robot.ablation.page.FIGURES", {})
+    monkeypatch.setattr("walkhome.robot.ablation.page.FIGURES", {})
 
 
 def copied(study, tmp_path):

@@ -103,7 +103,7 @@ def test_a_study_that_another_process_runs_is_refused(no_engine, tmp_path):
 
 
 def test_what_is_finished_is_only_shown_again(no_engine, tmp_path, monkeypatch):
-    monkeypatch.setattr("robot.ablation.page.FIGURES", {})
+    monkeypatch.setattr("walkhome.robot.ablation.page.FIGURES", {})
     folder = made_up(tmp_path)
     result = invoke(tmp_path / "mine.yaml", "--out", folder.path)
     assert result.exit_code == 0, result.output
@@ -117,7 +117,7 @@ def test_what_is_finished_is_only_shown_again(no_engine, tmp_path, monkeypatch):
 
 
 def test_results_are_written_only_where_there_are_any(no_engine, tmp_path, monkeypatch):
-    monkeypatch.setattr("robot.ablation.page.FIGURES", {})
+    monkeypatch.setattr("walkhome.robot.ablation.page.FIGURES", {})
     folder = made_up(tmp_path)
     target = tmp_path / "results.md"
     arguments = (tmp_path / "mine.yaml", "--out", folder.path, "--results", target)
@@ -146,7 +146,7 @@ class Engine:
 
 
 def test_one_failing_run_stops_no_other_and_the_exit_code_tells(tmp_path, monkeypatch):
-    monkeypatch.setattr("robot.ablation.page.FIGURES", {})
+    monkeypatch.setattr("walkhome.robot.ablation.page.FIGURES", {})
     Engine.done = made_up(tmp_path, seeds=2).path
     monkeypatch.setattr(LocalEngine, "run", Engine.run)
     monkeypatch.setattr(LocalEngine, "done", Engine.done, raising=False)
