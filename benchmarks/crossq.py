@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Critics that are normalised over the batch and do without target networks, after CrossQ.
+"""CrossQ: SAC with batch-normalised critics and without target networks.
 
 Bhatt et al. 2024 ("CrossQ: Batch Normalization in Deep Reinforcement Learning for Greater Sample
 Efficiency and Simplicity", arXiv 1902.05605):
@@ -7,12 +7,11 @@ Efficiency and Simplicity", arXiv 1902.05605):
     (s, a) and (s', a') side by side --> one forward pass, one set of batch statistics
                                      --> the first half learns, the second half is its target
 
-Only their critics: the actor stays the plain network that a robot runs, and width, rates and
-moments are those of the other critics, so that a comparison is of the critics alone. The
-normalisation, its constants and its place (the input, and after each ReLU) are those of the
-authors' code, written in JAX (https://github.com/adityab/CrossQ): batch renormalisation (Ioffe
-2017, arXiv 1702.03275) that is plain batch normalisation for its first `WARM_UP` updates. It takes
-the place of layer normalisation. By autograd only.
+Only the critics are CrossQ's: the actor, the width of the critics and the optimiser are ours, so a
+comparison is of the critics alone. The normalisation, its constants and its place (the input, and
+after each ReLU) are those of the authors' code in JAX (https://github.com/adityab/CrossQ): batch
+renormalisation (Ioffe 2017, arXiv 1702.03275), which is plain batch normalisation for the first
+`WARM_UP` updates. It replaces layer normalisation. Gradients are computed by autograd.
 """
 
 from __future__ import annotations
@@ -27,18 +26,18 @@ from walkhome.learning.sac import Sac, TensorBatch, cost_target, reward_target
 
 EPSILON = 1e-3
 KEPT = 0.99
-"""Share of the running statistics that stays at each update."""
+"""Weight of the past in the running statistics, per update."""
 WARM_UP = 100_000
 """Updates before batch statistics are corrected toward the running ones."""
 R_MAX, D_MAX = 3.0, 5.0
-"""How far they are (Ioffe 2017, algorithm 1)."""
+"""Bounds of that correction (Ioffe 2017, algorithm 1)."""
 
 
 class CrossCritics(Critics):
     """As `Critics`, with batch renormalisation before the first layer and after each ReLU.
 
-    `values` normalises by the running statistics, `joint_values` by the batch's, and moves the
-    running ones.
+    `values` normalises with the running statistics; `joint_values` with those of the batch, and
+    updates the running ones.
 
     Attributes:
         statistics: By name, running means and variances, (E, 1, n), or (1, 1, n) of the input,
@@ -67,18 +66,21 @@ class CrossCritics(Critics):
     def values(
         self, observation_action: Tensor, parameters: Sequence[Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """See `Critics.values`; by the running statistics, which stay as they are."""
+        """See `Critics.values`; uses the running statistics and does not change them."""
         return self._forward(observation_action, parameters, None)
 
     def joint_values(
         self, observation_action: Tensor, next_observation_action: Tensor, renormalise: bool
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Reward and cost values of both, (N, O + A) each, in one pass.
+        """Values of two inputs in one pass, with one set of batch statistics.
 
         Args:
-            observation_action: Of the batch.
-            next_observation_action: What follows, with the actions of the policy.
-            renormalise: Correct the batch's statistics toward the running ones.
+            observation_action: (N, O + A) of the batch.
+            next_observation_action: (N, O + A) next observations and the policy's actions there.
+            renormalise: Correct the batch statistics toward the running ones.
+
+        Returns:
+            For each input, reward values (n_critics, N) and cost values (N, K).
         """
         n = len(observation_action)
         both = torch.cat((observation_action, next_observation_action))
@@ -101,7 +103,7 @@ class CrossCritics(Critics):
         return (p[f"{kind}.{part}"] for kind in kinds for part in ("weight", "bias"))
 
     def _norm(self, x: Tensor, name: str, p: dict[str, Tensor], renormalise: bool | None) -> Tensor:
-        """By the running statistics where `renormalise` is None, else by the batch's."""
+        """Normalise with the running statistics if `renormalise` is None, else with the batch's."""
         running_mean = self.statistics[f"{name}.mean"]
         running_variance = self.statistics[f"{name}.variance"]
         if renormalise is None:
@@ -121,7 +123,7 @@ class CrossCritics(Critics):
 
 
 class CrossSac(Sac):
-    """`Sac` with `CrossCritics`: a state of the one does not fit the other."""
+    """`Sac` with `CrossCritics`; a state of either does not load into the other."""
 
     critics: CrossCritics
 

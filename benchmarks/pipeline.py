@@ -30,7 +30,7 @@ from walkhome.robot.training.learner_process import available_cores
 from walkhome.robot.training.trainer import Trainer
 
 
-class Nobody:
+class NoOutput:
     """A view without output."""
 
     def update(self, snapshot: object) -> None:
@@ -74,7 +74,7 @@ def turn(config: Config) -> Turn:
         with RunFolder.create(Path(folder) / "run", config) as run:
             rig = make_twin(config, config.run.seed)
             stop = SimpleNamespace(requested=False)
-            loop = Trainer(config, run, Nobody(), stop, rig)
+            loop = Trainer(config, run, NoOutput(), stop, rig)
             children, own = cpu_s(resource.RUSAGE_CHILDREN), cpu_s(resource.RUSAGE_SELF)
             begin_s = time.monotonic()
             summary = loop.run()
