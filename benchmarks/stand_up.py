@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Drops the twin in random postures and counts how often the scripted stand-up gets it on its feet.
+"""Measure the scripted stand-up: drop the twin in random postures and count its successes.
 
 Every drop: an orientation uniform over all rotations, motor angles uniform over the range of a leg
 (in every fourth drop over one and a half turns, so that legs are tangled), let go from 0.35 m, one
@@ -8,7 +8,7 @@ and some close the wrong way round. `--fall damped`: after `Stop.SETTLE`, as the
 
 Success is judged by the twin's true state one second after the controller says it is done: base
 near the height of the stance, roll and pitch under 0.3 rad, at rest, and "done" within 8 s of the
-stand-up's start. The controller's own opinion does not count.
+stand-up's start. The controller's own verdict does not count.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 from walkhome.hardware.robot import MotorCommand, Stop
 from walkhome.hardware.rotation import roll_pitch_yaw, world_z_in_body
 from walkhome.robot.config.resolve import resolve_config
-from walkhome.robot.config.schema import RobotConfig, SimConfig
+from walkhome.robot.config.schema import RobotConfig, SimConfig, StandUpConfig
 from walkhome.safety.recovery.stand_up import StandUp, StandUpCommand
 from walkhome.sim.terrain import Terrain, surface_height
 from walkhome.sim.twin import PyBulletRobot, TrueState, TwinSettings
@@ -47,7 +47,7 @@ HEIGHT_TOLERANCE_M = 0.05
 
 @dataclass(frozen=True)
 class Drop:
-    """What came of one drop."""
+    """Result of one drop."""
 
     seed: int
     ok: bool
@@ -114,7 +114,7 @@ def run_drop(seed: int, terrain: Terrain, stance_m: float, fall: str = "limp") -
         robot.stop(Stop.SETTLE)
     robot.advance(FALL_S)
     start_up_z = float(world_z_in_body(robot.true_state().quaternion_xyzw)[2])
-    script = StandUp(robot.body, rng)
+    script = StandUp(robot.body, rng, StandUpConfig().max_attempts)
     start_s = robot.time_s
     command = drive(robot, script)
     time_s = robot.time_s - start_s
@@ -188,8 +188,10 @@ def main() -> None:
     parser.add_argument("--drops", type=int, default=1000)
     parser.add_argument("--terrain", choices=["flat", "mattress", "doormat"], default="flat")
     parser.add_argument("--fall", choices=["limp", "damped"], default="limp")
-    parser.add_argument("--seed", type=int, default=0, help="of the first drop; the rest count up")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the first drop; the others count up from it"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="number of processes")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--quick", action="store_true", help="20 drops")
     arguments = parser.parse_args()

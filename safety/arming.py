@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""May this robot be armed: checks with a code and a text each, all of them, every time.
+"""Checks before arming: each finding has a code and a text.
 
-A pure function of a snapshot, so that it can be tested without a robot and no check can be skipped
-because an earlier one failed. What can only be proved by doing it (the board's own time-out, the
-answer to ARM) is not here.
+    ArmingSnapshot --> check() --> list of Finding; empty: the robot may be armed
+
+`check` is a pure function, so it can be tested without a robot, and it always makes every check.
+The board's own time-out and its answer to ARM can't be checked here: the board session tests them.
 """
 
 from __future__ import annotations
@@ -22,23 +23,24 @@ from walkhome.hardware.rotation import world_z_in_body
 
 @dataclass(frozen=True)
 class ArmingLimits:
-    """What a robot has to meet. Defaults: reliability facts; a Minitaur has 4 cells.
+    """Limits of the checks; the battery's default is for the Minitaur's 4 cells.
 
     Attributes:
-        min_frames: fresh telemetry frames while it was looked at.
-        max_loss: share of frames missing.
-        max_age_s: age of the newest frame.
-        battery_min_v: below it a run would end in a brown-out.
-        temperature_max_c: of the hottest motor.
-        tilt_max_rad: of the trunk; None where the robot may lie as it fell.
-        gravity_error_m_s2: of the accelerometer's length at rest.
-        gravity_direction_rad: between accelerometer and attitude at rest.
-        gyro_bias_rad_s: mean rate of a robot that lies still.
-        encoder_spread_rad: standard deviation of a motor's angle at rest.
+        min_frames: least number of telemetry frames in the snapshot.
+        max_loss: largest share of missing frames.
+        max_age_s: largest age of the newest frame.
+        battery_min_v: lowest battery voltage; below, a run would end in a brown-out.
+        temperature_max_c: highest temperature of a motor.
+        tilt_max_rad: largest tilt of the trunk; None after a fall, when any tilt is allowed.
+        gravity_error_m_s2: largest error of the measured acceleration's magnitude at rest.
+        gravity_direction_rad: largest angle between the measured acceleration and the attitude's
+            upward direction at rest.
+        gyro_bias_rad_s: largest mean angular rate at rest, per axis.
+        encoder_spread_rad: largest standard deviation of a motor's angle at rest.
         extension_rad: smallest and largest extension of a leg at power-on (limp legs under the
             trunk fold to about 0); None after a fall, which may wind them up.
         swing_max_rad: largest swing of a leg at power-on.
-        pose_max_age_s: of a pose.
+        pose_max_age_s: largest age of a pose.
     """
 
     min_frames: int = 50
@@ -58,26 +60,26 @@ class ArmingLimits:
 
 @dataclass(frozen=True)
 class ArmingSnapshot:
-    """A robot that lies still, looked at for a moment.
+    """Measurements and settings of a robot at rest, before arming.
 
     Attributes:
         states: fresh readings, oldest first.
-        lost: frames missing meanwhile.
-        age_s: of the newest; infinite if there is none.
-        faults: that the board keeps although it was asked to clear them.
+        lost: number of missing frames.
+        age_s: age of the newest state; infinite if there is none.
+        faults: faults that the board reports after a request to clear them.
         board_zero_table: id of the zero table that the board uses.
-        known_zero_table: id that the calibration was measured on; None if there is no calibration.
-        robot_id: who it is.
-        kp: largest gain that will be asked for.
-        kd: the same.
-        kp_limit: the board's.
-        kd_limit: the board's.
+        known_zero_table: id of the zero table in the calibration; None without a calibration.
+        robot_id: name of the robot, from its board.
+        kp: largest proportional gain that commands will use, PWM per rad.
+        kd: largest derivative gain that commands will use, PWM per rad/s.
+        kp_limit: the board's limit of `kp`.
+        kd_limit: the board's limit of `kd`.
         valid_s: validity that commands will carry.
-        valid_limit_s: the board's.
+        valid_limit_s: the board's limit of `valid_s`.
         pose: newest pose; None without a source.
-        pose_age_s: its age.
-        estop_latched: why an emergency stop holds; empty if none.
-        supervisor_alive: whether the supervisor runs; None where there is none.
+        pose_age_s: age of `pose`; infinite without one.
+        estop_latched: why an emergency stop holds; empty if none does.
+        supervisor_alive: whether the supervisor runs; None if the robot is used without one.
     """
 
     states: Sequence[RobotState]
@@ -101,12 +103,12 @@ class ArmingSnapshot:
 
 @dataclass(frozen=True)
 class Finding:
-    """Why a robot must not be armed.
+    """A reason not to arm a robot.
 
     Attributes:
-        code: for programs; never changes its meaning.
-        text: what, and what to do.
-        passes: whether it may pass by itself, so that waiting makes sense.
+        code: stable identifier.
+        text: what is wrong, and what to do.
+        passes: whether it may disappear without action, so that waiting makes sense.
     """
 
     code: str
@@ -117,7 +119,16 @@ class Finding:
 def check(
     snapshot: ArmingSnapshot, body: Body, limits: ArmingLimits | None = None
 ) -> list[Finding]:
-    """All reasons not to arm; none, and it may be armed."""
+    """Make all checks.
+
+    Args:
+        snapshot: the robot at rest.
+        body: its geometry.
+        limits: limits of the checks; `ArmingLimits()` if None.
+
+    Returns:
+        All reasons not to arm; empty if the robot may be armed.
+    """
     limits = limits or ArmingLimits()
     return [
         *_telemetry(snapshot, limits),
@@ -186,7 +197,7 @@ def _latches(s: ArmingSnapshot) -> list[Finding]:
             )
         )
     if s.faults & Fault.UNDERVOLTAGE:
-        out.append(Finding("BROWN_OUT", "the board says its battery is empty: charge it"))
+        out.append(Finding("BROWN_OUT", "the board reports an empty battery: charge it"))
     if s.supervisor_alive is False:
         out.append(Finding("SUPERVISOR", "the supervisor does not run: start again", passes=True))
     return out
@@ -237,8 +248,8 @@ def _pose(s: ArmingSnapshot, limits: ArmingLimits) -> list[Finding]:
         return [
             Finding(
                 "POSE_MISSING",
-                "no pose source: nobody would know where the workspace ends; start one, or name "
-                "another with --pose",
+                "no pose source, so the workspace can't be supervised: start one, or name another "
+                "with --pose",
                 passes=True,
             )
         ]
@@ -253,7 +264,7 @@ def _pose(s: ArmingSnapshot, limits: ArmingLimits) -> list[Finding]:
             )
         )
     elif not (s.pose.ok and all(map(math.isfinite, (s.pose.x_m, s.pose.y_m, s.pose.yaw_rad)))):
-        # An old pose is not ok either: that is told already.
+        # An old pose is never ok; POSE_OLD reports it already.
         out.append(
             Finding("POSE_BAD", "the pose source is lost: help it to find the robot", passes=True)
         )
@@ -311,8 +322,8 @@ def _imu(
         out.append(
             Finding(
                 "IMU_GRAVITY",
-                f"the accelerometer says {length:.2f} m/s2 at rest: let the robot lie, or check "
-                "the IMU's scale",
+                f"the accelerometer measures {length:.2f} m/s2 at rest: let the robot lie, or "
+                "check the IMU's scale",
                 passes=True,
             )
         )
@@ -320,7 +331,7 @@ def _imu(
         out.append(
             Finding(
                 "IMU_AXES",
-                "accelerometer and attitude don't agree on where up is: check the IMU's axes "
+                "accelerometer and attitude disagree about the vertical: check the IMU's axes "
                 "(docs/protocol.md: body frame, +9.81 on z at rest)",
             )
         )
@@ -329,7 +340,8 @@ def _imu(
         out.append(
             Finding(
                 "IMU_BIAS",
-                f"the gyro says {rate:.3f} rad/s at rest: let the robot lie, or calibrate the gyro",
+                f"the gyro measures {rate:.3f} rad/s at rest: let the robot lie, or calibrate "
+                "the gyro",
                 passes=True,
             )
         )
@@ -359,7 +371,7 @@ def _posture(
     return [
         Finding(
             "ZERO_POSTURE",
-            f"by its encoders, leg {legs} stands where none can: put the legs under the robot; if "
-            "they are there, robot calibrate",
+            f"by its encoders, leg {legs} is in an impossible position: put the legs under the "
+            "robot; if they are there, robot calibrate",
         )
     ]

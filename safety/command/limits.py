@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The last gate before a motor command leaves the host: angle, rate of change, torque estimate.
+"""Limits every motor command before it leaves the host: angle, rate of change, estimated torque.
 
-The limits apply in that order. The torque limit has the last word: it only ever moves a target
-toward the measured angle, so where it leaves the other two it does so toward less force (a robot
-that was pushed far from its target gives way). Not finite is refused, not clamped: `np.clip` passes
-NaN, and a policy that says NaN is broken, which its caller has to know.
+The limits apply in this order. The torque limit is last: it only moves a target toward the measured
+angle, so where the result breaks the other two limits, it does so toward less force (a robot that
+is pushed far from its target gives way). A command that is not finite is refused, not clamped:
+`np.clip` passes NaN, and the caller must know that its policy is broken.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ FloatArray = npt.NDArray[np.float64]
 
 SUPPLY_V = 16.0
 
-# Anything larger is cut to this before arithmetic, so that no finite input can overflow.
+# Larger angles are clipped to this before any arithmetic, so that no finite input can overflow.
 LARGEST_ANGLE_RAD = 1e6
 LARGEST_GAIN = 100.0
-WEAKEST_GAIN = 1e-6  # PWM per rad; below it no target can give a torque worth limiting
-# Leg space and back rounds; what is outside by less is inside.
+WEAKEST_GAIN = 1e-6  # PWM per rad; below, no target can produce a relevant torque
+# The conversion to leg space and back rounds; violations smaller than this are ignored.
 ROUNDING_RAD = 1e-9
 
 
 class UnsafeCommand(RobotError):  # noqa: N818 - a verdict on the command, not a programming error
-    """A command that must not go out and can't be repaired; nothing was sent."""
+    """A command that can't be limited to a safe one; nothing was sent."""
 
     code = "bad_action"
 
 
 @dataclass(frozen=True, slots=True)
 class LimitReport:
-    """What the limiter changed in one command: how many legs or motors, per kind.
+    """Number of legs or motors that each limit changed in one command.
 
     Attributes:
         angle_legs: legs whose swing or extension was outside the body's range.
@@ -58,16 +58,16 @@ class LimitReport:
 
     @property
     def changed(self) -> bool:
-        """Whether a limit acted; if not, the command sent is the one asked for, to the bit."""
+        """Whether a limit acted; if not, the command sent equals the requested one, bit for bit."""
         return bool(self.angle_legs or self.rate_legs or self.torque_motors)
 
 
 class CommandLimiter:
-    """Holds every motor target within the body's limits; remembers the last one it let through.
+    """Keeps motor targets within the body's limits; it remembers the last one for the rate limit.
 
     Attributes:
-        body: whose limits apply.
-        period_s: control period, for the rate limit.
+        body: source of the angle, rate and torque limits.
+        period_s: time between two commands, for the rate limit.
         torque_cap_nm: largest estimated torque magnitude.
     """
 
@@ -86,10 +86,10 @@ class CommandLimiter:
         self._last_rad: FloatArray = body.stance_motor_rad()
 
     def reset(self, motor_angle_rad: FloatArray) -> None:
-        """Starts the rate limit at the measured angles (8,) rad; they may lie outside the range.
+        """Start the rate limit at the measured angles, (8,) rad; they may be outside the range.
 
         Raises:
-            UnsafeCommand: not finite.
+            UnsafeCommand: the angles are not finite or have another shape.
         """
         self._last_rad = _finite(motor_angle_rad, "measured angles").copy()
 
@@ -101,21 +101,22 @@ class CommandLimiter:
         kd: float,
         caps_nm: FloatArray | None = None,
     ) -> tuple[FloatArray, LimitReport]:
-        """The nearest safe command.
+        """Limit one command.
 
         Args:
-            target_rad: (8,) motor angles asked for.
+            target_rad: (8,) requested motor angles.
             state: the newest measurement.
             kp: proportional gain the motors will use, PWM per rad.
             kd: derivative gain, PWM per rad/s.
             caps_nm: (8,) torque caps that are lower than `torque_cap_nm`; None for none.
 
         Returns:
-            (8,) motor angles to send, a new array, and what was changed. Within the angle limits
+            The (8,) motor angles to send, a new array, and what was changed. They are within the
+            angle limits
             unless the last command (or the pull toward the measured angle) was outside them.
 
         Raises:
-            UnsafeCommand: the target or the measurement is not finite, or a gain is absurd.
+            UnsafeCommand: the target or the measurement is not finite, or a gain is out of range.
         """
         asked = _finite(target_rad, "target")
         angle = _finite(state.motor_angle_rad, "measured angles")
@@ -135,11 +136,11 @@ class CommandLimiter:
         return safe.copy(), LimitReport(angle_legs, rate_legs, torque_motors)
 
     def state_dict(self) -> dict[str, FloatArray]:
-        """The last command let through, copied: `last_rad` (8,)."""
+        """A copy of the last limited command: `last_rad`, (8,) rad."""
         return {"last_rad": self._last_rad.copy()}
 
     def load_state_dict(self, state: dict[str, FloatArray]) -> None:
-        """Restores what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         self.reset(state["last_rad"])
 
     def _limit_angle(self, motor_rad: FloatArray) -> tuple[FloatArray, int]:
@@ -177,18 +178,18 @@ def limit_torque(
     kd: float,
     cap_nm: FloatArray,
 ) -> FloatArray:
-    """Targets pulled toward the measured angles until the estimated torques are within the caps.
+    """Move targets toward the measured angles until the estimated torques are within the caps.
 
     Args:
-        target_rad: (8,).
-        angle_rad: (8,) measured.
-        velocity_rad_s: (8,) measured.
-        kp: PWM per rad.
-        kd: PWM per rad/s.
-        cap_nm: (8,) of the torque's magnitude.
+        target_rad: (8,) requested motor angles.
+        angle_rad: (8,) measured motor angles.
+        velocity_rad_s: (8,) measured motor velocities.
+        kp: proportional gain, PWM per rad.
+        kd: derivative gain, PWM per rad/s.
+        cap_nm: (8,) largest torque magnitudes.
 
     Returns:
-        (8,) rad; `target_rad` itself where nothing is too much.
+        (8,) rad; `target_rad` itself if no torque exceeds its cap.
     """
     current = motor_current_a(target_rad, angle_rad, velocity_rad_s, kp, kd)
     cap_a = np.interp(cap_nm, TORQUE_TABLE_NM, CURRENT_TABLE_A)
@@ -228,7 +229,7 @@ def motor_current_a(
 def motor_torque_nm(
     target_rad: FloatArray, angle_rad: FloatArray, velocity_rad_s: FloatArray, kp: float, kd: float
 ) -> FloatArray:
-    """Torque of the same motors, N m, from the measured table of current to torque."""
+    """Motor torque in N m, from `motor_current_a` and the measured table of torque over current."""
     current = motor_current_a(target_rad, angle_rad, velocity_rad_s, kp, kd)
     torque = np.sign(current) * np.interp(np.abs(current), CURRENT_TABLE_A, TORQUE_TABLE_NM)
     return np.asarray(torque, dtype=np.float64)

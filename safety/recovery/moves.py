@@ -308,7 +308,7 @@ class Moves:
 
         Args:
             script: from the back or the side.
-            near_is_left: which side `Phase.near` means.
+            near_is_left: which side `RollOverStep.near` means.
             from_home: begin with the legs home, where the scripts from the back were found.
         """
         s = self._settings

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What the sensors say about a robot that stands up: how it lies, and where its legs are.
+"""Posture tests of the stand-up, from IMU and encoders: how the trunk lies, where the legs are.
 
-All functions are pure: of a measurement, the body and the numbers of the script.
+All functions are pure functions of a measurement, the body and the script's settings.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ RANGE_MARGIN_RAD = 0.1
 
 
 def up_cos(state: RobotState) -> float:
-    """Cosine of the tilt: 1 on its feet or its belly, 0 on a side, -1 on its back."""
+    """Cosine of the trunk's tilt: 1 upright or on the belly, 0 on a side, -1 on the back."""
     return float(world_z_in_body(state.attitude_xyzw)[2])
 
 
 def upright(state: RobotState, settings: StandUpSettings) -> bool:
-    """Whether its belly, or its feet, are below."""
+    """True if the robot is on its feet or its belly."""
     return up_cos(state) > settings.upright_cos
 
 
 def leans(state: RobotState, settings: StandUpSettings) -> bool:
-    """Whether it lies neither flat on its belly nor on its back: on a side, or on a leg."""
+    """True if the trunk lies on a side or on a leg: not flat on the belly, not on the back."""
     return -settings.back_cos < up_cos(state) < settings.flat_cos
 
 
 def calm(state: RobotState, settings: StandUpSettings) -> bool:
-    """Whether the trunk is at rest."""
+    """True if the trunk's angular velocity is small."""
     return bool(np.abs(state.angular_velocity_rad_s).max() < settings.calm_rad_s)
 
 
 def falling(state: RobotState, settings: StandUpSettings) -> bool:
-    """Whether the trunk moves, or leans as no robot can lie: then it is about to."""
+    """True while the trunk is moving or at a tilt that is not statically stable."""
     askew = leans(state, settings) and abs(up_cos(state)) > settings.side_cos
     return askew or not calm(state, settings)
 
 
 def near_stance(state: RobotState, stance_rad: FloatArray, settings: StandUpSettings) -> bool:
-    """Whether it may just ease to the stance, (8,) motor angles."""
+    """True if the motors may go straight to the stance, (8,) rad: level, and near it."""
     way_rad = np.abs(stance_rad - state.motor_angle_rad).max()
     return bool(up_cos(state) > settings.near_cos and way_rad < settings.near_rad)
 
 
 def out_of_range(state: RobotState, body: Body) -> bool:
-    """Whether a leg is where no walk brings it."""
+    """True if a leg is outside the range of the walk, by its encoders."""
     swing, extension = motor_to_leg(state.motor_angle_rad)
     return bool(
         (np.abs(swing) > 0.5 * np.pi).any()
@@ -64,13 +64,13 @@ def out_of_range(state: RobotState, body: Body) -> bool:
 def stands(
     state: RobotState, stance_rad: FloatArray, target_rad: FloatArray, settings: StandUpSettings
 ) -> bool:
-    """Whether it stands: level, calm, in the stance, its weight on its legs, done with balancing.
+    """True if the robot stands: level, at rest, in the stance, legs loaded, balancing finished.
 
     Args:
         state: the newest measurement.
-        stance_rad: (8,) motor angles to be in.
-        target_rad: (8,) what the motors are told.
-        settings: numbers of the script.
+        stance_rad: (8,) motor angles of the stance.
+        target_rad: (8,) commanded motor angles.
+        settings: thresholds of the script.
     """
     roll, pitch, _ = roll_pitch_yaw(state.attitude_xyzw)
     error = stance_rad - state.motor_angle_rad
@@ -86,10 +86,10 @@ def stands(
 
 
 def check_finite(state: RobotState) -> None:
-    """Refuses a measurement that is none.
+    """Refuse a measurement that is not finite.
 
     Raises:
-        Implausible: something in it is not finite.
+        Implausible: a reading is NaN or infinite.
     """
     readings = {
         "motor angles": state.motor_angle_rad,

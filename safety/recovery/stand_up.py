@@ -4,19 +4,20 @@
 Ha et al. 2020 (arXiv 2002.08550, section 4.3) reset their robot between roll-outs by a script. This
 one is a state machine, pure of I/O, called once per control period:
 
-    READY      near the stance: ease to it.
-    GATHER     down: bring the legs home, or flat beside the trunk if one may prop it up; this also
-               unwinds motors that turned over.
-    PROBE      legs that had left their range: are they the right way round? (`stand_up_moves`)
-    WHIP       those that are not.
-    NUDGE      those of them whose shanks the whip left across their cranks.
-    ROLL       on its back or side: a script of `safety.recovery.roll_over`, or its mirror image.
-    FOLD       upright or on its belly: the legs under the body. Still askew, it lies on a leg that
-               is the wrong way round.
-    RISE       extend. The usual case.
-    CHECK      level, calm, and the legs carry the weight: done. Otherwise the next attempt.
+    READY      near the stance: move to it slowly.
+    GATHER     fallen: bring the legs to their home position, or flat beside the trunk if one may
+               prop it up; this also unwinds motors that made a whole turn.
+    PROBE      test whether legs that had left their range are closed the wrong way round
+               (`safety.recovery.moves`).
+    WHIP       turn those that are.
+    NUDGE      turn further those whose shanks the whip left across their cranks.
+    ROLL       on the back or a side: a script of `safety.recovery.roll_over`, or its mirror image.
+    FOLD       upright or on the belly: fold the legs under the trunk. If the trunk then is not
+               level, it lies on a leg that is the wrong way round.
+    RISE       extend the legs.
+    CHECK      level, at rest, and the legs carry the weight: done. Otherwise the next attempt.
 
-Every move has a time limit, so that it ends after `max_attempts` whatever the robot does.
+Every move has a time limit, so the script ends after `max_attempts` whatever the robot does.
 """
 
 from __future__ import annotations
@@ -56,13 +57,13 @@ from walkhome.safety.recovery.roll_over import FROM_BACK, FROM_SIDE
 
 FloatArray = npt.NDArray[np.float64]
 
-LONGEST_PERIOD_S = 0.1  # a late call moves the targets no further than this long would
+LONGEST_PERIOD_S = 0.1  # a late call moves the targets by at most this much time
 MAX_PROBES = 4
-LEAST_S = 0.2  # of a move that may end because all motors are still; before, they start
+LEAST_S = 0.2  # before this, motors at rest do not end a move: they are starting
 STILL_RAD_S = 1.5
 GIVE_WAY_RAD_S = 80.0
 
-# From the first to the last of these the robot is upright, or it has fallen over again.
+# In these phases the robot is upright; a large tilt means that it has fallen over again.
 RISING = (StandUpPhase.READY, StandUpPhase.FOLD, StandUpPhase.RISE, StandUpPhase.CHECK)
 
 # Sides of the legs, in the order of `hardware.body`.
@@ -72,15 +73,15 @@ FRONT: FloatArray = np.array([1.0, -1.0, 1.0, -1.0])
 
 @dataclass(frozen=True, slots=True)
 class StandUpCommand:
-    """What to send to the motors now.
+    """The command of one control period.
 
     Attributes:
-        motor_angle_rad: (8,) targets, a new array; moves by at most the script's rate.
+        motor_angle_rad: (8,) targets, a new array; they move at most at the script's rate.
         kp: PWM per rad.
         kd: PWM per rad/s.
         phase: what the script is doing.
-        done: the robot stands; take over.
-        failed: all attempts are used up; settle and wait, or ask a person.
+        done: the robot stands; the script is finished.
+        failed: all attempts are used up; the caller should settle the robot and wait.
     """
 
     motor_angle_rad: FloatArray
@@ -92,23 +93,23 @@ class StandUpCommand:
 
 
 class StandUp:
-    """Gets a robot on its feet.
+    """State machine that brings a fallen robot to the stance.
 
     Args:
         body: stance, gains and limits.
-        rng: chooses scripts; attempts differ, and a seed repeats them.
-        max_attempts: tries before `failed`.
-        settings: numbers of the script.
+        rng: chooses and varies scripts; the same seed gives the same choices.
+        max_attempts: attempts before `failed`.
+        settings: parameters of the script; `StandUpSettings()` if None.
 
     Attributes:
-        attempts: tries used since `reset`.
+        attempts: attempts begun since `reset`.
     """
 
     def __init__(
         self,
         body: Body,
         rng: np.random.Generator,
-        max_attempts: int = 5,
+        max_attempts: int,
         settings: StandUpSettings | None = None,
     ) -> None:
         if max_attempts < 1:
@@ -135,7 +136,7 @@ class StandUp:
         self._hot_s = np.zeros(N_MOTORS)
 
     def reset(self, state: RobotState) -> None:
-        """Starts over from the measured posture.
+        """Start from the measured posture.
 
         Raises:
             Implausible: the state is not finite.
@@ -152,11 +153,11 @@ class StandUp:
         self._begin(state)
 
     def step(self, state: RobotState, time_s: float) -> StandUpCommand:
-        """The command for this control period.
+        """Compute the command of this control period.
 
         Args:
             state: the newest measurement.
-            time_s: now, monotonic.
+            time_s: monotonic time.
 
         Raises:
             Implausible: the state is not finite.
@@ -208,7 +209,7 @@ class StandUp:
             self._move_s = 0.0
 
     def _is_over(self, move: Move, state: RobotState) -> bool:
-        """Whether nothing is to be gained from the rest of the move's time."""
+        """Whether the move may end before its time: the goal is reached, or the legs are stuck."""
         if not move.until_reached:
             return False
         if falling(state, self._settings):
@@ -240,7 +241,7 @@ class StandUp:
             self._on_belly = on_its_feet
         if phase is StandUpPhase.CHECK or (phase is StandUpPhase.ROLL and not on_its_feet):
             if phase is StandUpPhase.CHECK and on_its_feet:
-                # A leg that is the wrong way round looks fine to its encoders.
+                # The encoders can't show that a leg is the wrong way round.
                 self._tangled = True
             self._try_again(state)
         elif phase is StandUpPhase.ROLL and not self._tangled:
@@ -275,7 +276,7 @@ class StandUp:
         self._begin(state)
 
     def _begin(self, state: RobotState) -> None:
-        """A posture to start from: the stance itself if it is near, else the legs home."""
+        """Plan the first moves of an attempt from the measured posture."""
         self._probes = 0
         self._on_belly = upright(state, self._settings)
         if self._can_probe(state):
@@ -307,7 +308,7 @@ class StandUp:
         self._rolls[on_back] += 1
         if self._rolls[on_back] == 1:
             return self._library.roll(scripts[0], near_is_left, from_home=on_back)
-        # What failed would fail again: another one, or the same a little different.
+        # A repeated script would fail again: choose another, or vary this one.
         script = scripts[self._rng.integers(len(scripts))].varied(self._rng)
         return self._library.roll(script, near_is_left, from_home=on_back)
 
@@ -322,10 +323,10 @@ class StandUp:
         extension = -np.clip(high, -s.balance_limit_rad, s.balance_limit_rad)
         return leg_to_motor(np.zeros(N_LEGS), extension)
 
-    # -- what the sensors say ------------------------------------------------------------------
+    # -- sensor tests ------------------------------------------------------------------
 
     def _can_probe(self, state: RobotState) -> bool:
-        """Whether legs have to be probed, and the robot lies, or will once they are in the air."""
+        """Whether legs have to be probed and the trunk lies flat enough for it."""
         return self._tangled and self._lies_flat(state) and self._probes < MAX_PROBES
 
     def _lies_flat(self, state: RobotState) -> bool:
@@ -346,7 +347,7 @@ class StandUp:
         return np.asarray(np.abs(extension_error) > JAMMED_RAD)
 
     def _tired(self, state: RobotState, move: Move, period_s: float) -> npt.NDArray[np.bool_]:
-        """(8,) motors that have strained so long that they must give way, or overheat."""
+        """(8,) True for motors that were overloaded so long that they must yield."""
         angle, velocity = state.motor_angle_rad, state.motor_velocity_rad_s
         torque = motor_torque_nm(self._target, angle, velocity, move.kp, move.kd)
         strained = np.abs(torque) > 0.9 * self._body.overheat_torque_nm

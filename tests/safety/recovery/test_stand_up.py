@@ -19,7 +19,7 @@ from walkhome.safety.recovery.moves import (
     StandUpSettings,
     wrong_way_round,
 )
-from walkhome.safety.recovery.roll_over import FROM_BACK, FROM_SIDE, Phase
+from walkhome.safety.recovery.roll_over import FROM_BACK, FROM_SIDE, RollOverStep
 from walkhome.safety.recovery.stand_up import StandUp, StandUpPhase
 
 PERIOD_S = 0.02
@@ -45,7 +45,7 @@ def state_of(motor_rad, attitude=LEVEL, velocity=None):
 
 def stand_up(robot, seed=0, limit_s=16.0):
     """Run the script on a twin; returns whether it truly stands, the time and the commands."""
-    script = StandUp(robot.body, np.random.default_rng(seed))
+    script = StandUp(robot.body, np.random.default_rng(seed), max_attempts=5)
     state = robot.read()
     script.reset(state)
     start_s = robot.time_s
@@ -165,14 +165,14 @@ def test_legs_without_load_are_not_a_stance():
 def test_a_loaded_level_calm_stance_is_done_soon():
     sagging = leg_to_motor(np.zeros(4), np.full(4, MINITAUR.stance_extension_rad - 0.15))
     command, time_s = run_blind(
-        StandUp(MINITAUR, np.random.default_rng(0)), state_of(sagging), limit_s=1.0
+        StandUp(MINITAUR, np.random.default_rng(0), max_attempts=5), state_of(sagging), limit_s=1.0
     )
     assert command.done
     assert time_s <= 0.3
 
 
 def test_a_straining_motor_is_spared_before_it_overheats():
-    script = StandUp(MINITAUR, np.random.default_rng(0))
+    script = StandUp(MINITAUR, np.random.default_rng(0), max_attempts=5)
     stuck = state_of(WOUND, quaternion(roll_rad=math.pi))
     script.reset(stuck)
     strained_s, longest_s = np.zeros(8), 0.0
@@ -186,7 +186,7 @@ def test_a_straining_motor_is_spared_before_it_overheats():
 
 def test_same_seed_same_commands():
     def commands(seed):
-        script = StandUp(MINITAUR, np.random.default_rng(seed))
+        script = StandUp(MINITAUR, np.random.default_rng(seed), max_attempts=5)
         state = state_of(FOLDED, quaternion(roll_rad=math.pi))
         script.reset(state)
         return np.stack([script.step(state, i * PERIOD_S).motor_angle_rad for i in range(400)])
@@ -197,7 +197,7 @@ def test_same_seed_same_commands():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_refuses_states_that_are_not_finite(bad):
-    script = StandUp(MINITAUR, np.random.default_rng(0))
+    script = StandUp(MINITAUR, np.random.default_rng(0), max_attempts=5)
     script.reset(state_of(STANCE))
     broken = STANCE.copy()
     broken[2] = bad
@@ -218,7 +218,7 @@ def test_needs_an_attempt():
 
 
 def test_scripts_are_mirrored_by_side():
-    phase = Phase((1.0, 2.0), (-1.0, 0.5), 0.1)
+    phase = RollOverStep((1.0, 2.0), (-1.0, 0.5), 0.1)
     left_swing, left_extension = phase.legs(near_is_left=True)
     right_swing, right_extension = phase.legs(near_is_left=False)
     np.testing.assert_array_equal(left_swing, right_swing[[2, 3, 0, 1]])
@@ -268,7 +268,7 @@ def test_it_waits_until_the_trunk_has_fallen():
     splayed = leg_to_motor(SPLAYED_RAD, np.full(4, SPLAYED_EXTENSION_RAD))
     leans, lies = (state_of(splayed, quaternion(roll_rad=roll)) for roll in (0.9, 1.4))
     for state, waits in ((leans, True), (lies, False)):
-        script = StandUp(MINITAUR, np.random.default_rng(0))
+        script = StandUp(MINITAUR, np.random.default_rng(0), max_attempts=5)
         script.reset(state)
         phases = phases_of(script, state, 0.5, 0.0)
         assert (phases[-1] is StandUpPhase.GATHER) is waits
@@ -279,7 +279,7 @@ def test_it_waits_until_the_trunk_has_fallen():
 
 def test_a_trunk_that_is_askew_on_folded_legs_has_a_wrong_one():
     for roll, wrong in ((0.2, False), (0.6, True)):
-        script = StandUp(MINITAUR, np.random.default_rng(0))
+        script = StandUp(MINITAUR, np.random.default_rng(0), max_attempts=5)
         state = state_of(leg_to_motor(np.zeros(4), np.full(4, 1.0)), quaternion(roll_rad=roll))
         script.reset(state)
         phases = phases_of(script, state, 13.0, 0.0)
@@ -291,7 +291,7 @@ def test_a_trunk_that_is_askew_on_folded_legs_has_a_wrong_one():
 
 def test_a_leg_that_a_whip_did_not_turn_is_whipped_otherwise():
     """The robot stays as it is, with a wrong leg: three whips, each its own way."""
-    script = StandUp(MINITAUR, np.random.default_rng(0))
+    script = StandUp(MINITAUR, np.random.default_rng(0), max_attempts=5)
     wound = state_of(WOUND, quaternion(roll_rad=math.pi))
     script.reset(wound)
     first_targets = []
@@ -315,7 +315,7 @@ def test_a_leg_that_a_whip_did_not_turn_is_whipped_otherwise():
 @pytest.mark.parametrize("late", [False, True], ids=["on the way", "while it is probed"])
 def test_legs_that_turn_it_over_are_probed_anew(late):
     """A probe means nothing on a robot that lies otherwise than its legs were brought for."""
-    script = StandUp(MINITAUR, np.random.default_rng(0))
+    script = StandUp(MINITAUR, np.random.default_rng(0), max_attempts=5)
     belly, back = (state_of(WOUND, quaternion(roll_rad=roll)) for roll in (0.0, math.pi))
     script.reset(belly)
     time_s = 0.0
@@ -339,7 +339,7 @@ def test_legs_that_turn_it_over_are_probed_anew(late):
 @pytest.mark.parametrize("roll", [math.pi, math.pi / 2])
 def test_a_roll_is_over_when_it_lies_flat_otherwise_than_before(roll):
     """From the back when it lies on its belly, from a side on its back too."""
-    script = StandUp(MINITAUR, np.random.default_rng(0))
+    script = StandUp(MINITAUR, np.random.default_rng(0), max_attempts=5)
     down = state_of(FOLDED, quaternion(roll_rad=roll))
     script.reset(down)
     time_s = 0.0
@@ -421,7 +421,7 @@ def test_a_leaning_robot_rises_and_does_not_roll_over(low):
 def test_low_legs_push_and_high_legs_give(high):
     """Rising, the extension asked for differs by side, so that the trunk becomes level."""
     tilt = quaternion(roll_rad=0.3) if high == "left" else quaternion(pitch_rad=-0.3)
-    script = StandUp(MINITAUR, np.random.default_rng(0))
+    script = StandUp(MINITAUR, np.random.default_rng(0), max_attempts=5)
     state = state_of(FOLDED, tilt)
     script.reset(state)
     for i in range(30):
