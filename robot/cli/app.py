@@ -28,7 +28,7 @@ from walkhome.robot.cli.verbs import (
 
 app = typer.Typer(
     cls=OneLineErrors,
-    help="A four-legged robot learns to walk by itself.",
+    help="A four-legged robot learns to walk by itself. `walkhome` and `robot` are the same.",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What is on disk: run folders, the journal, checkpoints, policies, exports."""
+"""Files of a run: run folders, the journal, checkpoints, policies, exports."""

@@ -17,14 +17,20 @@ from walkhome.durable_files import write_atomically
 
 
 class FileDamaged(ValueError):  # noqa: N818 - says what is wrong with it
-    """A file does not hold what it should; the message says which and what."""
+    """A file has invalid content; the message says which file and what is wrong."""
 
 
 class JsonLines:
-    """Appends one JSON object a line; keeps in memory what the disk does not take, and says so.
+    """Appends JSON objects to a file, one per line.
+
+    Lines that can't be written stay in memory and are written with a later one. A line that a crash
+    left incomplete at the end of the file is cut off when the file is opened.
+
+    Args:
+        path: the file; created if it does not exist.
 
     Attributes:
-        trouble: why the disk takes nothing now; empty while it does.
+        trouble: why lines can't be written now; empty while they can.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,7 +41,7 @@ class JsonLines:
         self._cut_torn_line()
 
     def write(self, value: Mapping[str, Any]) -> None:
-        """Append; whole lines only ever reach the file."""
+        """Append one line; after an error the file still ends with a whole line."""
         self._pending += dump(value).encode() + b"\n"
         try:
             self._put()
@@ -44,10 +50,10 @@ class JsonLines:
             self.trouble = f"{self._path}: {why(error)}"
 
     def close(self) -> None:
-        """Write and sync what is left; a second call does nothing.
+        """Write the remaining lines, fsync and close; a second call does nothing.
 
         Raises:
-            OSError: the disk doesn't take it.
+            OSError: the lines can't be written; they are lost.
         """
         if self._file.closed:
             return
@@ -88,16 +94,20 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file; a line torn by a crash ends it.
+    """Read the objects of a JSON-lines file; empty if there is no file.
+
+    An incomplete last line, left by a crash, is ignored.
 
     Raises:
-        FileDamaged: a line before the last is not a JSON object.
+        FileDamaged: another line is not a JSON object.
     """
     if not path.is_file():
         return []
     lines = path.read_bytes().split(b"\n")
     out: list[dict[str, Any]] = []
-    for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline is torn
+    for number, line in enumerate(
+        lines[:-1], start=1
+    ):  # text after the last newline is an incomplete line
         try:
             value = json.loads(line)
         except ValueError:
@@ -109,12 +119,12 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 def dump(value: Any, indent: int | None = None) -> str:
-    """JSON of a value; null for what is not finite."""
+    """A value as JSON text; numbers that are not finite become null."""
     return json.dumps(_plain(value), allow_nan=False, ensure_ascii=False, indent=indent)
 
 
 def _plain(value: Any) -> Any:
-    """JSON's own types only; NumPy scalars and arrays too, and null for what is not finite."""
+    """Convert to JSON's own types, NumPy scalars and arrays too; not finite becomes None."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -127,9 +137,9 @@ def _plain(value: Any) -> Any:
         return str(value)
     if hasattr(value, "tolist"):  # NumPy, without importing it
         return _plain(value.tolist())
-    raise TypeError(f"{type(value).__name__} has no place in JSON")
+    raise TypeError(f"{type(value).__name__} can't be written as JSON")
 
 
 def why(error: OSError) -> str:
-    """What the system says, in the middle of a sentence."""
+    """The system's reason of an error in lower case, for the middle of a sentence."""
     return (error.strerror or str(error)).lower()

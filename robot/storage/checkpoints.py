@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""A run's checkpoints: made whole, kept few, and found again.
+"""A run's checkpoints: saving, pruning, and loading the newest usable one.
 
-    RUN/checkpoints/<records>/   one (`learning.checkpoint`), named by the journal's length
-    RUN/latest                   name of the newest, written last
-    RUN/best                     name of the one with the highest score
+    RUN/checkpoints/<records>/   a checkpoint (`learning.checkpoint`), named by the journal's length
+    RUN/latest                   name of the newest checkpoint, written after it
+    RUN/best                     name of the checkpoint with the highest score
 
-The last `KEEP` and the best stay. A folder whose name starts with a dot is being written or being
-removed, and means nothing.
+The newest `KEEP` checkpoints and the best one are kept. A folder whose name starts with a dot is
+being written or removed, and is ignored.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KEEP = 3
 
 
 def diverged(gradient_steps: int) -> FloatingPointError:
-    """What to raise instead of saving a learner that is not finite."""
+    """The error to raise instead of saving a learner whose weights are not finite."""
     return FloatingPointError(
         f"the learner diverged after {gradient_steps} updates: a weight is not finite; nothing was "
         "saved over the last checkpoint. Lower learning.learning_rate"
@@ -37,12 +37,12 @@ def diverged(gradient_steps: int) -> FloatingPointError:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One that was read and proven whole.
+    """A checkpoint that was read and verified by its checksums.
 
     Attributes:
-        path: its folder.
+        path: the checkpoint's folder.
         tensors: arrays by name.
-        scalars: everything else.
+        scalars: all other state, as read from JSON.
     """
 
     path: Path
@@ -54,7 +54,7 @@ class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-        run: its folder.
+        run: the run's folder.
     """
 
     def __init__(self, run: RunFolder) -> None:
@@ -69,21 +69,24 @@ class Checkpoints:
         files: Mapping[str, bytes],
         best: bool,
     ) -> Path:
-        """Write one, then say that it is the newest, then let the oldest go.
+        """Write a checkpoint, mark it as the newest, then remove old ones.
 
         Args:
-            records: length of the journal that belongs to it; this names it.
+            records: length of the journal at this moment; names the checkpoint.
             tensors: arrays by name.
-            scalars: JSON-able.
-            files: more files to keep in it.
-            best: whether it is better than all before.
+            scalars: all other state, JSON-able.
+            files: content of further files, by name.
+            best: True if its score is the highest so far.
+
+        Returns:
+            The checkpoint's folder.
 
         Raises:
-            CheckpointInvalid: a number in it is not finite; nothing was written.
-            OSError: the disk does not take it; the older ones are untouched.
+            CheckpointInvalid: a number is not finite; nothing was written.
+            OSError: it can't be written; the older checkpoints are untouched.
         """
         folder = self._folder / f"{records:09d}"
-        if folder.exists():  # of the same moment, or a damaged one that resuming went behind
+        if folder.exists():  # of the same moment, or damaged and skipped on resume
             self._remove(folder)
         save(folder, tensors, scalars, files)
         write_text(self._run.path / "latest", folder.name + "\n")
@@ -93,14 +96,18 @@ class Checkpoints:
         return folder
 
     def load(self, use: Callable[[Checkpoint], None], warn: Callable[[str], None]) -> Checkpoint:
-        """Use the newest checkpoint that can be used.
+        """Load the newest usable checkpoint.
 
         Args:
-            use: takes it; raises ValueError or KeyError if it does not fit the configuration.
-            warn: told of each one that can't be used.
+            use: restores the state; raises ValueError, KeyError or TypeError if the checkpoint does
+                not fit the configuration.
+            warn: called with a message for each checkpoint that can't be used.
+
+        Returns:
+            The checkpoint that `use` accepted.
 
         Raises:
-            CheckpointInvalid: there is none; what to do is in the message.
+            CheckpointInvalid: no checkpoint is usable; the message says what to do.
         """
         tried = 0
         for path in self._newest_first():
@@ -119,11 +126,11 @@ class Checkpoints:
         )
 
     def exist(self) -> bool:
-        """Whether there is any, usable or not."""
+        """True if there is a checkpoint, usable or not."""
         return any(self._newest_first())
 
     def clean(self) -> None:
-        """Remove what a crash left half made or half removed."""
+        """Remove incomplete folders that a crash left behind."""
         if self._folder.is_dir():
             for path in self._folder.iterdir():
                 if path.name.startswith("."):
@@ -142,7 +149,7 @@ class Checkpoints:
                 self._remove(path)
 
     def _remove(self, path: Path) -> None:
-        # Renamed first: half a checkpoint never has a checkpoint's name.
+        # Rename first, so that a partly removed folder never has a checkpoint's name.
         trash = path.with_name(f".{path.name}.removed")
         shutil.rmtree(trash, ignore_errors=True)
         path.rename(trash)
@@ -157,7 +164,23 @@ def save_checkpoint(
     policy: bytes,
     best: bool,
 ) -> Path:
-    """Write one with its policy, and the policy as the run's newest; see `Checkpoints.save`."""
+    """Write a checkpoint with its policies, and the policies as the run's newest.
+
+    Args:
+        run: the run's folder.
+        records: as for `Checkpoints.save`.
+        tensors: as for `Checkpoints.save`.
+        scalars: as for `Checkpoints.save`.
+        policy: content of policy.safetensors.
+        best: as for `Checkpoints.save`.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        CheckpointInvalid: as for `Checkpoints.save`.
+        OSError: as for `Checkpoints.save`.
+    """
     folder = Checkpoints(run).save(records, tensors, scalars, {"policy.safetensors": policy}, best)
     write_atomically(run.path / "policy.safetensors", policy)
     return folder

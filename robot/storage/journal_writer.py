@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Appends to a journal: the caller copies into memory, a thread writes and fsyncs.
+"""Appends records to a journal without blocking: the caller copies, a thread writes and fsyncs.
 
-The disk may fail for a while (full, read-only, an error): records stay in memory, the thread tries
-again, and `at_risk_s` says how long the oldest of them has been waiting, so that the loop can pause
-the robot before more than it may lose is at risk. Each writer, and each recovery, starts a segment
-of its own: nothing is ever appended to what a crash or an error tore.
+    append -> bytes in memory -> thread: write + fsync -> segment
+
+While the disk fails (full, read-only, I/O error), records stay in memory and the thread tries
+again. `at_risk_s` is the age of the oldest record that is not on the disk, so that the control loop
+can stop the robot before too much is at risk. Each writer, and each recovery from an error, starts
+a new segment, so nothing is ever appended to a damaged file.
 """
 
 from __future__ import annotations
@@ -35,20 +37,23 @@ _FIELDS = frozenset(RECORD.names or ()) - {"index"}
 
 
 class JournalWriter:
-    """Appends records; `append` only copies.
+    """Appends records to a journal; `append` only copies into memory.
 
     Args:
-        folder: the journal's folder; made if it is not there.
-        first_record: index of the first record to come; what older segments hold from there on is
-            taken back.
-        sync_every_s: longest wall time between two fsyncs while there is something to write.
-        segment_records: records per segment, after which the next file starts.
-        clock: monotonic seconds.
+        folder: the journal's folder; created if it does not exist.
+        first_record: index of the first record that will be appended; it replaces the records of
+            older segments from that index on.
+        sync_every_s: longest wall time between two fsyncs while there are records to write.
+        segment_records: records per segment; then the next file starts.
+        clock: returns monotonic seconds.
 
     Attributes:
-        written: index after the last record appended.
-        synced: index after the last record known to be on the disk.
-        error: why the disk doesn't take records now; None while it does.
+        written: index after the last appended record.
+        synced: index after the last record that is on the disk.
+        error: why records can't be written now; None while they can.
+
+    Raises:
+        OSError: the first segment can't be created.
     """
 
     def __init__(
@@ -76,14 +81,17 @@ class JournalWriter:
         self._tries = 0
         self._closing = False
         self._file: IO[bytes] | None = None
-        self._good_bytes = 0  # of the file: header and records that are surely on the disk
+        self._good_bytes = 0  # size of the file's part that is known to be on the disk
         self._header_bytes = 0
-        self._open()  # the first one at once: who can't write at all is told before it starts
+        self._open()  # now, so that a folder that can't be written raises here
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
 
     def append(self, **fields: npt.ArrayLike) -> None:
-        """Append one record, from values for exactly the names in `FIELDS` but `index`.
+        """Append one record.
+
+        Args:
+            **fields: a value for every name in `FIELDS`, except `index`, which is set here.
 
         Raises:
             JournalError: the journal is closed, or a field is missing or unknown.
@@ -106,15 +114,18 @@ class JournalWriter:
                 self._waiting_since_s = self._clock()
 
     def at_risk_s(self) -> float:
-        """Wall time since the oldest record that is not on the disk was appended; 0 for none."""
+        """Wall time since the oldest record not yet on the disk was appended; 0 if all are."""
         since_s = self._waiting_since_s
         return 0.0 if since_s is None else self._clock() - since_s
 
     def flush(self, timeout_s: float = 10.0) -> None:
-        """Write and fsync everything appended so far; waits for the disk.
+        """Wait until everything appended so far is on the disk.
+
+        Args:
+            timeout_s: longest wait.
 
         Raises:
-            JournalError: the disk doesn't take it; the records stay in memory.
+            JournalError: the disk fails or does not answer in time; the records stay in memory.
         """
         with self._lock:
             target, tries = self.written, self._tries
@@ -128,10 +139,10 @@ class JournalWriter:
         raise self._failure()
 
     def close(self) -> None:
-        """Put everything on the disk and end the thread; a second call does nothing.
+        """Write everything, fsync and end the thread; a second call does nothing.
 
         Raises:
-            JournalError: the disk failed; what is not on it is lost.
+            JournalError: the disk failed; the records that are not on it are lost.
         """
         self._closing = True
         self._wake.set()
@@ -169,7 +180,9 @@ class JournalWriter:
             self._wake.wait(self._sync_every_s)
             self._wake.clear()
             prioritise_side_thread(SIDE_THREAD_PRIORITY)
-            closing = self._closing  # before the drain: what comes first is still written
+            closing = (
+                self._closing
+            )  # read before the drain: records appended until then are written
             try:
                 self._drain()
                 self.error = None
@@ -219,13 +232,13 @@ class JournalWriter:
         except OSError:
             stream.close()
             with contextlib.suppress(OSError):
-                path.unlink()  # or every try on a full disk would leave one behind
+                path.unlink()  # else every attempt on a full disk leaves an empty segment
             raise
         self._file = stream
         self._good_bytes = self._header_bytes = len(head)
 
     def _give_up_segment(self) -> None:
-        """After an error nobody knows what the end of the file is: cut it off, start another."""
+        """After an error the end of the file is unknown: cut it off; `_drain` starts a new one."""
         if self._file is None:
             return
         stream, self._file = self._file, None

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""A run's episodes as Parquet, in the layout of LeRobotDataset v3.0 (huggingface/lerobot).
+"""Exports a run's episodes as Parquet, in the layout of LeRobotDataset v3.0 (huggingface/lerobot).
 
     OUT/meta/info.json  stats.json  tasks.parquet  episodes/chunk-000/file-000.parquet
         data/chunk-000/file-000.parquet
 
-One row a step. As there, a row holds what was seen before acting and the action that followed;
-`next.*` is what came of it. pandas reads the data file without any of the rest.
+One row per control step. As in LeRobot, a row holds the observation before acting and the action;
+columns `next.*` hold the result of the step. The data file can be read by pandas on its own.
 """
 
 from __future__ import annotations
@@ -43,28 +43,37 @@ _VECTORS = {
 
 
 def export(run: RunFolder, out: Path) -> Path:
-    """Write a run's steps as a dataset; `out` appears whole or not at all.
+    """Write a run's steps as a dataset; after an error or a crash there is no `out`.
+
+    Args:
+        run: a run folder, open for reading.
+        out: folder to create.
+
+    Returns:
+        `out`.
 
     Raises:
-        RunError: `out` is taken or can't be written, or the run has no step yet.
+        RunError: `out` exists or can't be written, or the run has no step yet.
         JournalError: the journal can't be read.
         ImportError: pyarrow or pandas is not installed (extra `export`).
     """
-    import pandas  # noqa: F401 - both, before anything is written
+    import pandas  # noqa: F401 - raises before anything is written
     import pyarrow  # noqa: F401
 
     check_creatable(out)
     config = run.config
     steps, rows = _steps(read_journal(run.journal).records, config)
     if not steps:
-        raise RunError(f"{run.path}: its journal holds no step of an episode yet")
+        raise RunError(
+            f"{run.path}: its journal holds no step of an episode yet; let it learn longer"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(f".{out.name}.{os.getpid()}.partial")
     shutil.rmtree(draft, ignore_errors=True)
     try:
         _write(draft, steps, rows, config)
         if out.exists():
-            out.rmdir()  # empty, says check_creatable
+            out.rmdir()  # check_creatable made sure that it is empty
         draft.rename(out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -74,7 +83,7 @@ def export(run: RunFolder, out: Path) -> Path:
 def _steps(
     records: npt.NDArray[Any], config: Config
 ) -> tuple[list[RecordedTransition], npt.NDArray[Any]]:
-    """Transitions, with single frames as observations, and the record of each."""
+    """Transitions with single frames as observations, and the journal record of each."""
     steps = list(transitions(records, config, frames=1))
     places = np.searchsorted(records["index"], [step.index for step in steps])
     return steps, records[places]

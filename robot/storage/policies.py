@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The policies that a run has learned, checked against the configuration they have to fit."""
+"""Loads the policies of a run and checks that they fit the configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from walkhome.robot.mdp.observation import observation_layout
 
 
 def policy_metadata(config: Config) -> dict[str, Any]:
-    """What it takes to run a saved policy elsewhere: layout, scales, rate, filter, body."""
+    """Metadata of a saved policy: observation layout, scales, control rate, filter and body.
+
+    It is what a program needs to run the policy on its own; JSON-able.
+    """
     return {
         "format": 1,
         "tasks": list(config.tasks),
@@ -26,19 +29,23 @@ def policy_metadata(config: Config) -> dict[str, Any]:
 
 
 def policy_digest(path: Path) -> str:
-    """Tells one `policy.safetensors` from another; empty where there is none."""
+    """Short SHA-256 of a `policy.safetensors` file; empty if there is none."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""
 
 
 def checked_policies(path: Path, config: Config) -> dict[str, NumpyPolicy]:
-    """The policies of a run, if they fit its configuration.
+    """Load the policies of a run and check them against a configuration.
 
     Args:
-        path: a `policy.safetensors`.
-        config: of the run, or one that the policies shall be used with.
+        path: a `policy.safetensors` file.
+        config: the configuration that the policies will be used with.
+
+    Returns:
+        The policy of each task, by name.
 
     Raises:
-        PolicyInvalid: no file, a damaged one, a missing task, another body or observation.
+        PolicyInvalid: there is no file, it is damaged, a task is missing, or the policies were
+            learned with another body, observation, control rate or filter.
     """
     if not path.is_file():
         raise PolicyInvalid(
@@ -49,8 +56,8 @@ def checked_policies(path: Path, config: Config) -> dict[str, NumpyPolicy]:
     for key in ("observation", "action", "rate_hz", "action_filter", "body"):
         if metadata.get(key) != expected[key]:
             raise PolicyInvalid(
-                f"{path}: its {key} is {metadata.get(key)}, the configuration's {expected[key]}; "
-                "use the configuration it was learned with"
+                f"{path}: its {key} is {metadata.get(key)}, but the configuration has "
+                f"{expected[key]}; use the configuration that it was learned with"
             )
     missing = [task for task in config.tasks if task not in policies]
     if missing:
@@ -59,7 +66,7 @@ def checked_policies(path: Path, config: Config) -> dict[str, NumpyPolicy]:
     for task, policy in policies.items():
         if policy.observation_size != size or policy.action_size != 8:
             raise PolicyInvalid(
-                f"{path}: task {task!r} wants {policy.observation_size} numbers and gives "
-                f"{policy.action_size}, the robot has {size} and takes 8"
+                f"{path}: the policy of {task!r} has {policy.observation_size} inputs and "
+                f"{policy.action_size} outputs; {size} and 8 are needed"
             )
     return policies

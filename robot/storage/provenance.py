@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a run was made with: code, libraries, machine, command line."""
+"""Provenance of a run: code version, library versions, machine and command line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LIBRARIES = (
     "safetensors",
     "pyserial",
 )
-# What a run depends on in a checkout; runs/ and notes beside it don't make it another program.
+# The parts of a checkout that a run depends on; changes elsewhere do not make it "dirty".
 _SOURCES = (
     "configs",
     "firmware",
@@ -44,7 +44,11 @@ _SOURCES = (
 
 
 def provenance(argv: Sequence[str]) -> dict[str, Any]:
-    """What a run was made with: code, libraries, machine, command line, start time."""
+    """Collect the provenance of a run that starts now, JSON-able.
+
+    Args:
+        argv: the command line to record.
+    """
     return {
         "argv": list(argv),
         "git": _git(Path(__file__).resolve().parents[2]),
@@ -79,9 +83,9 @@ def _cpu() -> str:
 
 
 def _git(root: Path) -> dict[str, Any] | None:
-    """Commit and a hash of what differs from it, or None outside of a checkout of ours."""
+    """Commit and hash of the differences from it; None outside a checkout of this project."""
     top = _run_git(root, "rev-parse", "--show-toplevel")
-    # Installed in a virtual environment inside somebody's own repository, theirs says nothing.
+    # An installed copy can lie inside another project's repository, whose commit says nothing.
     if top is None or Path(top.decode().strip()) != root:
         return None
     commit = _run_git(root, "rev-parse", "HEAD")
@@ -100,7 +104,7 @@ def _git(root: Path) -> dict[str, Any] | None:
 def _run_git(folder: Path, *arguments: str) -> bytes | None:
     try:
         done = subprocess.run(  # noqa: S603 - a fixed command
-            ["git", "-C", str(folder), *arguments],  # noqa: S607 - git is where PATH says
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 - git is taken from PATH
             capture_output=True,
             timeout=10,
             check=False,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One episode out of a run's journal, and any moment of it."""
+"""Reads one episode from a run's journal, and interpolates it at any time."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _ENDED = ((FLAG_FALL, "fall"), (FLAG_EXIT, "exit"), (FLAG_STOP, "stop"))
 
 @dataclass(frozen=True)
 class Frame:
-    """One moment of an episode.
+    """The state at one moment of a recorded episode.
 
     Attributes:
-        time_s: since its start; of the stand-up before it, negative.
-        pose: x, y (m), yaw (rad), world frame; yaw does not jump at pi.
-        attitude: roll, pitch, rad.
+        time_s: time since the start of the episode; negative during the stand-up before it.
+        pose: (3,) x, y (m) and yaw (rad), world frame; yaw is continuous, not wrapped at pi.
+        attitude: (2,) roll and pitch, rad.
         motor_rad: (8,) motor angles.
-        action: (8,) what the policy asked for.
-        filtered: (8,) after the low-pass.
-        phase: as in the journal.
+        action: (8,) the policy's action, before the filter.
+        filtered: (8,) the action after the filter.
+        phase: `PHASE_EPISODE`, `PHASE_STAND_UP` or `PHASE_WAITING` of the journal.
     """
 
     time_s: float
@@ -55,11 +55,11 @@ class Episode:
     """A recorded episode.
 
     Attributes:
-        number: counted from 1.
-        task: its name.
-        ended: by what: fall, exit, stop or time.
-        records: of the journal; the stand-up before it too, if that was asked for.
-        period_s: of a record.
+        number: number of the episode in its run, from 1.
+        task: name of the task.
+        ended: why it ended: fall, exit, stop or time.
+        records: (n,) journal records, including the stand-up before it if requested.
+        period_s: control period, the time between two records.
     """
 
     number: int
@@ -69,14 +69,14 @@ class Episode:
     period_s: float
 
     def times_s(self) -> FloatArray:
-        """(n,) of the records; 0 is the first posture of the episode itself."""
+        """(n,) times of the records; 0 is the start of the episode after its stand-up."""
         first = int(np.argmax(self.records["phase"] == PHASE_EPISODE))
         return np.asarray((np.arange(len(self.records)) - first) * self.period_s, dtype=np.float64)
 
     def frames(self, step_s: float) -> Iterator[Frame]:
-        """Moments `step_s` apart, straight lines between the recorded ones."""
+        """Yield frames every `step_s` seconds, interpolated linearly between records."""
         times, rows = self.times_s(), self.records
-        # One table, one interpolation; yaw must not run through 0 from pi to -pi.
+        # Unwrapped, because interpolating from pi to -pi would turn the robot through 0.
         pose = rows["pose"].copy()
         pose[:, 2] = np.unwrap(pose[:, 2])
         table = np.hstack(
@@ -93,15 +93,15 @@ class Episode:
 
 
 def find_episode(run: RunFolder, number: int, with_stand_up: bool = False) -> Episode:
-    """One episode of a run's journal.
+    """Find an episode in a run's journal.
 
     Args:
-        run: open for reading.
-        number: counted from 1; -1 is the last.
-        with_stand_up: take the stand-up before it too.
+        run: a run folder, open for reading.
+        number: number of the episode, from 1; -1 is the last.
+        with_stand_up: include the stand-up before the episode.
 
     Raises:
-        RunError: no journal, or no such episode in it.
+        RunError: there is no readable journal, or no such episode in it.
     """
     try:
         records = read_journal(run.journal).records
@@ -110,7 +110,7 @@ def find_episode(run: RunFolder, number: int, with_stand_up: bool = False) -> Ep
     is_episode = records["phase"] == PHASE_EPISODE
     numbers = np.unique(records["episode"][is_episode]) + 1
     if not len(numbers):
-        raise RunError(f"{run.journal}: no episode in it yet; let the run go on")
+        raise RunError(f"{run.journal}: there is no episode in it yet; let the run continue")
     wanted = int(numbers[number]) if -len(numbers) <= number < 0 else number
     if wanted not in numbers:
         raise RunError(f"--episode {number}: {run.path} has episodes {numbers[0]} to {numbers[-1]}")
@@ -122,7 +122,7 @@ def find_episode(run: RunFolder, number: int, with_stand_up: bool = False) -> Ep
     ended = next((words for flag, words in _ENDED if flags & flag), "time")
     tasks = own["task"][own["phase"] == PHASE_EPISODE]
     task = run.config.tasks[int(tasks[0])]
-    # The posture at the start has no step before it, and none of its actions were taken.
+    # The record of the start has no action; show the first action that was taken.
     start = np.flatnonzero(own["flags"] & FLAG_START)
     if len(start):
         own = own.copy()
@@ -133,7 +133,7 @@ def find_episode(run: RunFolder, number: int, with_stand_up: bool = False) -> Ep
 
 
 def _last_attempt(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Without what a fault of the robot cut short: it counts as no episode, the next one does."""
+    """Drop attempts that a robot fault cut short; the next attempt has the same number."""
     starts = np.flatnonzero(rows["flags"] & FLAG_START)
     if len(starts) < 2:
         return rows

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""A run's folder on disk: what was asked, on what, what happened, and what came of it.
+"""The folder of a run: configuration, provenance, events, metrics, journal and results.
 
     runs/<name>/  config.yaml  provenance.json  events.jsonl  metrics.jsonl  summary.json  journal/
                   checkpoints/  latest  best  policy.safetensors  lock
 
-A refusal leaves nothing behind. Events and metrics are one JSON object a line, flushed at once; a
-summary replaces the last one atomically. JSON never holds NaN: a number that is not finite is
-written as null. One process at a time writes: it holds a lock on the folder, which the system
-takes back however it ends.
+If a folder can't be created, nothing is left behind. Events and metrics are one JSON object per
+line, written at once; the summary is replaced atomically. JSON never holds NaN: a number that is
+not finite is written as null. One process at a time may write. It holds a lock on the folder,
+which the system releases when the process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -40,11 +40,15 @@ from walkhome.robot.storage.provenance import provenance
 
 
 class RunError(ValueError):
-    """A run folder can't be made or read; the message is one line and says what to do."""
+    """A run folder can't be created or read; the message is one line and says what to do."""
 
 
 class RunFolder:
-    """One run's folder, open for writing (`create`) or for reading (`open`)."""
+    """The folder of one run: open for writing (`create`, `resume`) or for reading (`open`).
+
+    Attributes:
+        path: the folder.
+    """
 
     def __init__(self, path: Path, lock: NamedLock | None) -> None:
         self.path = path
@@ -60,15 +64,15 @@ class RunFolder:
     def create(
         cls, path: Path | None, config: Config, argv: Sequence[str] | None = None
     ) -> RunFolder:
-        """Make the folder of a new run.
+        """Create the folder of a new run and open it for writing.
 
         Args:
-            path: where; None is runs/<terrain>-<UTC time>-s<seed> under the current directory.
+            path: the folder; None for runs/<terrain>-<UTC time>-s<seed> in the current directory.
             config: the resolved configuration.
-            argv: the command line, for the record; None is this process's.
+            argv: the command line to record; None for this process's.
 
         Raises:
-            RunError: there is something at `path` already, or it can't be written.
+            RunError: `path` exists and is not empty, or can't be written.
         """
         if path is None:
             stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
@@ -79,7 +83,7 @@ class RunFolder:
             _make_folders(path, made)
             _make_folders(path / "journal", made)
             write_json(path / "provenance.json", provenance(sys.argv if argv is None else argv))
-            # Last: with it, a folder is a run's.
+            # Last, because config.yaml is what makes a folder a run folder.
             write_text(path / "config.yaml", config_to_yaml(config))
             return cls(path, _lock_folder(path))
         except OSError as error:
@@ -87,14 +91,16 @@ class RunFolder:
             for folder in reversed(made):
                 if folder == path or path in folder.parents:
                     shutil.rmtree(folder, ignore_errors=True)
-                else:  # another run may be in it by now
+                else:  # another run may have been created in it meanwhile
                     with contextlib.suppress(OSError):
                         folder.rmdir()
-            raise RunError(f"{path}: can't be made: {why(error)}; choose another place") from None
+            raise RunError(
+                f"{path}: can't be created: {why(error)}; choose another place"
+            ) from None
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """An existing run, for reading.
+        """Open an existing run for reading.
 
         Raises:
             RunError: there is no run folder at `path`.
@@ -106,15 +112,15 @@ class RunFolder:
     def resume(
         cls, path: Path, minutes: float | None = None, argv: Sequence[str] | None = None
     ) -> RunFolder:
-        """An existing run, to go on with; a torn last line of its logs is cut off.
+        """Open an existing run for writing; an incomplete last line of its logs is cut off.
 
         Args:
-            path: its folder.
-            minutes: a new budget of robot minutes, kept in its configuration.
-            argv: the command line, for the record; None is this process's.
+            path: the run's folder.
+            minutes: new total of robot minutes, saved in its config.yaml; None keeps the old one.
+            argv: the command line to record; None for this process's.
 
         Raises:
-            RunError: there is none, somebody else writes to it, or it can't be written.
+            RunError: there is no run, another process writes to it, or it can't be written.
         """
         _check_is_run(path)
         try:
@@ -150,7 +156,7 @@ class RunFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the folder's files; what failed before is told, not that this failed too."""
+        """Close the folder's files; an earlier exception takes precedence over a failure here."""
         try:
             self.close()
         except OSError:
@@ -164,12 +170,12 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the checkpoints; made by whoever writes the first one."""
+        """The folder of the checkpoints; created with the first one."""
         return self.path / "checkpoints"
 
     @cached_property
     def config(self) -> Config:
-        """The configuration that the run keeps, read once.
+        """The run's configuration, read once from config.yaml.
 
         Raises:
             RunError: config.yaml can't be used.
@@ -180,15 +186,19 @@ class RunFolder:
             raise RunError(str(error)) from None
 
     def write_with(self, later: Callable[[Callable[[], object]], object] | None) -> None:
-        """From now on events and metrics are written by whoever this has do it; None: at once."""
+        """Defer writes of events and metrics to an executor, so that the caller never waits.
+
+        Args:
+            later: takes a function to call later, in order; None writes at once again.
+        """
         self._later = later
 
     def event(self, kind: str, **fields: Any) -> None:
-        """Append one event."""
+        """Append an event of this kind, with JSON-able fields, to events.jsonl."""
         self._write(self._events, {"event": kind, **fields})
 
     def metric(self, **fields: Any) -> None:
-        """Append one line of metrics."""
+        """Append a line of JSON-able metrics to metrics.jsonl."""
         self._write(self._metrics, fields)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
@@ -196,22 +206,25 @@ class RunFolder:
         write_json(self.path / "summary.json", summary)
 
     def events(self) -> list[dict[str, Any]]:
-        """All events that count; an unfinished last line is left out.
+        """All events of the run, in order.
 
-        A run that was killed and resumed goes on from a checkpoint: what came after that is left
-        out too, because it happened again, the same.
+        A run that was killed and resumed continues from a checkpoint. Events between that
+        checkpoint and the kill are left out, because the resumed run repeats them.
+
+        Raises:
+            RunError: events.jsonl is damaged.
         """
         return _that_count(self.path / "events.jsonl")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All metrics that count, as for `events`."""
+        """All metrics of the run, in order; selected as by `events`."""
         return _that_count(self.path / "metrics.jsonl")
 
     def summary(self) -> dict[str, Any] | None:
         """The newest summary, or None while there is none.
 
         Raises:
-            RunError: the file is not the JSON object that it should be.
+            RunError: summary.json can't be read or is not a JSON object.
         """
         path = self.path / "summary.json"
         if not path.is_file():
@@ -225,10 +238,10 @@ class RunFolder:
         return value
 
     def close(self) -> None:
-        """Put events and metrics on the disk, close them, and let others write.
+        """Write and fsync events and metrics, close them, and release the lock.
 
         Raises:
-            OSError: the disk doesn't take the last lines.
+            OSError: the last lines can't be written.
         """
         try:
             for stream in (self._events, self._metrics):
@@ -269,7 +282,7 @@ def _lock_folder(path: Path) -> NamedLock:
 
 
 def _that_count(path: Path) -> list[dict[str, Any]]:
-    """Without what a resumed run took back, and without the note that says so."""
+    """Lines of a log without those that a resumed run repeats, and without the resume marks."""
     try:
         lines = read_jsonl(path)
     except FileDamaged as error:
@@ -284,14 +297,14 @@ def _that_count(path: Path) -> list[dict[str, Any]]:
 
 
 def check_creatable(path: Path) -> None:
-    """Refuse a place where no run folder can be made, before anything is made.
+    """Check that a run folder can be created at `path`, without creating anything.
 
     Raises:
-        RunError: something is there already, or a parent can't be read or written.
+        RunError: `path` exists and is not empty, or a parent folder can't be read or written.
     """
     try:
         _check_creatable(path)
-    except OSError as error:  # a folder on the way that this user may not look into
+    except OSError as error:  # a parent folder that this user may not read
         raise RunError(f"{path}: {why(error)}; choose another place") from None
 
 
@@ -316,7 +329,7 @@ def _check_creatable(path: Path) -> None:
 
 
 def _free_name(path: Path) -> Path:
-    # Two runs of one seed within a second: the second gets -2.
+    # Of two runs with the same seed in the same second, the second gets the suffix -2.
     candidate, number = path, 1
     while candidate.exists():
         number += 1
@@ -333,7 +346,7 @@ def _make_folders(folder: Path, made: list[Path]) -> None:
         try:
             parent.mkdir()
         except FileExistsError:
-            if parent == missing[0]:  # what was asked for itself
+            if parent == missing[0]:  # the requested folder itself
                 raise
-            continue  # another run's start made it a moment ago
+            continue  # another run created this parent a moment ago
         made.append(parent)

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Transitions from the journal: what the learner was given, rebuilt bit by bit.
+"""Rebuilds from the journal the transitions that a learner was given, bit for bit.
 
-The journal holds one frame a step; an observation is the last few of them, so any history length
-can be rebuilt. Rewards are linear in the features that it holds, so any task's can. On resume the
-replay is filled from here; nothing of it is saved anywhere else.
+    journal records -> transitions -> learner (refill) or dataset (lerobot_export)
+
+The journal holds one observation frame per step, and an observation is the last few frames, so any
+history length can be rebuilt. It holds the features that rewards are linear in, so the rewards of
+any task can be computed. A resumed run refills its replay buffer from here; the buffer is not saved
+anywhere else.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ class RecordedTransition(Transition):
     in units of the constraints' budgets.
 
     Attributes:
-        index: Of its record in the journal.
+        index: index of its record in the journal.
     """
 
     index: int
@@ -42,15 +45,15 @@ class RecordedTransition(Transition):
 def transitions(
     records: npt.NDArray[Any], config: Config, frames: int | None = None
 ) -> Iterator[RecordedTransition]:
-    """All transitions that a run's records hold, in order.
+    """Yield all transitions in a run's records, in order.
 
-    A record that is missing takes the rest of its episode with it: what a policy saw then is not
-    known.
+    After a missing record, the rest of its episode is left out, because the observations that
+    contain the missing frame are unknown.
 
     Args:
         records: (n,) of `robot.storage.journal.RECORD`.
-        config: the run's; tasks and rewards may be others than those it was recorded with.
-        frames: history length; the configuration's when None.
+        config: the run's configuration, possibly with other weights of the reward.
+        frames: number of frames in an observation; None for the configuration's.
     """
     n_frames = config.control.history_frames if frames is None else frames
     n_costs = n_constraints(config.constraint)
@@ -82,15 +85,15 @@ def transitions(
 
 
 def refill(add: Callable[[Transition], None], records: npt.NDArray[Any], config: Config) -> int:
-    """Give a learner everything that a journal holds.
+    """Add all transitions of a journal to a learner, with costs in units of the budget.
 
     Args:
         add: `learning.learner.Learner.add`.
-        records: as for `transitions`.
-        config: the run's.
+        records: (n,) of `robot.storage.journal.RECORD`.
+        config: the run's configuration.
 
     Returns:
-        How many transitions that were.
+        The number of transitions.
     """
     count = 0
     for t in transitions(records, config):

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""One module per group of verbs; what is heavy is imported when its verb runs."""
+"""One module per group of verbs. Each verb imports heavy modules only when it runs."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`robot ablate`: a study over variants and seeds, its statistics and its page."""
+"""`robot ablate`: run a study of variants and seeds, and write its statistics and page."""
 
 from __future__ import annotations
 
@@ -22,41 +22,59 @@ from walkhome.robot.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
 
 def ablate(
     study: Annotated[
-        str, typer.Argument(metavar="STUDY", help="A name of `robot ablate list`, or a YAML file.")
+        str,
+        typer.Argument(
+            metavar="STUDY",
+            help="Name of a shipped study, path of a YAML file, or `list` to list the studies.",
+        ),
     ],
     seeds: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Runs per variant; else the study's, 5.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=1000,
+            help="Runs per variant; default: the study's (5 unless it says otherwise).",
+        ),
     ] = None,
     minutes: MinutesOption = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Runs at once; else one per core.")
+        int | None,
+        typer.Option(min=1, max=4096, help="Runs at the same time; default: one per core."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Else runs/ablations/STUDY.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder of the study; default: runs/ablations/STUDY."),
     ] = None,
     overrides: SetOption = None,
     engine: Annotated[
-        str, typer.Option(metavar="local|ray", help="This machine's processes, or a Ray cluster.")
+        str, typer.Option(metavar="local|ray", help="Run on this machine or on a Ray cluster.")
     ] = "local",
     address: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Of the Ray cluster; else a Ray on this machine."),
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Address of the Ray cluster; default: start Ray on this machine.",
+        ),
     ] = None,
     claims: Annotated[
-        bool, typer.Option("--claims/--no-claims", help="Compare variants; one seed can't.")
+        bool,
+        typer.Option(
+            "--claims/--no-claims", help="Compare variants statistically; needs at least two seeds."
+        ),
     ] = True,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the runs and about how long they take.")
+        bool, typer.Option("--dry-run", help="Print the runs and their estimated duration.")
     ] = False,
     results: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Put the finished study into a Markdown file, as well."),
+        typer.Option(metavar="FILE", help="Also write the results into this Markdown file."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs: JSON lines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines for programs.")] = False,
 ) -> None:
-    """Compare variants over seeds, with honest statistics. The same again goes on where it was.
+    """Compare variants of the configuration over several seeds.
 
-    Finished runs are kept; Ctrl-C stops the others at their last checkpoint.
+    Finished runs are kept. Ctrl-C stops the others at their last checkpoint; the same command
+    continues them.
     """
     with StopSignal() as stop, bad_input():
         if study == "list":
@@ -71,7 +89,7 @@ def ablate(
             raise typer.Exit
         require_twin()
         _require_report()
-        if engine == "local":  # a cluster's nodes have devices of their own
+        if engine == "local":  # the nodes of a cluster have their own devices
             for device in {config.learning.device for config in folder.study.configs.values()}:
                 require_device(device)
         if results is not None:
@@ -108,7 +126,7 @@ def _check_engine(engine: str, address: str | None, minutes: float | None) -> No
         hint = f"; did you mean {near!r}?" if near else ""
         fail(f"--engine: {engine!r} is not known; use local or ray{hint}")
     if address is not None and engine != "ray":
-        fail("--address is of a Ray cluster: add --engine ray")
+        fail("--address is for a Ray cluster: add --engine ray")
 
 
 def _folder(
@@ -119,7 +137,7 @@ def _folder(
     overrides: list[str],
     claims: bool,
 ) -> Any:
-    """The study's folder, checked; nothing is written yet."""
+    """The folder of the study, after all checks; nothing is written yet."""
     from walkhome.robot.ablation.folder import StudyFolder
     from walkhome.robot.ablation.study import load_study
 
@@ -137,7 +155,7 @@ def _at_once(jobs: int | None) -> int:
 
 @contextlib.contextmanager
 def _engine(name: str, address: str | None, jobs: int | None) -> Iterator[Any]:
-    """What runs the jobs, ready; one line and exit code 2 if it can't be."""
+    """The started engine; exits with code 2 and one line if it can't start."""
     from walkhome.robot.ablation.engine import EngineError, LocalEngine
 
     with contextlib.ExitStack() as stack:
@@ -184,7 +202,7 @@ def _run(
         wall = format_duration(estimated_wall_s(folder, left, at_once))
         typer.echo(f"{folder.path}: {len(left)} of {len(folder.jobs)} runs to do, about {wall}")
     folder.forget_failures()
-    # The second signal raises KeyboardInterrupt; the children are gone when it comes here.
+    # The second signal raises KeyboardInterrupt; the engine has ended its processes by then.
     with ProgressView(folder, left, as_json) as view, contextlib.suppress(KeyboardInterrupt):
         if left:
             engine.run(folder, left, stop, view)

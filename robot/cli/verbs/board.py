@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The verb that stands for a board: emulate."""
+"""`robot emulate`: an emulated board on a pseudo serial port."""
 
 from __future__ import annotations
 
@@ -20,39 +20,53 @@ def emulate(
     terrain: TerrainOption = None,
     seed: SeedOption = None,
     real_time_factor: Annotated[
-        float, typer.Option(min=0.01, max=100.0, help="1 is a robot's pace.")
+        float, typer.Option(min=0.01, max=100.0, help="Speed of the simulation; 1 is real time.")
     ] = 1.0,
     fault: Annotated[
         list[str] | None,
-        typer.Option(metavar="KIND@START:SECONDS", help="mute, freeze, garble, delay, unplug, ..."),
+        typer.Option(
+            metavar="KIND@START:SECONDS",
+            help="Fault to inject: mute, freeze, garble, delay, unplug, ... Repeatable.",
+        ),
     ] = None,
     link: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="A symbolic link to the port is kept here.")
+        Path | None,
+        typer.Option(metavar="PATH", help="Keep a symbolic link to the serial port here."),
     ] = None,
     log: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Events, a JSON object a line.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write events to this file, one JSON object per line."),
     ] = None,
     pose: Annotated[
-        str, typer.Option(metavar="PATH|auto|off", help="Poses go to this socket.")
+        str, typer.Option(metavar="PATH|auto|off", help="Unix socket to send poses to.")
     ] = "auto",
-    pose_noise: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of a pose, m.")] = 0.002,
-    pose_delay: Annotated[float, typer.Option(min=0.0, max=10.0, help="Of a pose, s.")] = 0.01,
-    pose_drop: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of poses lost.")] = 0.0,
-    start: Annotated[str, typer.Option(metavar="belly|side|back|jig", help="How it lies.")] = (
-        "belly"
-    ),
-    robot_id: Annotated[str, typer.Option(metavar="NAME", help="Who it says it is.")] = "emulated",
+    pose_noise: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Standard deviation of the pose noise, m.")
+    ] = 0.002,
+    pose_delay: Annotated[
+        float, typer.Option(min=0.0, max=10.0, help="Delay of the poses, s.")
+    ] = 0.01,
+    pose_drop: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of poses that are lost, 0 to 1.")
+    ] = 0.0,
+    start: Annotated[
+        str, typer.Option(metavar="belly|side|back|jig", help="How the robot lies at the start.")
+    ] = ("belly"),
+    robot_id: Annotated[
+        str, typer.Option(metavar="NAME", help="Id that the robot reports.")
+    ] = "emulated",
     zero_table: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Id of its board's zero table.")
+        int, typer.Option(min=0, max=2**32 - 1, help="Id of the board's zero table.")
     ] = 1,
     uncalibrated: Annotated[
-        bool, typer.Option("--uncalibrated", help="Its encoders are off, as after a repair.")
+        bool, typer.Option("--uncalibrated", help="Shift the encoder zeros, as after a repair.")
     ] = False,
-    battery: Annotated[float, typer.Option(min=0.0, max=60.0, help="Of its battery, V.")] = 16.0,
+    battery: Annotated[float, typer.Option(min=0.0, max=60.0, help="Battery voltage, V.")] = 16.0,
 ) -> None:
-    """Emulate a robot's board on a serial port: its firmware, with the twin as its physics.
+    """Emulate a robot's board on a serial port.
 
-    kill -USR1 pulls its cable for a second.
+    The board's firmware runs with the twin as the robot. To unplug the cable for a second, send
+    SIGUSR1 to the process (kill -USR1 PID).
     """
     with StopSignal() as stop, bad_input():
         resolved = resolve(terrain, None, None, seed, None, None)
@@ -67,7 +81,7 @@ def emulate(
             if math.isnan(number):  # passes every range check
                 fail(f"{name}: write a number")
         if not (1 <= len(robot_id) <= 15 and robot_id.isascii() and robot_id.isprintable()):
-            fail("--robot-id: 1 to 15 plain letters")
+            fail("--robot-id: write 1 to 15 printable ASCII characters")
         require_twin()
         from walkhome.robot.board.emulate import STARTS, Emulation
         from walkhome.robot.board.emulate import emulate as run

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`robot estop`: press the emergency stop from any shell, or clear it."""
+"""`robot estop`: press, clear or query the emergency stop from any shell."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from walkhome.robot.exit_codes import EXIT_FAILED
 
 def estop(
     clear: Annotated[
-        bool, typer.Option("--clear", help="Permit a start again; starts nothing.")
+        bool, typer.Option("--clear", help="Release the emergency stop. No robot starts moving.")
     ] = False,
-    status: Annotated[
-        bool, typer.Option("--status", help="Only say whether it is pressed.")
-    ] = False,
+    status: Annotated[bool, typer.Option("--status", help="Print whether it is pressed.")] = False,
 ) -> None:
-    """Cut every robot of this user now; latched, also across restarts, until --clear."""
+    """Cut the torque of all robots of this user now.
+
+    The stop stays latched, across restarts too, until --clear.
+    """
     from walkhome.safety.supervisor import estop as latch
 
     if clear and status:

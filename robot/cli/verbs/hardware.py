@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The verbs for a robot on a port: doctor, calibrate, stand-up."""
+"""The verbs for a robot on a serial port: doctor, calibrate, stand-up."""
 
 from __future__ import annotations
 
@@ -31,10 +31,15 @@ def doctor(
     release: Annotated[
         bool, typer.Option("--release", help="Release the board's latched emergency stop.")
     ] = False,
-    seconds: Annotated[float, typer.Option(min=0.5, max=3600.0, help="Of timing.")] = 5.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.5, max=3600.0, help="Duration of the timing measurement, s.")
+    ] = 5.0,
     as_json: JsonOption = False,
 ) -> None:
-    """List the ports; with --port, look whether the robot there could be armed. No torque."""
+    """List the serial ports; with --port, check whether the robot there can be armed.
+
+    The motors get no torque.
+    """
     with StopSignal() as stop, bad_input(), board_refusals():
         if math.isnan(seconds):
             fail("--seconds: write a number")
@@ -71,10 +76,15 @@ def _tell_ports(found: dict[str, object], as_json: bool) -> None:
 
 
 def calibrate(
-    port: Annotated[str, typer.Option(metavar="PORT", help="The board's serial port.")],
-    yes: Annotated[bool, typer.Option("--yes", help="The robot is in its jig; don't ask.")] = False,
+    port: Annotated[str, typer.Option(metavar="PORT", help="Serial port of the robot's board.")],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask whether the robot is in its jig.")
+    ] = False,
 ) -> None:
-    """Measure the zeros of a robot in its jig, and keep them for it. No torque."""
+    """Measure the encoder zeros of a robot in its jig and save them for this robot.
+
+    The motors get no torque.
+    """
     with bad_input(), board_refusals():
         from walkhome.robot.board.calibrate import calibrate as measure
         from walkhome.robot.board.calibrate import jig_in_words
@@ -91,14 +101,14 @@ def calibrate(
 
 
 def stand_up(
-    port: Annotated[str, typer.Option(metavar="PORT", help="The board's serial port.")],
+    port: Annotated[str, typer.Option(metavar="PORT", help="Serial port of the robot's board.")],
     seconds: Annotated[
-        float, typer.Option(min=0.0, max=600.0, help="How long it then stands.")
+        float, typer.Option(min=0.0, max=600.0, help="Time to stand before sitting down, s.")
     ] = 3.0,
     config: ConfigOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Let a robot stand up by itself, stand a while, and sit down."""
+    """Let a robot stand up, stand for a while, and sit down."""
     with StopSignal() as stop, bad_input(), board_refusals():
         if math.isnan(seconds):
             fail("--seconds: write a number")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`robot learn`: a new run, or one to go on with."""
+"""`robot learn`: start a run, or resume one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from walkhome.robot.cli.requirements import require_device, require_twin
 from walkhome.robot.cli.stop_signal import StopSignal
 from walkhome.robot.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SAFETY
 
-# What a run's status means to a script.
+# Exit code by the status of a run; other statuses are failures.
 _EXIT_OF = {"done": 0, "interrupted": EXIT_INTERRUPTED, "needs_help": EXIT_SAFETY}
 
 
@@ -42,20 +42,25 @@ def learn(
     overrides: SetOption = None,
     run_dir: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="A new folder; else runs/<terrain>-<time>-s<seed>."),
+        typer.Option(
+            metavar="FOLDER", help="New folder of the run; default: runs/<terrain>-<time>-s<seed>."
+        ),
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Go on with a run; --minutes gives it more."),
+        typer.Option(metavar="RUN", help="Resume a run; --minutes sets its new total."),
     ] = None,
     port: PortOption = None,
     pose: PoseOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="On a port: everything but torque, for 5 s.")
+        bool, typer.Option("--dry-run", help="With --port: run everything except torque for 5 s.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Learn to walk: in the simulated twin, or on a board's PORT. Ctrl-C settles, saves, ends."""
+    """Learn to walk, in the simulated twin or, with --port, on a robot.
+
+    Ctrl-C lets the robot settle, saves the run and ends; a second Ctrl-C cuts the torque at once.
+    """
     others = (terrain, tasks, seed, config, overrides, run_dir)
     with StopSignal() as stop, contextlib.ExitStack() as stack:
         with bad_input():
@@ -63,7 +68,7 @@ def learn(
                 if dry_run or any(option is not None for option in others):
                     fail(
                         "--resume takes everything from the run; only --minutes, --port, --pose "
-                        "and --json go"
+                        "and --json can be given with it"
                     )
                 from walkhome.robot.storage.run_folder import RunFolder
 
@@ -89,12 +94,12 @@ def learn(
 def _make_plant(
     config: Any, port: str | None, pose: str | None, stack: contextlib.ExitStack
 ) -> Any:
-    """The board, found fit; None for the twin. Nothing is written yet."""
+    """The board, after all checks; None for the twin. Nothing is written yet."""
     require_device(config.learning.device)
     port = port or config.board.port
     if port is None:
         if pose is not None:
-            fail("--pose: the twin knows where it stands; it goes with --port")
+            fail("--pose: the twin knows its pose; --pose is for --port only")
         require_twin()
         return None
     from walkhome.robot.board.session import make_board
@@ -107,7 +112,7 @@ def _make_plant(
 
 def _dry_run(config: Any, stop: StopSignal, as_json: bool) -> int:
     if config.board.port is None:
-        fail("--dry-run: it is for a board; name its --port")
+        fail("--dry-run needs the board's --port")
     with board_refusals():
         from walkhome.robot.board.dry_run import dry_run, format_dry_run
 
@@ -158,7 +163,7 @@ def _learn(
 
 
 class _Cut(SystemExit):
-    """Stopped at once, by the second signal."""
+    """Exit after the second signal, which stopped the run at once."""
 
     def __init__(self, path: Path, port: str | None = None) -> None:
         super().__init__(EXIT_INTERRUPTED)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The verbs that turn what a run has left into files for people and programs: report, export."""
+"""The verbs that write a run's results as files: report (HTML), export (Parquet)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from walkhome.robot.cli.errors import bad_input, fail, failures
 
 
 def report(run: RunArgument) -> None:
-    """Write RUN/report/report.html: learning curves, workspace map, falls, multipliers."""
+    """Write a report of a run to RUN/report/report.html.
+
+    It shows learning curves, the workspace map, falls and multipliers.
+    """
     with bad_input():
         from walkhome.robot.storage.run_folder import RunFolder
 
@@ -32,13 +35,15 @@ def report(run: RunArgument) -> None:
 def export(
     run: RunArgument,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="A new folder; else RUN/export.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="New folder to write to; default: RUN/export."),
     ] = None,
     format_: Annotated[
-        str, typer.Option("--format", metavar="parquet", help="The only one so far.")
+        str,
+        typer.Option("--format", metavar="parquet", help="File format; parquet is the only one."),
     ] = "parquet",
 ) -> None:
-    """Write a run's steps as Parquet files, in the layout of LeRobotDataset v3.0."""
+    """Export a run's steps as Parquet files in the layout of LeRobotDataset v3.0."""
     with bad_input():
         if format_ != "parquet":
             fail(f"--format: {format_!r} is not known; use parquet")

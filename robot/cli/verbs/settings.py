@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`robot config show`: the configuration, resolved."""
+"""`robot config show`: print the resolved configuration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from walkhome.robot.cli.errors import bad_input
 
 
 def config_show(
-    origin: Annotated[bool, typer.Option("--origin", help="Where each value came from.")] = False,
+    origin: Annotated[
+        bool, typer.Option("--origin", help="Also print where each value comes from.")
+    ] = False,
     terrain: TerrainOption = None,
     tasks: TasksOption = None,
     minutes: MinutesOption = None,
@@ -29,7 +31,7 @@ def config_show(
     config: ConfigOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Print the configuration that the same options would give `robot learn`."""
+    """Print the configuration that `robot learn` would use with the same options."""
     with bad_input():
         from walkhome.robot.config.resolve import config_to_yaml
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`robot teleop`: drive what was learned, by script, keyboard or gamepad."""
+"""`robot teleop`: drive the learned gaits by script, keyboard or gamepad."""
 
 from __future__ import annotations
 
@@ -36,40 +36,52 @@ def teleop(
     run: RunArgument,
     script: Annotated[
         str | None,
-        typer.Option(metavar="TEXT|FILE", help='"forward 3s, left 2s, stop 1s", or a file of it.'),
+        typer.Option(
+            metavar="TEXT|FILE",
+            help='Script such as "forward 3s, left 2s, stop 1s", or a file with one.',
+        ),
     ] = None,
     gamepad: Annotated[bool, typer.Option("--gamepad", help="Drive by gamepad.")] = False,
     pad: Annotated[
-        str | None, typer.Option(metavar="NAME|N", help="Which gamepad, if there are several.")
+        str | None,
+        typer.Option(metavar="NAME|N", help="Name or number of the gamepad, if there are several."),
     ] = None,
     port: PortOption = None,
     overrides: BoardSetOption = None,
     terrain: TerrainOption = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the twin's noise.")] = None,
-    bindings: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Over the shipped configs/teleop.yaml.")
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Random seed of the twin's noise.")
     ] = None,
-    gui: Annotated[bool, typer.Option("--gui", help="Show the twin in PyBullet's window.")] = False,
+    bindings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="YAML file with key bindings that differ from configs/teleop.yaml."
+        ),
+    ] = None,
+    gui: Annotated[bool, typer.Option("--gui", help="Show the twin in a PyBullet window.")] = False,
     video: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Film the drive into this .mp4.")
+        Path | None, typer.Option(metavar="FILE", help="Write a film to this .mp4 file.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Drive the learned gaits, in the twin or on a PORT: by keyboard, gamepad or script.
+    """Drive the learned gaits by keyboard, gamepad or script, in the twin or on a robot.
 
-    Keyboard: hold w s a d (or the arrows) to move, h to stand; let go and the robot sits down.
-    Space settles it, x cuts the torque, + and - change the stride, q ends. Gamepad: hold the right
-    trigger; left stick up and down walks, right stick turns, B settles, both shoulder buttons cut.
+    Keyboard: hold w, s, a or d (or the arrow keys) to move, h to stand. The robot settles (its
+    motors are damped, then switched off) when all keys are released, or with space. x cuts the
+    torque, + and - change the stride, q quits.
 
-    On a board the robot is checked and armed when you press, and again after every fault, once you
-    have let go; after a cut, a person has to release the board's stop (robot doctor).
+    Gamepad: hold the right trigger all the time; the left stick walks, the right stick turns, B
+    settles the robot, both shoulder buttons together cut the torque.
+
+    A robot on a port is checked and armed when you first press a key, and again after each fault
+    once you have released all keys. After a cut, release the board's stop with robot doctor.
     """
     with StopSignal() as stop, bad_input(), _bad_orders():
         _refuse_two_inputs(script, gamepad or pad is not None, as_json)
         if port is not None:
             _refuse_for_a_board(terrain=terrain, seed=seed, gui=gui, video=video)
         elif overrides:
-            fail("--set: the twin is as it was learned; it goes with --port")
+            fail("--set: the twin uses the run's settings; --set is for --port only")
         check_video(video)
         if gui:
             require_display("leave --gui out, or film it with --video FILE.mp4")
@@ -102,14 +114,14 @@ def teleop(
 def _refuse_for_a_board(**options: object) -> None:
     for name, value in options.items():
         if value is not None and value is not False:
-            fail(f"--{name}: it is for the twin; leave it out with --port")
+            fail(f"--{name} is for the twin; leave it out with --port")
 
 
 def _refuse_two_inputs(script: str | None, gamepad: bool, as_json: bool) -> None:
     if script is not None and gamepad:
-        fail("--script and --gamepad: choose one driver")
+        fail("--script and --gamepad exclude each other")
     if as_json and script is None:
-        fail("--json goes with --script; people get a screen")
+        fail("--json is for --script only; keyboard and gamepad have a screen")
 
 
 def _tell(tally: Any, stopped: bool, as_json: bool, port: str | None) -> int:
@@ -124,11 +136,11 @@ def _tell(tally: Any, stopped: bool, as_json: bool, port: str | None) -> int:
             for why in filter(None, (tally.lost, tally.ended_by)):
                 typer.echo(f"{why}: the robot was settled", err=True)
             if tally.needs_help:
-                typer.echo("it does not go on by itself; help it", err=True)
+                typer.echo("the robot needs help from a person before it can go on", err=True)
             if port is not None and tally.cuts:
                 print_release_hint(port)
     except OSError:
-        # The terminal is what was lost. What waits for it must not spoil the exit code.
+        # The terminal is lost. Output that is still buffered must not change the exit code.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if stopped:
         return EXIT_INTERRUPTED

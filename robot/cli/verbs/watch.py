@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The verbs that show the learned gaits: eval, replay."""
+"""The verbs that show what a run has learned: eval, replay."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from walkhome.robot.exit_codes import EXIT_INTERRUPTED, EXIT_SAFETY
 if TYPE_CHECKING:
     from walkhome.robot.storage.run_folder import RunFolder
 
-# Columns of the table; the JSON has everything.
+# Columns of the printed table; the JSON has all metrics.
 _SHOWN = (
     "speed_m_s",
     "turn_rate_rad_s",
@@ -39,23 +39,33 @@ _SHOWN = (
 def evaluate(
     run: RunArgument,
     as_json: JsonOption = False,
-    episodes: Annotated[int, typer.Option(min=1, max=10_000, help="Roll-outs per task.")] = 5,
+    episodes: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Number of roll-outs per task.")
+    ] = 5,
     terrain: Annotated[
         str | None,
-        typer.Option(metavar="NAMES|FILE", help="Others than the one learned on; with commas."),
+        typer.Option(
+            metavar="NAMES|FILE",
+            help="Terrains to measure on, separated by commas; default: the run's own.",
+        ),
     ] = None,
     seconds: Annotated[
-        float, typer.Option(min=0.5, max=3600.0, help="Length of a roll-out.")
+        float, typer.Option(min=0.5, max=3600.0, help="Length of a roll-out, s.")
     ] = 10.0,
     push: Annotated[
         float,
-        typer.Option(min=0.0, max=50.0, metavar="N_S", help="Push the trunk every 1.5 to 3 s."),
+        typer.Option(
+            min=0.0,
+            max=50.0,
+            metavar="N_S",
+            help="Push the trunk with this impulse, N s, every 1.5 to 3 s.",
+        ),
     ] = 0.0,
     video: Annotated[
-        bool, typer.Option("--video", help="Film into RUN/report/<task>.mp4.")
+        bool, typer.Option("--video", help="Film each task into RUN/report/<task>.mp4.")
     ] = False,
 ) -> None:
-    """Measure the learned gaits: deterministic roll-outs of every task in the twin."""
+    """Measure the learned gaits in deterministic roll-outs in the twin."""
     with bad_input():
         for name, value in (("--seconds", seconds), ("--push", push)):
             if math.isnan(value):  # passes every range check
@@ -88,28 +98,36 @@ def evaluate(
 def replay(
     run: RunArgument,
     episode: Annotated[
-        int, typer.Option("--episode", metavar="N", help="Counted from 1; -1 is the last.")
+        int,
+        typer.Option(
+            "--episode", metavar="N", help="Number of the episode, from 1; -1 is the last."
+        ),
     ] = -1,
     speed: Annotated[
-        float, typer.Option(min=0.05, max=20.0, help="1 is the robot's pace, 0.25 slow motion.")
+        float, typer.Option(min=0.05, max=20.0, help="Playback speed; 1 is real time.")
     ] = 1.0,
     video: Annotated[
-        Path | None, typer.Option("--video", metavar="FILE", help="Film it into this .mp4.")
+        Path | None,
+        typer.Option("--video", metavar="FILE", help="Write a film to this .mp4 file instead."),
     ] = None,
     with_stand_up: Annotated[
-        bool, typer.Option("--with-stand-up", help="Show the stand-up before it too.")
+        bool, typer.Option("--with-stand-up", help="Start with the stand-up before the episode.")
     ] = False,
     port: PortOption = None,
     on_robot: Annotated[
         bool,
-        typer.Option("--on-robot", help="Let the robot on --port do it again; it does not look."),
+        typer.Option(
+            "--on-robot",
+            help="Replay the actions on the robot at --port, without any pose control.",
+        ),
     ] = False,
     overrides: BoardSetOption = None,
 ) -> None:
-    """Show what happened in an episode, from the journal: a window, or a film with --video.
+    """Replay a recorded episode in a window, or as a film with --video.
 
-    With --port and --on-robot a real robot stands up, eases into the episode's first posture, and
-    does again what was asked of it then, through filter and limits, wherever that leads.
+    With --port and --on-robot, a real robot stands up, moves to the episode's first posture and
+    executes the recorded actions, through the filter and the limits. It does not correct its path:
+    keep the floor clear.
     """
     with StopSignal() as stop, bad_input():
         if math.isnan(speed):  # passes every range check
@@ -118,7 +136,7 @@ def replay(
             drawn = {"speed": speed != 1.0, "video": video, "with-stand-up": with_stand_up}
             _refuse_hardware(port, on_robot, drawn)
         elif overrides:
-            fail("--set: nothing is simulated here; it goes with --port")
+            fail("--set: a replay uses the run's own settings; --set is for --port only")
         check_video(video)
         from walkhome.robot.storage.run_folder import RunFolder
 
@@ -148,12 +166,12 @@ def replay(
 
 def _refuse_hardware(port: str | None, on_robot: bool, drawn: Mapping[str, object]) -> None:
     if port is None:
-        fail("--on-robot: which one? name its --port")
+        fail("--on-robot needs the robot's --port too")
     if not on_robot:
-        fail("--port: a replay moves the robot without looking; it needs --on-robot too")
+        fail("--port: this moves the robot without pose control; confirm with --on-robot")
     for name, given in drawn.items():
         if given:
-            fail(f"--{name}: it is for pictures; leave it out with --on-robot")
+            fail(f"--{name} is for the display; leave it out with --on-robot")
 
 
 def _on_robot(
@@ -188,7 +206,7 @@ def _print(result: dict[str, Any]) -> None:
             typer.echo(f"{terrain}{note}")
         print_table({name: _row(task) for name, task in tasks.items()})
     if any("interval95" in task for tasks in tables.values() for task in tasks.values()):
-        typer.echo("mean over the episodes, and its 95 % interval; --json tells more")
+        typer.echo("mean over the episodes with its 95 % interval; --json prints all metrics")
     for path in result.get("videos", ()):
         typer.echo(path)
 
