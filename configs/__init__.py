@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The shipped YAML files (learn.yaml, robots/, terrains/); no code."""
+"""The shipped YAML files; no code."""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The configuration: one schema with every default, strict YAML, and the origin of each value."""
+"""The configuration: the schema with all defaults, strict YAML, and the origin of each value."""

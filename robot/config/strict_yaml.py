@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""A strict YAML reader: what looks like one thing and means another is an error, never a guess.
+"""A strict YAML reader: ambiguous values are errors instead of silent surprises.
 
-PyYAML speaks YAML 1.1, where `off` is false, `0777` is 511, `12:30` is 750, `1e-3` is a string and
-the last of two equal keys wins in silence. Here a plain scalar is what YAML 1.2's core schema says,
-every one of those traps is refused with its line, and so are duplicate keys, aliases, non-string
-keys and numbers that are not finite.
+PyYAML implements YAML 1.1, in which `off` is false, `0777` is 511, `12:30` is 750, `1e-3` is a
+string, and the last of two equal keys silently wins. This reader follows YAML 1.2's core schema. It
+refuses values that the two versions read differently, with the line number, and also duplicate
+keys, aliases, keys that are not strings, and numbers that are not finite.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ _TRAP_TAG = "!trap"
 
 
 class YamlError(ValueError):
-    """The text is not the YAML that we accept; the message says what and where, in one line."""
+    """A text is not acceptable YAML; the message says what is wrong and where, in one line."""
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML 1.2 core scalars, no duplicate keys, no aliases."""
+    """Loader for YAML 1.2 core scalars, without duplicate keys and aliases."""
 
-    # Replaces SafeLoader's own table, which is where YAML 1.1 lives.
+    # Replaces SafeLoader's table, which has the rules of YAML 1.1.
     yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Refuse aliases: a configuration needs none, and they can be made to explode."""
+        """Compose a node; refuse aliases, which allow documents that expand exponentially."""
         if self.check_event(yaml.AliasEvent):
             event = self.get_event()  # type: ignore[no-untyped-call]
             raise yaml.constructor.ConstructorError(
@@ -58,7 +58,7 @@ class _StrictLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping whose keys are strings, each there once."""
+        """Construct a mapping; refuse keys that are not strings and duplicate keys."""
         out: dict[Any, Any] = {}
         for key_node, value_node in node.value:
             key = self.construct_object(key_node, deep=True)
@@ -121,23 +121,28 @@ _StrictLoader.add_constructor(_TRAP_TAG, _construct_trap)
 
 
 def load_yaml(text: str | bytes, source: str) -> Any:
-    """The plain Python value of one YAML document.
+    """Read one YAML document.
 
     Args:
         text: the document.
-        source: its file name or flag, for messages.
+        source: file name or flag that it comes from, for messages.
+
+    Returns:
+        Plain Python values: dict, list, str, int, float, bool or None.
 
     Raises:
-        YamlError: it is not the YAML that we accept.
+        YamlError: the text is not acceptable YAML.
     """
     try:
-        # A subclass of SafeLoader: it makes plain values only.
+        # Safe: a subclass of SafeLoader constructs plain values only.
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506
     except yaml.MarkedYAMLError as error:
         is_file = not source.startswith("--")
         line = f":{error.problem_mark.line + 1}" if error.problem_mark and is_file else ""
         problem = error.problem or error.context or "not YAML"
-        if problem.startswith("but ") and error.context:  # PyYAML's sentences may come in two parts
+        if (
+            problem.startswith("but ") and error.context
+        ):  # PyYAML splits some sentences into context and problem
             problem = f"{error.context}, {problem}"
         raise YamlError(f"{source}{line}: {_one_line(problem)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
