@@ -227,7 +227,7 @@ def plain_of(value):
         return repr(value.bit_generator.state)
     if isinstance(value, torch.Tensor):
         return (
-            value.detach().contiguous().view(torch.uint8).numpy().tobytes()
+            value.detach().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
             if value.ndim
             else repr(value.item())
         )
