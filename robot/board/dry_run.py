@@ -144,8 +144,10 @@ def dry_run(config: Config, port: str, stop: StopRequest) -> dict[str, Any]:
         plant = BoardPlant(muted, guard, clock, config, arming)  # type: ignore[arg-type]
         # Nothing is sent, so no motor can follow its commands: the path without the monitor.
         plant.actuator = Actuator(muted, clock.period_s, 0.0)
+        # The action filter loads SciPy, which takes seconds: before the clock starts.
+        rehearsing = _Rehearsing(config, policy, board.robot, stop)
         clock.restart()
-        ControlCycle(plant, config.episode).run(_Rehearsing(config, policy, board.robot, stop))
+        ControlCycle(plant, config.episode).run(rehearsing)
         return {
             "ready": not findings,
             "port": port,
