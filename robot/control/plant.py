@@ -78,10 +78,10 @@ class Plant(ABC):
         return valid(self.pose.latest())
 
     def first_state(self) -> RobotState:
-        """A measurement to begin with; waits for one where that takes time.
+        """Read the first measurement; a real robot may have to wait for it.
 
         Raises:
-            LinkLost: none came.
+            LinkLost: no measurement came.
         """
         return self.robot.read()
 
@@ -154,10 +154,10 @@ class Plant(ABC):
 
 
 def valid(pose: Pose2D) -> Pose2D:
-    """The pose itself.
+    """Return a pose unchanged if it is valid.
 
     Raises:
-        PoseLost: it is not valid.
+        PoseLost: the pose is not valid.
     """
     if not pose.ok:
         raise PoseLost("the pose is lost; the robot waits for its pose source")

@@ -65,7 +65,7 @@ class Exploration:
             raise UnsafeCommand(str(error)) from None
 
     def state_dict(self) -> dict[str, Any]:
-        """The generator's state."""
+        """State of the noise generator, in types that JSON has."""
         return self._rng.bit_generator.state  # type: ignore[return-value]
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
