@@ -84,5 +84,5 @@ def test_goes_on_from_its_state_and_refuses_that_of_another_latency():
         other.sample(other.latency(0.013)).read().angle_rad,
         history.sample(history.latency(0.013)).read().angle_rad,
     )
-    with pytest.raises(ValueError, match="needs 7: resume with the configuration"):
+    with pytest.raises(ValueError, match="needs 7; resume with the configuration"):
         History(longest_s=0.01, dt_s=DT_S).load_state_dict(history.state_dict())
