@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""A robot behind a serial port: opening, arming, calibration, checks, the emulated board."""
+"""A robot behind a serial port: opening, arming, calibration, diagnosis, the emulated board."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Calibrations on disk: a dated file per robot, made by `robot calibrate`, checked at every start.
+"""Calibration files: one per robot, written by `robot calibrate`, checked at every start.
 
-    $XDG_CONFIG_HOME/walkhome/robots/<robot id>.yaml      (else ~/.config/...)
+    $XDG_CONFIG_HOME/walkhome/robots/<robot id>.yaml      (default ~/.config/walkhome/...)
 
-A file names the zero table of the board that it was measured on; with another one it is not used.
-The emulated robot's is shipped.
+A file names the zero table of the board that it was measured on; a robot whose board uses another
+one is not armed (`safety.arming`). The calibration of the emulated robot is shipped with walkhome.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from walkhome.user_folders import config_folder
 
 
 class CalibrationInvalid(RobotError):  # noqa: N818 - says what is wrong
-    """A calibration file can't be used; the message says which and why."""
+    """A calibration file can't be used; the message names the file and the reason."""
 
 
 _Eight = Field(min_length=N_MOTORS, max_length=N_MOTORS, strict=False)
 
 
 class Calibration(Section):
-    """How one robot's motors are wired, and on which of its board's zero tables that was measured.
+    """How one robot's motors are wired, and for which zero table of its board.
 
     Attributes:
-        robot_id: whose.
-        zero_table: id that the board gave.
-        date: when, UTC.
-        order: see `hardware.serial.wiring.Wiring`.
-        sign: the same.
-        zero_rad: the same.
+        robot_id: id of the robot.
+        zero_table: id of the board's zero table at the measurement.
+        date: time of the measurement, UTC, ISO 8601.
+        order: (8,) as in `hardware.serial.wiring.Wiring`.
+        sign: (8,) as in `Wiring`.
+        zero_rad: (8,) as in `Wiring`.
     """
 
     robot_id: Annotated[str, Field(min_length=1, max_length=16)]
@@ -57,26 +57,26 @@ class Calibration(Section):
     zero_rad: Annotated[tuple[float, ...], _Eight] = (0.0,) * N_MOTORS
 
     @model_validator(mode="after")
-    def _is_a_wiring(self) -> Calibration:
+    def _check_wiring(self) -> Calibration:
         self.wiring()
         return self
 
     def wiring(self) -> Wiring:
-        """For `hardware.serial.board`."""
+        """Return the wiring, for `hardware.serial.board.SerialRobot`."""
         return Wiring(self.order, tuple(float(s) for s in self.sign), self.zero_rad)
 
 
 def calibration_path(robot_id: str) -> Path:
-    """Where a robot's file is, or would be."""
+    """Return the path of a robot's calibration file, which need not exist."""
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", robot_id).lstrip(".") or "unnamed"
     return config_folder() / "robots" / f"{name}.yaml"
 
 
 def load_calibration(robot_id: str) -> Calibration | None:
-    """A robot's calibration; None if there is none.
+    """Load a robot's calibration: the user's file, or a shipped one; None if there is neither.
 
     Raises:
-        CalibrationInvalid: there is one, but it can't be used.
+        CalibrationInvalid: the file can't be read, is invalid, or is another robot's.
     """
     path = calibration_path(robot_id)
     if path.is_file():
@@ -94,10 +94,18 @@ def load_calibration(robot_id: str) -> Calibration | None:
 
 
 def save_calibration(robot_id: str, zero_table: int, wiring: Wiring) -> Path:
-    """Write a robot's calibration, dated now; the one before stays beside it as `.bak`.
+    """Write a robot's calibration with the present date; keep the previous file as `.yaml.bak`.
+
+    Args:
+        robot_id: id of the robot.
+        zero_table: id of the board's zero table at the measurement.
+        wiring: the calibration.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        OSError: it can't be written.
+        OSError: the file can't be written.
     """
     path = calibration_path(robot_id)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +135,7 @@ def _parse(text: str, name: str, robot_id: str) -> Calibration:
         raise CalibrationInvalid(str(error)) from None
     except ValidationError as error:
         problem = explain(error, Calibration)
-        raise CalibrationInvalid(f"{name}: {problem}; make it anew: robot calibrate") from None
+        raise CalibrationInvalid(f"{name}: {problem}; repeat: robot calibrate") from None
     if calibration.robot_id != robot_id:
         raise CalibrationInvalid(
             f"{name}: it is robot {calibration.robot_id!r}'s, not {robot_id!r}'s: robot calibrate"

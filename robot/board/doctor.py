@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`robot doctor`: what is plugged in, who answers, and whether it could be armed. No torque."""
+"""`robot doctor`: lists serial ports; diagnoses the robot on one of them. No torque."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from walkhome.hardware.body import motor_to_leg
-from walkhome.hardware.robot import LinkLost, RobotState
+from walkhome.hardware.robot import LinkLost, Pose2D, RobotState
 from walkhome.hardware.rotation import roll_pitch_yaw
 from walkhome.hardware.serial.protocol import BoardFault
 from walkhome.hardware.timing import Lateness
@@ -19,16 +19,18 @@ from walkhome.robot.board.arming import Arming
 from walkhome.robot.board.calibration import calibration_path
 from walkhome.robot.board.ports import describe, ports
 from walkhome.robot.board.pose_sources import make_pose
-from walkhome.robot.board.session import OpenBoard, memory_of, open_board
+from walkhome.robot.board.session import OpenBoard, arming_memory, open_board
 from walkhome.robot.config.schema import Config
 from walkhome.robot.control.clock import WallClock
 
 TIMING_S = 5.0
+"""How long the link is measured by default."""
+
 PING_EVERY_S = 0.05
 
 
 def list_all_ports() -> dict[str, Any]:
-    """The ports of this machine, for JSON."""
+    """Return the serial ports of this machine and advice for each, for JSON."""
     return {"ports": [{**vars(port), "advice": port.advice()} for port in ports()]}
 
 
@@ -39,20 +41,21 @@ def examine(
     seconds: float = TIMING_S,
     stopped: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
-    """Look at a board for some seconds.
+    """Measure the link for some seconds, then examine the robot as before arming.
 
     Args:
-        config: body, limits, pose source.
-        port: of the board.
-        release: clear the board's emergency stop first.
-        seconds: of timing.
-        stopped: asked now and then.
+        config: body, limits and pose source.
+        port: serial port of the board.
+        release: whether to clear the board's emergency stop first.
+        seconds: how long to measure the link, s.
+        stopped: asked repeatedly; True ends the measurement early.
 
     Returns:
-        Everything, for JSON; `ready` says whether it could be armed.
+        Port, board, sensors, link timing and `findings`, for JSON; `ready` is True if the robot
+        could be armed.
 
     Raises:
-        RobotError: port, board, calibration file or lease can't be used.
+        RobotError: port, board, calibration file, lease or pose source can't be used.
         OSError: there is no such port.
     """
     board = open_board(config, port, "robot doctor")
@@ -62,20 +65,20 @@ def examine(
         guard = make_pose(config.board.pose, board.robot)
         table = None if board.calibration is None else board.calibration.zero_table
         clock = WallClock(config.control.rate_hz)
-        memory = memory_of(board.identity.robot_id)
+        memory = arming_memory(board.identity.robot_id)
         arming = Arming(board.robot, guard, config, table, clock, memory=memory)
-        timing = _timing(board, guard.latest, seconds, stopped)
-        findings = arming.look_patiently()
+        timing = _measure_link(board, guard.latest, seconds, stopped)
+        findings = arming.examine()
         status = board.robot.telemetry.status
         pose = guard.latest()
-        there = describe(port)
+        found = describe(port)
         return {
-            "port": {**vars(there), "advice": there.advice()},
+            "port": {**vars(found), "advice": found.advice()},
             "low_latency_mode": board.robot.low_latency,
-            "board": vars_of(board),
+            "board": _board_fields(board),
             "faults": str(BoardFault.NONE if status is None else status.faults),
-            "pose": {"source": config.board.pose, **_pose_of(pose)},
-            **_sensors(board),
+            "pose": {"source": config.board.pose, **_pose_fields(pose)},
+            **_sensor_fields(board),
             "timing": timing,
             "findings": [{"code": f.code, "text": f.text} for f in findings],
             "ready": not findings,
@@ -84,8 +87,8 @@ def examine(
         board.robot.close()
 
 
-def vars_of(board: OpenBoard) -> dict[str, Any]:
-    """Who the board is, and its calibration."""
+def _board_fields(board: OpenBoard) -> dict[str, Any]:
+    """Identity of the board, and its calibration."""
     calibration = board.calibration
     return {
         **vars(board.identity),
@@ -96,12 +99,12 @@ def vars_of(board: OpenBoard) -> dict[str, Any]:
     }
 
 
-def _pose_of(pose: Any) -> dict[str, Any]:
+def _pose_fields(pose: Pose2D) -> dict[str, Any]:
     place = {"x_m": pose.x_m, "y_m": pose.y_m, "yaw_rad": pose.yaw_rad}
     return {"ok": pose.ok, **(place if math.isfinite(pose.time_s) else {})}
 
 
-def _sensors(board: OpenBoard) -> dict[str, Any]:
+def _sensor_fields(board: OpenBoard) -> dict[str, Any]:
     state = board.robot.telemetry.state
     if state is None:
         raise LinkLost(f"{board.robot.port}: no telemetry; check cable and power")
@@ -120,10 +123,10 @@ def _sensors(board: OpenBoard) -> dict[str, Any]:
     }
 
 
-def _timing(
-    board: OpenBoard, pose: Callable[[], Any], seconds: float, stopped: Callable[[], bool]
+def _measure_link(
+    board: OpenBoard, pose: Callable[[], Pose2D], seconds: float, stopped: Callable[[], bool]
 ) -> dict[str, Any]:
-    """How telemetry comes, and how long an answer takes."""
+    """Measure the gaps between telemetry frames and the round trips of pings, s."""
     robot = board.robot
     gaps, trips, arrivals = Lateness(), Lateness(), [math.nan]
 
@@ -157,11 +160,11 @@ def _timing(
     }
 
 
-def told(result: dict[str, Any]) -> str:
-    """A look at a board, for people."""
+def format_report(result: dict[str, Any]) -> str:
+    """Format the result of `examine` as text for people."""
     board, timing, imu = result["board"], result["timing"], result["imu"]
     calibration = board["calibration"]
-    known = (
+    calibrated = (
         "never calibrated here"
         if calibration is None
         else f"calibrated {calibration['date']} on zero table {calibration['zero_table']}"
@@ -172,7 +175,7 @@ def told(result: dict[str, Any]) -> str:
         f"port         {result['port']['by_id']}"
         + (" (low latency)" if result["low_latency_mode"] else ""),
         f"robot        {board['robot_id']}, {board['firmware']}, protocol {major}.{minor}",
-        f"zero table   {board['zero_table']} on the board; {known}",
+        f"zero table   {board['zero_table']} on the board; {calibrated}",
         f"battery      {result['battery_v']:.1f} V",
         f"motors       {max(result['temperature_c']):.0f} C at most; faults: {result['faults']}",
         f"imu          roll {math.degrees(imu['roll_rad']):.1f}, pitch "

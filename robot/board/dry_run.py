@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""`robot learn --dry-run`: everything but torque.
+"""`robot learn --dry-run`: everything that a run needs, without torque.
 
-Handshake, calibration, lease, pose, all checks, and the proof of the board's time-out; then the
-control cycle at its rate for a few seconds with a fresh policy: read, observe, act, filter, limit.
-The commands are made and not sent. The board is armed for the proof only, with its motors off.
+    handshake, lease, calibration, pose source --> examination --> proof of the board's time-out
+    --> some seconds of the control cycle with an untrained policy
+
+The control cycle reads, observes, acts, filters and limits at its rate, but its commands are not
+sent. The board is armed only for the proof of its time-out, with its motors off.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ from walkhome.hardware.robot import LinkLost, MotorCommand, RobotState
 from walkhome.hardware.serial.board import SerialRobot
 from walkhome.hardware.timing import Lateness
 from walkhome.learning.policy import NumpyPolicy
-from walkhome.robot.board.arming import Arming, NotReady, format_findings
+from walkhome.robot.board.arming import Arming
+from walkhome.robot.board.examination import NotReady, format_findings
 from walkhome.robot.board.plant import BoardPlant
 from walkhome.robot.board.pose_sources import make_pose
-from walkhome.robot.board.session import memory_of, open_board
+from walkhome.robot.board.session import arming_memory, open_board
 from walkhome.robot.config.schema import Config
 from walkhome.robot.control.actuator import ActionPath, Actuator
 from walkhome.robot.control.clock import WallClock
@@ -32,15 +35,19 @@ from walkhome.robot.mdp.observation import Observer, observation_layout
 from walkhome.robot.training.learner_factory import make_learner
 
 SECONDS = 5.0
+"""Length of the control cycle's rehearsal."""
 
 
 class _MutedRobot:
-    """A board whose commands go nowhere, and whose missing telemetry is counted.
+    """A robot whose commands are counted and not sent, and whose missing telemetry is counted.
+
+    All else goes to the robot itself.
 
     Attributes:
-        commands: commands that were made and not sent.
+        body: the robot's.
+        commands: commands that were not sent.
         missed: periods without new telemetry.
-        state_to_command: time from the measurement to the command.
+        state_to_command: times from a reading to its command.
     """
 
     def __init__(self, robot: SerialRobot) -> None:
@@ -51,10 +58,10 @@ class _MutedRobot:
         self.state_to_command = Lateness()
 
     def read(self) -> RobotState:
-        """The newest measurement; an old one where a run would stop the robot.
+        """Return the newest measurement, also one so old that a run would stop the robot.
 
         Raises:
-            LinkLost: there was none yet.
+            LinkLost: no measurement has arrived yet.
         """
         self._read_s = time.monotonic()
         try:
@@ -69,7 +76,7 @@ class _MutedRobot:
         """Count a command instead of sending it.
 
         Raises:
-            ValueError: it is not finite.
+            ValueError: the command is not finite.
         """
         if not np.isfinite(command.angle_rad).all():
             raise ValueError("a command is not finite")
@@ -82,7 +89,7 @@ class _MutedRobot:
 
 
 class _Rehearsing:
-    """Acts as a deterministic policy does, for some seconds."""
+    """Runs a deterministic policy for `SECONDS`, or until a stop request."""
 
     phase = Phase.REPLAYING
 
@@ -99,13 +106,13 @@ class _Rehearsing:
         self._end_s = time.monotonic() + SECONDS
 
     def step(self, state: RobotState, time_s: float) -> Target | Done:
-        """The policy's action for the newest observation."""
+        """Return the target of the policy's action for the newest observation."""
         if time.monotonic() >= self._end_s or self._stop.requested:
             return Done()
         return self._path.target(self._policy.act(self._observation, deterministic=True))
 
     def check(self, period: Period) -> Period:
-        """Observe."""
+        """Update the observation."""
         assert period.target is not None
         assert period.target.filtered is not None
         self._observation = self._observer.observe(period.state, period.target.filtered)
@@ -113,15 +120,15 @@ class _Rehearsing:
 
 
 def dry_run(config: Config, port: str, stop: StopRequest) -> dict[str, Any]:
-    """Try everything that a run needs.
+    """Try everything that a run needs, without torque.
 
     Args:
         config: configuration of the run.
         port: serial port of the board.
-        stop: asked every period; a request ends it.
+        stop: asked every period; a request ends the rehearsal early.
 
     Returns:
-        `ready`, `findings`, the board's identity and the measured times.
+        For JSON: `ready`, `findings` (why not), robot id, measured times (ms) and counts.
 
     Raises:
         RobotError: port, board, calibration, lease or pose source can't be used at all.
@@ -132,17 +139,17 @@ def dry_run(config: Config, port: str, stop: StopRequest) -> dict[str, Any]:
         guard = make_pose(config.board.pose, board.robot)
         clock = WallClock(config.control.rate_hz)
         table = None if board.calibration is None else board.calibration.zero_table
-        memory = memory_of(board.identity.robot_id)
+        memory = arming_memory(board.identity.robot_id)
         arming = Arming(board.robot, guard, config, table, clock, memory=memory)
         findings: list[Any] = []
         try:
-            arming.first_look()
+            arming.check_ready()
         except NotReady as refusal:
             findings = refusal.findings
-        board.robot.wait_for_state()  # imports have taken their time
+        board.robot.wait_for_state()  # telemetry that waited in the port's queue is too old
         muted = _MutedRobot(board.robot)
         plant = BoardPlant(muted, guard, clock, config, arming)  # type: ignore[arg-type]
-        # Nothing is sent, so no motor can follow its commands: the path without the monitor.
+        # Without the monitor: nothing is sent, so no motor could follow its commands.
         plant.actuator = Actuator(muted, clock.period_s, 0.0)
         # The action filter loads SciPy, which takes seconds: before the clock starts.
         rehearsing = _Rehearsing(config, policy, board.robot, stop)
@@ -153,7 +160,7 @@ def dry_run(config: Config, port: str, stop: StopRequest) -> dict[str, Any]:
             "port": port,
             "robot_id": board.identity.robot_id,
             "findings": [{"code": f.code, "text": f.text} for f in findings],
-            "told": format_findings(findings),
+            "reasons": format_findings(findings),
             "board_timeout_ms": 1e3 * arming.proof_s,
             "commands_not_sent": muted.commands,
             "lateness": clock.lateness.summary(),
@@ -166,11 +173,13 @@ def dry_run(config: Config, port: str, stop: StopRequest) -> dict[str, Any]:
 
 
 def format_dry_run(result: dict[str, Any]) -> str:
-    """The result as text for people."""
+    """Format the result of `dry_run` as text for people."""
     late, acting = result["lateness"], result["state_to_command"]
     lines = [
         f"robot {result['robot_id']!r} on {result['port']}",
-        "every check before arming passed" if result["ready"] else f"not ready: {result['told']}",
+        "every check before arming passed"
+        if result["ready"]
+        else f"not ready: {result['reasons']}",
     ]
     if result["ready"]:
         lines.append(f"the board stops by itself: {result['board_timeout_ms']:.0f} ms of silence")

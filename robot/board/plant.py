@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A robot behind a serial port as a plant: in real time, armed before use, recoverable."""
+"""The plant of a robot behind a serial port: real time, armed before use, recovers from faults.
+
+The wall clock paces it: the next command goes out before listeners see the last period. `Arming`
+makes the robot ready and decides after a fault whether it may be armed again.
+"""
 
 from __future__ import annotations
 
@@ -21,23 +25,28 @@ from walkhome.safety.command.derating import TorqueDerating
 from walkhome.safety.supervisor.client import silence_limit_s, validity_s
 
 FIRST_STATE_TRIES = 4
-"""How often to wait for a first measurement: what waited in the port's queue is too old."""
+"""Attempts to get a first measurement; those that waited in the port's queue are too old."""
 
 
 class BoardPlant(Plant):
-    """A board's robot whose clock waits for nothing.
+    """A robot behind a serial port; see `Plant`.
 
     Args:
-        robot: the board.
+        robot: the robot behind an open port.
         pose: its guarded pose source.
         clock: paces the control periods.
         config: body, rate and the longest time without a command.
-        arming: gets the robot ready, and accounts for its faults.
+        arming: makes the robot ready, and accounts for its faults.
+
+    Attributes:
+        arming: as given.
     """
 
     lockstep = False
     cut_latches = True
     robot: SerialRobot
+    pose: PoseGuard
+    clock: WallClock
 
     def __init__(
         self, robot: SerialRobot, pose: PoseGuard, clock: WallClock, config: Config, arming: Arming
@@ -47,10 +56,10 @@ class BoardPlant(Plant):
         self.arming = arming
 
     def first_state(self) -> RobotState:
-        """The first measurement that is not too old.
+        """Wait for the first measurement that is not too old.
 
         Raises:
-            LinkLost: none came.
+            LinkLost: none arrived.
         """
         for _ in range(FIRST_STATE_TRIES):
             with contextlib.suppress(LinkLost):
@@ -60,37 +69,82 @@ class BoardPlant(Plant):
         return self.robot.read()
 
     def seconds_between(self, before: Pose2D, after: Pose2D) -> float:
-        """Time between the poses' own time stamps; the control period where they have none."""
+        """Seconds between the poses' time stamps, or the control period if they do not differ."""
         passed_s = after.time_s - before.time_s
         return passed_s if passed_s > 0.0 else self.clock.period_s
 
     def make_ready(self, stopped: Callable[[], bool]) -> bool:
-        """Wait until the robot is armed; see `Arming.ready`."""
+        """Wait until the robot is armed; see `Arming.ready`.
+
+        Raises:
+            WrongRobot: another robot is on the port now.
+            NotFit: the board's limits are stricter now than what would be asked of it.
+        """
         return self.arming.ready(stopped)
 
     def recover(self, error: RobotError) -> bool:
-        """Account for a fault; see `Arming.fault`."""
+        """Account for a fault; whether the robot may be armed again. See `Arming.fault`."""
         return self.arming.fault(error)
 
     def report_to(self, say: Callable[[str], None]) -> None:
-        """Send what a person should know to `say`."""
+        """Send messages for people to `say`."""
         self.arming.say = say
 
     def fault_fields(self) -> dict[str, Any]:
-        """Code, level and budget of the newest fault."""
+        """Return code, level and budget of the newest fault; empty if there was none."""
         return self.arming.budget.last
 
     def summary(self) -> dict[str, Any]:
-        """How the board did, as `board` of summary.json."""
-        return {"board": self.arming.summary()}
+        """Return timing, telemetry and faults: the entry `board` of summary.json."""
+        robot, clock = self.robot, self.clock
+        histogram = [
+            {"from_ms": 1e3 * low, "to_ms": 1e3 * high, "ticks": count}
+            for low, high, count in clock.lateness.rows()
+        ]
+        board = {
+            "robot_id": robot.identity.robot_id,
+            **self.arming.summary(),
+            "reconnects": robot.reconnects,
+            "round_trip_ms": 1e3 * robot.round_trip_s,
+            "telemetry": robot.counts(),
+            "poses_refused": dict(self.pose.refusals),
+            "achieved_hz": clock.achieved_hz,
+            "skipped_periods": clock.skipped,
+            "lateness": clock.lateness.summary(),
+            "lateness_histogram": histogram,
+            "telemetry_age": robot.ages.summary(),
+            "state_to_command": robot.latencies.summary(),
+            "longest_silences": clock.trace.worst,
+        }
+        return {"board": board}
 
     def stats(self) -> BoardStats:
-        """Timing and faults at a glance."""
-        return self.arming.stats()
+        """Return timing and faults in brief, for the view."""
+        clock, ages, budget = self.clock, self.robot.ages, self.arming.budget
+        return BoardStats(
+            rate_hz=clock.achieved_hz,
+            late_p99_ms=1e3 * clock.lateness.quantile(0.99),
+            late_max_ms=1e3 * clock.lateness.worst_s,
+            skipped_periods=clock.skipped,
+            telemetry_age_ms=1e3 * ages.quantile(0.99),
+            lost_frames=self.robot.counts()["lost"],
+            link_losses=budget.counts.get("link_lost", 0),
+            budgets={code: (one["used"], one["budget"]) for code, one in budget.used().items()},
+            supervisor_cuts=self.arming.supervisor_cuts,
+        )
 
 
 def monitored_actuator(robot: Robot, clock: WallClock, config: Config) -> Actuator:
-    """The path to a board's motors: monitored, with less torque for motors loaded too long."""
+    """Make the path to a board's motors.
+
+    A monitor checks before each command that the loop keeps time and the motors follow. A motor
+    that was loaded too long gets less torque, since the board would switch it off otherwise.
+
+    Args:
+        robot: receives the commands.
+        clock: paces the control periods.
+        config: the longest time without a command.
+    """
     body = robot.body
     patience_s = silence_limit_s(clock.period_s, config.board.command_gap_s)
     return Actuator(

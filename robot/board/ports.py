@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The serial ports of this machine: names that last, rights, drivers that wait."""
+"""The serial ports of this machine: lasting names, access rights, latency of FTDI chips."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ GOOD_LATENCY_MS = 1
 
 @dataclass(frozen=True)
 class Port:
-    """One port.
+    """One serial port.
 
     Attributes:
-        device: as the system calls it now.
-        by_id: a name that survives replugging; the device if there is none.
-        what: description of its maker.
+        device: its present device file.
+        by_id: a name that survives replugging; the device file if there is none.
+        what: the maker's description.
         may_open: whether this user may read and write it.
-        group: whose members may.
-        latency_ms: how long an FTDI chip waits for more bytes; None for others.
-        vendor_product: of USB, as 0403:6015; empty for others.
+        group: the group whose members may.
+        latency_ms: how long an FTDI chip waits for more bytes; None for other chips.
+        vendor_product: USB ids, such as 0403:6015; empty for other ports.
     """
 
     device: str
@@ -39,7 +39,7 @@ class Port:
     vendor_product: str
 
     def advice(self) -> list[str]:
-        """What to do before it can be used well; empty if nothing."""
+        """Return what to change before the port can be used well; empty if nothing."""
         out = []
         if not self.may_open:
             out.append(
@@ -54,18 +54,18 @@ class Port:
         return out
 
     def udev_rule(self) -> str:
-        """Gives every user of the machine's console the port."""
+        """Return a udev rule that gives the user at the machine's console access to the port."""
         vendor, _, product = self.vendor_product.partition(":")
         usb = f'ATTRS{{idVendor}}=="{vendor}", ATTRS{{idProduct}}=="{product}", '
         return f'SUBSYSTEM=="tty", {usb if vendor else ""}MODE="0660", TAG+="uaccess"'
 
     def latency_rule(self) -> str:
-        """Sets the chip's timer whenever it is plugged in."""
+        """Return a udev rule that sets an FTDI chip's latency timer when it is plugged in."""
         return 'ACTION=="add", SUBSYSTEM=="usb-serial", DRIVER=="ftdi_sio", ATTR{latency_timer}="1"'
 
 
 def ports() -> list[Port]:
-    """All that could be a board's."""
+    """Return all serial ports of this machine, sorted by device."""
     return [
         describe(found.device, found.description or "", found.vid, found.pid)
         for found in sorted(list_ports.comports())
@@ -75,10 +75,16 @@ def ports() -> list[Port]:
 def describe(
     device: str, what: str = "", vendor: int | None = None, product: int | None = None
 ) -> Port:
-    """One port, by its device or a link to it.
+    """Describe one port.
+
+    Args:
+        device: its device file, or a link to it.
+        what: the maker's description.
+        vendor: USB vendor id; None if it is not a USB port.
+        product: USB product id.
 
     Raises:
-        OSError: there is none.
+        OSError: there is no such device.
     """
     real = os.path.realpath(device)
     return Port(

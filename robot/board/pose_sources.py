@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""From what a person types after --pose to a pose source.
+"""Makes the pose source that --pose names.
 
-auto                     a program on this machine sends poses to the robot's own socket
-unix:PATH                the same, to another socket
-odometry                 encoders and IMU only: drifts, so no fence that can be trusted
+auto                      poses that a program on this machine sends to the robot's own socket
+unix:PATH                 the same, with another socket
+odometry                  encoders and IMU only; drifts, so the workspace is not guarded safely
+mocap:SYSTEM:HOST:BODY    a motion-capture system
+camera:FILE               a camera and tags, described in a YAML file (`CameraConfig`)
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ KINDS = "auto, unix:PATH, odometry, mocap:SYSTEM:HOST:BODY, camera:FILE"
 
 
 class CameraConfig(Section):
-    """A camera, its calibration, and its tags; see `hardware.pose.camera.TagSetup`."""
+    """The YAML file of a camera: its calibration and its tags.
+
+    See `hardware.pose.camera.TagSetup`.
+    """
 
     device: Annotated[int, Field(ge=0, le=63)] = 0
     focal_px: Annotated[tuple[Positive, Positive], Field(strict=False)]
@@ -42,16 +47,20 @@ class CameraConfig(Section):
 
 
 def pose_socket(robot_id: str) -> Path:
-    """Where `auto` listens, and where the emulated robot sends to."""
+    """Return the socket where `auto` listens and to which the emulated robot sends its poses."""
     safe = "".join(c if c.isalnum() or c in "_.-" else "_" for c in robot_id)
     return runtime_folder() / f"pose-{safe}.sock"
 
 
 def make_pose(text: str, robot: SerialRobot) -> PoseGuard:
-    """The guarded source that `text` names.
+    """Make a pose source with its guard; both are closed together with the robot.
+
+    Args:
+        text: name of the source; see this module.
+        robot: the robot, which gives its id, or its sensors for odometry.
 
     Raises:
-        PoseSourceRefused: it can't be had.
+        PoseSourceRefused: the name is not known, or the source can't be opened.
     """
     kind, _, rest = text.partition(":")
     source: PoseSource
@@ -77,7 +86,9 @@ def _mocap(rest: str) -> PoseSource:
     system, _, more = rest.partition(":")
     host, _, rigid_body = more.partition(":")
     if not (system and host and rigid_body):
-        raise PoseSourceRefused("--pose: write mocap:SYSTEM:HOST:BODY, as mocap:vicon:10.0.0.2:cat")
+        raise PoseSourceRefused(
+            "--pose: write mocap:SYSTEM:HOST:BODY, e.g. mocap:vicon:10.0.0.2:cat"
+        )
     from walkhome.hardware.pose.mocap import MotionCapturePose
 
     return MotionCapturePose(system, {"hostname": host}, rigid_body)

@@ -3,8 +3,8 @@
 
     arm --> stand up --> ease into the first posture --> the journal's actions --> settle
 
-This is open loop: the recorded actions go out whatever the robot meets. They pass the same filter
-and limits as when they were learned. A fall, a fault or a stop request settles the robot.
+The replay is open loop: nothing that the robot measures changes the actions. They pass the same
+filter and limits as when they were recorded. A fall, a fault or a stop request settles the robot.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ from walkhome.robot.storage.run_folder import RunError
 FloatArray = npt.NDArray[np.float64]
 
 EASE_IN_S = 1.0
+"""Time to move from the stance to the first recorded posture."""
 
 
 @dataclass(frozen=True)
 class RecordedActions:
-    """What is replayed.
+    """The actions of a recorded episode.
 
     Attributes:
-        first_rad: (8,) motor angles in which the episode began.
+        first_rad: (8,) motor angles in which the episode began, rad.
         actions: (n, 8) the policy's actions, one per control period.
     """
 
@@ -47,10 +48,13 @@ class RecordedActions:
 
 
 def actions_of(episode: Episode) -> RecordedActions:
-    """The actions of an episode, if the journal has all of them.
+    """Return the actions of an episode, provided that the journal has all of them.
+
+    Args:
+        episode: the episode's records, from its stand-up to its last step.
 
     Raises:
-        RunError: it has none, or some are missing or damaged.
+        RunError: the episode has no actions, or records are missing or damaged.
     """
     rows = episode.records[episode.records["phase"] == PHASE_EPISODE]
     steps = rows[(rows["flags"] & FLAG_START) == 0]
@@ -69,13 +73,15 @@ def actions_of(episode: Episode) -> RecordedActions:
 
 
 class Replaying:
-    """Sends recorded actions; its `Done` says why it ended early, or is empty.
+    """Sends recorded actions.
+
+    The outcome of its `Done` is the reason for an early end, or an empty string.
 
     Args:
         path: filter and leg space, as in learning.
         actions: (n, 8) actions in [-1, 1].
-        period_s: control period.
-        stopped: True ends it early.
+        period_s: control period, s.
+        stopped: asked every period; True ends the replay early.
     """
 
     phase = Phase.REPLAYING
@@ -96,7 +102,7 @@ class Replaying:
         self._path.reset(state)
 
     def step(self, state: RobotState, time_s: float) -> Target | Done:
-        """The next recorded action."""
+        """Return the target of the next recorded action."""
         if self._fell:
             return Done(f"it fell after {self._next * self._period_s:.1f} s of the episode")
         if self._next == len(self._actions):
@@ -107,7 +113,7 @@ class Replaying:
         return self._path.target(self._actions[self._next - 1])
 
     def check(self, period: Period) -> Period:
-        """Note a fall."""
+        """Record a fall."""
         self._fell = period.fell
         return period
 
@@ -119,13 +125,13 @@ def replay_on_robot(
     stopped: Callable[[], bool],
     say: Callable[[str], None],
 ) -> bool:
-    """Replay once; the robot is settled at the end.
+    """Replay an episode once, then settle the robot.
 
     Args:
         config: configuration of the run: body, rate, filter and limits.
         port: serial port of the board.
-        recorded: what to replay.
-        stopped: asked every period; True ends it.
+        recorded: the actions to replay.
+        stopped: asked every period; True ends the replay early.
         say: called with messages for people.
 
     Returns:
@@ -133,10 +139,12 @@ def replay_on_robot(
 
     Raises:
         RobotError: the robot can't be used or armed now; the message has all reasons.
+        KeyboardInterrupt: a second signal arrived; the torque was cut.
     """
     with board_in_use(config, port, "robot replay", say) as plant:
         cycle = cycle_for(config, plant, say)
-        # Made before the robot stands: SciPy's filter design takes longer than a command is valid.
+        # Designed before the robot stands: SciPy takes longer for the filter design than a command
+        # is valid.
         path = ActionPath(plant.robot.body, config.control)
         if not get_up(config, cycle, stopped, say):
             return False
@@ -154,7 +162,20 @@ def replay_actions(
     recorded: RecordedActions,
     stopped: Callable[[], bool],
 ) -> str:
-    """Ease into the first posture, then send all actions; why it ended early, or nothing."""
+    """Ease into the first posture, then send all actions.
+
+    Args:
+        cycle: runs the robot, which stands.
+        path: filter and leg space, as in learning.
+        recorded: the actions to replay.
+        stopped: asked every period; True ends the replay early.
+
+    Returns:
+        The reason for an early end; empty if all actions were sent.
+
+    Raises:
+        RobotError: see `hardware.robot.Robot`.
+    """
     plant = cycle.plant
     body, period_s = plant.robot.body, plant.clock.period_s
     cycle.run(EasingIn(body, recorded.first_rad, round(EASE_IN_S / period_s), stopped))

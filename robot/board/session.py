@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Opens a board: port, handshake, lease, calibration, pose source, arming, supervisor."""
+"""Opens a board for use: port, handshake, lease, calibration, pose source, examination, supervisor.
+
+`open_board` does the first four, for the tools that give no torque; `open_plant` does all and
+returns the `BoardPlant`, not armed yet; `board_in_use` also settles and closes it at the end.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,13 @@ from walkhome.safety.supervisor.manager import SupervisorManager
 
 @dataclass(frozen=True)
 class OpenBoard:
-    """A board that has shaken hands, and whose robot nobody else commands."""
+    """A board after the handshake, whose robot this process alone may command.
+
+    Attributes:
+        robot: the robot behind the open port.
+        identity: what the board said in the handshake.
+        calibration: the robot's calibration file; None if there is none.
+    """
 
     robot: SerialRobot
     identity: BoardIdentity
@@ -35,15 +45,16 @@ class OpenBoard:
 
 
 def open_board(config: Config, port: str, who: str) -> OpenBoard:
-    """Open a port, shake hands, take the lease, use the robot's calibration. No torque.
+    """Open a port, shake hands, take the lease and apply the robot's calibration. No torque.
 
     Args:
-        config: body and patience.
-        port: of the board.
-        who: what this process does, for whoever finds the lease taken.
+        config: body, and how long the board may be silent.
+        port: serial port of the board.
+        who: the command that this process runs; shown to others that find the lease taken.
 
     Raises:
-        RobotError: port, board, lease or calibration file can't be used; says what to do.
+        RobotError: port, board, lease or calibration file can't be used; the message says what to
+            do.
     """
     timing = BoardTiming(config.board.silence_s, config.board.ease_in_s)
     robot = SerialRobot(port, config.robot.to_body(), timing=timing)
@@ -59,12 +70,12 @@ def open_board(config: Config, port: str, who: str) -> OpenBoard:
     return OpenBoard(robot, identity, calibration)
 
 
-def memory_of(robot_id: str) -> Path:
-    """Where it is remembered which start of a robot's board was armed last; see `Arming`."""
+def arming_memory(robot_id: str) -> Path:
+    """Path of the file that remembers a robot's last arming; see `Arming`."""
     return runtime_folder() / f"armed-{calibration_path(robot_id).stem}"
 
 
-def make_board(
+def open_plant(
     config: Config,
     port: str,
     pose: str | None = None,
@@ -72,32 +83,32 @@ def make_board(
     say: Callable[[str], None] = lambda text: None,
     fenced: bool = True,
 ) -> BoardPlant:
-    """The robot on a port, looked at and found fit; armed only when the loop asks for it.
+    """Open the robot on a port and check that it may be armed; `make_ready` arms it later.
 
     Args:
-        config: body, rate, limits.
-        port: of the board.
-        pose: see `robot.board.pose_sources`; the configuration's when None.
-        who: what this process does.
-        say: told what a person should know.
-        fenced: whether a pose is needed; else no source is asked for one.
+        config: body, rate and limits.
+        port: serial port of the board.
+        pose: name of a pose source (`robot.board.pose_sources`); None: the configuration's.
+        who: the command that this process runs; see `open_board`.
+        say: called with messages for people.
+        fenced: whether a valid pose is required; if not, `pose` is ignored.
 
     Raises:
-        RobotError: it can't be used now: port, board, calibration, pose source, or a check before
-            arming; the message has all reasons.
+        RobotError: port, board, calibration, lease or pose source can't be used, or the robot must
+            not be armed now; the message has all reasons.
     """
     board = open_board(config, port, who)
     try:
-        # The robot's own socket can always be had, also with nobody who sends to it.
+        # The socket of `auto` can always be opened, also if no program sends poses to it.
         guard = make_pose((pose or config.board.pose) if fenced else "auto", board.robot)
         clock = WallClock(
             config.control.rate_hz, meanwhile=board.robot.repeat, heard=board.robot.heard
         )
         table = None if board.calibration is None else board.calibration.zero_table
-        memory = memory_of(board.identity.robot_id)
+        memory = arming_memory(board.identity.robot_id)
         arming = Arming(board.robot, guard, config, table, clock, say, fenced=fenced, memory=memory)
-        arming.first_look()
-        # Only now: with an emergency stop latched, a supervisor stops each port that it is given.
+        arming.check_ready()
+        # Last: while an emergency stop is latched, a supervisor stops every port that it is given.
         manager = SupervisorManager(silence_limit_s(clock.period_s, config.board.command_gap_s))
         board.robot.at_close(manager.close)
         arming.guard(manager)
@@ -111,51 +122,51 @@ def make_board(
 def board_in_use(
     config: Config, port: str, who: str, say: Callable[[str], None]
 ) -> Iterator[BoardPlant]:
-    """A robot on a port for somebody who stands beside it: on time, and settled at the end.
+    """Open a robot for one command at real-time priority, without a pose source.
 
-    Whatever ends it, the robot is let down and let go of; KeyboardInterrupt, which is somebody who
-    insists, cuts its torque.
+    At the end of the `with` block, also by an error, the robot is settled and closed.
+    KeyboardInterrupt, the second signal, cuts its torque instead.
 
     Args:
-        config: body, rate, limits.
-        port: of the board.
-        who: what this process does, for whoever finds the lease taken.
-        say: told what a person should know.
+        config: body, rate and limits.
+        port: serial port of the board.
+        who: the command that this process runs; see `open_board`.
+        say: called with messages for people, in a thread of its own.
 
     Raises:
-        RobotError: see `make_board`.
+        RobotError: see `open_plant`.
     """
     with SideThread("view", CLOSE_S) as screen:
 
-        def tell(text: str) -> None:  # a terminal may take its time
+        def say_aside(text: str) -> None:  # a terminal may block
             screen.do(lambda: say(text))
 
-        plant, how = make_board(config, port, who=who, say=tell, fenced=False), Stop.SETTLE
+        plant, how = open_plant(config, port, who=who, say=say_aside, fenced=False), Stop.SETTLE
         try:
             with on_time(CONTROL_PRIORITY) as granted:
                 for text in granted.refused:
-                    tell(f"not quite on time: {text}")
+                    say_aside(f"not quite on time: {text}")
                 try:
                     yield plant
                 except KeyboardInterrupt:
                     how = Stop.CUT
                     raise
-                finally:  # before anything that takes its time, or the supervisor cuts
+                finally:  # first of all, or the supervisor cuts the torque
                     plant.robot.stop(how)
         finally:
             plant.robot.close()
 
 
 def config_on_port(run: Path, port: str, overrides: Sequence[str]) -> Config:
-    """What a run was learned with, for a robot on a port.
+    """Resolve a run's configuration for a robot on a port.
 
     Args:
         run: the run's folder.
-        port: of the board.
-        overrides: "board.key=value"; all else has to stay as it was learned.
+        port: serial port of the board.
+        overrides: settings "board.key=value"; other keys must stay as in the run.
 
     Raises:
-        ConfigError: an override can't be used.
+        ConfigError: the run's configuration or an override is invalid.
     """
     for override in overrides:
         key, _ = parse_override(override)

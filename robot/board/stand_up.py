@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`robot stand-up`: arm, get up by the script, hold the stance, sit down."""
+"""`robot stand-up`: arm the robot, run the stand-up script, hold the stance, sit down."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ def stand_up(
     Args:
         config: body, attempts and limits.
         port: serial port of the board.
-        seconds: how long to stand.
-        stopped: asked every period; True ends it.
+        seconds: how long to stand, s.
+        stopped: asked every period; True settles the robot early.
         say: called with messages for people.
 
     Returns:
         Whether the robot stood.
 
     Raises:
-        RobotError: it can't be armed, or was lost while it stood.
+        RobotError: the robot can't be armed, or failed while it stood.
+        KeyboardInterrupt: a second signal arrived; the torque was cut.
     """
     with board_in_use(config, port, "robot stand-up", say) as plant:
         cycle = cycle_for(config, plant, say)
@@ -47,7 +48,7 @@ def stand_up(
 
 
 def cycle_for(config: Config, plant: Plant, say: Callable[[str], None]) -> ControlCycle:
-    """A control cycle without listeners that reports faults to `say`."""
+    """Make a control cycle without listeners that reports faults to `say`."""
     return ControlCycle(
         plant, config.episode, on_fault=lambda error, trace: say(f"the robot stops: {error}")
     )
@@ -59,13 +60,19 @@ def get_up(
     stopped: Callable[[], bool],
     say: Callable[[str], None],
 ) -> bool:
-    """Arm a robot and get it on its feet, again after a fault; whether it stands.
+    """Arm a robot and get it on its feet; after a fault that may pass, try again.
 
     Args:
         config: attempts and limits.
-        cycle: of the robot.
-        stopped: asked every period; True ends it.
+        cycle: runs the robot.
+        stopped: asked every period; True ends the attempt.
         say: called with messages for people.
+
+    Returns:
+        Whether the robot stands. If not, the reason went to `say`.
+
+    Raises:
+        RobotError: the robot must not be armed at all; see `Plant.make_ready`.
     """
     routine = StandUpRoutine.of(config, cycle, stopped)
     clock = cycle.plant.clock

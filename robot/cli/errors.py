@@ -101,8 +101,8 @@ def board_refusals() -> Iterator[None]:
     from walkhome.hardware.pose.guard import PoseSourceRefused
     from walkhome.hardware.serial.handshake import BoardRefused
     from walkhome.hardware.serial.link import PortRefused
-    from walkhome.robot.board.arming import NotReady
     from walkhome.robot.board.calibration import CalibrationInvalid
+    from walkhome.robot.board.examination import NotReady
     from walkhome.safety.lease import LeaseTaken
 
     correctable = (PortRefused, BoardRefused, PoseSourceRefused, CalibrationInvalid, LeaseTaken)

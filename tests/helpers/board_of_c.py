@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A board of the C code, with a clock that the test moves and a host that reads all it says."""
+"""The firmware's C code as a board: the test sets its clock, sends frames and reads replies."""
 
 import ctypes
 
@@ -10,6 +10,8 @@ from walkhome.sim.emulator.core import BoardCore, BoardSensors
 
 
 class WireFrame(ctypes.Structure):
+    """The firmware's struct of a decoded frame."""
+
     _fields_ = [
         ("type", ctypes.c_uint8),
         ("flags", ctypes.c_uint8),
@@ -21,6 +23,15 @@ class WireFrame(ctypes.Structure):
 
 
 class Board:
+    """A board in the test's own time.
+
+    Attributes:
+        now_us: the board's time.
+        sensors: what the firmware measures; the test sets it.
+        duty: (8,) PWM duty of the motors after the last `tick`.
+        cap_nm: torque cap after the last `tick`.
+    """
+
     def __init__(self, start_us=0, **changes):
         self.now_us = start_us
         self.sensors = BoardSensors(battery_v=16.0, imu_ok=1)
@@ -33,18 +44,21 @@ class Board:
         self._decoder = Decoder()
 
     def feed(self, data):
+        """Give the board bytes from the host."""
         self._core.receive(data, self.now_us)
 
-    def said(self):
+    def replies(self):
+        """Messages that the board has sent since the last call: (kind, fields) each."""
         return [(f.kind, fields_of(f)) for f in self._decoder.feed(self._core.transmit())]
 
     def send(self, kind, seq=None, **fields):
-        """Send one frame; returns what the board answers."""
+        """Send one frame; return the board's replies."""
         self.seq += 1
         self.feed(encode(kind, fields, self.seq if seq is None else seq, 0))
-        return self.said()
+        return self.replies()
 
     def tick(self, seconds=0.001):
+        """Run the firmware's 1 kHz loop; return the duty."""
         for _ in range(max(1, round(seconds * 1000))):
             self.now_us += 1000
             drive = self._core.tick(self.sensors, self.now_us)
@@ -52,8 +66,9 @@ class Board:
         return self.duty
 
     def state(self):
+        """Let the board report; return the fields of its STATE message."""
         self._core.report(self.sensors, self.now_us)
-        ((kind, fields),) = self.said()
+        ((kind, fields),) = self.replies()
         assert kind is MessageType.STATE
         return fields
 
@@ -65,6 +80,7 @@ class Board:
         return fields
 
     def arm(self, session=5):
+        """Arm the board in its two steps; return the code of its last answer."""
         ((_, asked),) = self.send(MessageType.ARM, session=session, nonce=9, confirm=0)
         if asked["code"] != 1:
             return asked["code"]
@@ -74,6 +90,7 @@ class Board:
         return answer["code"]
 
     def command(self, session=5, seq=None, **changes):
+        """Send a command with these fields changed."""
         fields = {
             "session": session,
             "mode": 2,

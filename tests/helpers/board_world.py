@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""An emulated board and its host in one process, in the board's own time: exact, and repeatable.
+"""An emulated board and its host in one process, in the board's own time: exact and repeatable.
 
-Whoever waits makes time pass: the host's sleep and its wait for bytes step the board. Everything
-between is real: the firmware, the pseudo-terminal, the link, the pose socket.
+Time passes only while the host waits: its sleep and its wait for bytes step the board. All else is
+real: the firmware, the pseudo-terminal, the link, the pose socket.
 """
 
 import contextlib
@@ -24,7 +24,19 @@ STEP_S = 0.002
 
 
 class World:
-    """A board on the floor, and a host that can reach it."""
+    """An emulated board, its robot on the floor, and the host's side of it.
+
+    Args:
+        folder: for the port's link, the log and the pose socket.
+        faults: as `robot emulate --fault` takes them.
+        sets: overrides of the configuration.
+        pose: quality of the poses; None: the default.
+        what: other options of `Emulation`.
+
+    Attributes:
+        config: the resolved configuration.
+        said: messages for people.
+    """
 
     def __init__(self, folder, *faults, sets=(), pose=None, **what):
         self.folder = folder
@@ -51,15 +63,18 @@ class World:
         self.said = []
 
     def now(self):
+        """Board time, s."""
         return self.twin.time_s
 
     def sleep(self, seconds):
+        """Let board time pass."""
         end_s = self.now() + seconds
         while self.now() < end_s - 1e-9:
             self.board.step()
             self.board.tell_pose()
 
     def open_link(self, port, baud):
+        """Open the port with a link that steps the board while it waits."""
         link = SerialLink(port, baud)
         ready, read = link.wait, link.read
 
@@ -73,8 +88,8 @@ class World:
 
         def read_all():
             frames = []
-            # What the board has written arrives in no time of this world: asked for more, Linux
-            # first brings what is still on its way.
+            # Bytes that the board has written arrive without a step of this world's time; polling
+            # again lets Linux deliver those that are still on their way.
             while ready(0.0):
                 frames += read()
             return frames
@@ -83,6 +98,7 @@ class World:
         return link
 
     def robot(self, **timing):
+        """A robot on the port, not open yet; `timing` as in `BoardTiming`."""
         made = SerialRobot(
             str(self.link_path),
             self.config.robot.to_body(),
@@ -94,6 +110,7 @@ class World:
         return made
 
     def plant(self, known_zero_table=1, **timing):
+        """An open robot as a plant, without a supervisor, not armed yet."""
         robot = self.robot(**timing)
         robot.open()
         rate_hz = self.config.control.rate_hz
@@ -110,6 +127,7 @@ class World:
         return BoardPlant(robot, self.pose, clock, self.config, arming)
 
     def events(self, kind):
+        """The events of one kind in the board's log."""
         lines = [json.loads(line) for line in self._log.read_text().splitlines()]
         return [line for line in lines if line["event"] == kind]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The board's C code behind a pseudo-terminal, in a time that passes when the host waits."""
+"""The board's C code behind a pseudo-terminal; its time passes while the host waits."""
 
 import contextlib
 import os
@@ -17,7 +17,16 @@ STATE_EVERY = 10  # steps
 
 
 class PortOfC:
-    """A port with a board on it; `mangle` is what the wire does to the board's bytes."""
+    """A port with a board on it.
+
+    Attributes:
+        name: path of the port.
+        board: the board (`board_of_c.Board`).
+        heard: all bytes that the host has sent.
+        mangle: function that the wire applies to the board's bytes.
+        frozen: whether the board has stopped working.
+        torque_steps: the steps in which a motor had torque.
+    """
 
     def __init__(self, **changes):
         self.master, self._slave = pty.openpty()
@@ -25,7 +34,7 @@ class PortOfC:
         os.set_blocking(self.master, False)
         self.name = os.ttyname(self._slave)
         self.board = Board(**{"robot_id": b"test-robot", **changes})
-        self.heard = b""  # all that the host sent
+        self.heard = b""
         self.mangle = lambda data: data
         self.frozen = False
         self.steps = 0
@@ -35,6 +44,7 @@ class PortOfC:
         return 100.0 + self.steps * STEP_S
 
     def step(self):
+        """Run board and wire for `STEP_S`."""
         self.steps += 1
         try:
             data = os.read(self.master, 4096)
@@ -48,10 +58,10 @@ class PortOfC:
             self.torque_steps.append(self.steps)
         if self.steps % STATE_EVERY == 0:
             self.board._core.report(self.board.sensors, self.board.now_us)
-        said = self.mangle(self.board._core.transmit())
-        if said:
-            with contextlib.suppress(BlockingIOError):  # nobody reads: a full buffer loses it
-                os.write(self.master, said)
+        sent = self.mangle(self.board._core.transmit())
+        if sent:
+            with contextlib.suppress(BlockingIOError):  # a full buffer loses bytes
+                os.write(self.master, sent)
 
     def run(self, seconds):
         for _ in range(round(seconds / STEP_S)):
@@ -71,8 +81,8 @@ class PortOfC:
 
         def read_all():
             frames = []
-            # What the board has written arrives in no time of this world: asked for more, Linux
-            # first brings what is still on its way.
+            # Bytes that the board has written arrive without a step of its time; polling again
+            # lets Linux deliver those that are still on their way.
             while ready(0.0):
                 frames += read()
             return frames
@@ -91,6 +101,7 @@ class PortOfC:
         )
 
     def unplug(self):
+        """Close both ends of the pseudo-terminal."""
         for end in ("master", "_slave"):
             if getattr(self, end) is not None:
                 os.close(getattr(self, end))

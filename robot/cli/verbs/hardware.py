@@ -43,7 +43,7 @@ def doctor(
     with StopSignal() as stop, bad_input(), board_refusals():
         if math.isnan(seconds):
             fail("--seconds: write a number")
-        from walkhome.robot.board.doctor import examine, list_all_ports, told
+        from walkhome.robot.board.doctor import examine, format_report, list_all_ports
 
         if port is None:
             if release or pose is not None:
@@ -57,7 +57,7 @@ def doctor(
 
         typer.echo(dump(result))
     else:
-        typer.echo(told(result))
+        typer.echo(format_report(result))
     raise typer.Exit(0 if result["ready"] else EXIT_FAILED)
 
 
@@ -87,9 +87,9 @@ def calibrate(
     """
     with bad_input(), board_refusals():
         from walkhome.robot.board.calibrate import calibrate as measure
-        from walkhome.robot.board.calibrate import jig_in_words
+        from walkhome.robot.board.calibrate import jig_instructions
 
-        typer.echo(jig_in_words())
+        typer.echo(jig_instructions())
         if not yes and not typer.confirm("Is it there?"):
             raise typer.Exit(EXIT_INTERRUPTED)
         done = measure(resolve(None, None, None, None, None, None).config, port)

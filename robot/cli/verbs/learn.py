@@ -102,10 +102,10 @@ def _make_plant(
             fail("--pose: the twin knows its pose; --pose is for --port only")
         require_twin()
         return None
-    from walkhome.robot.board.session import make_board
+    from walkhome.robot.board.session import open_plant
 
     with board_refusals():
-        plant = make_board(config, port, pose)
+        plant = open_plant(config, port, pose)
     stack.callback(plant.robot.close)
     return plant
 

@@ -337,7 +337,7 @@ def test_sensors_that_are_not_finite_never_make_torque(armed):
 def test_a_host_that_does_not_read_costs_only_its_answers(board):
     for nonce in range(1000):
         board.feed(encode(MessageType.ESTOP, {"nonce": nonce}, nonce, 0))
-    assert len(board.said()) >= 4
+    assert len(board.replies()) >= 4
     assert board.state()["faults"] == BoardFault.ESTOP
 
 

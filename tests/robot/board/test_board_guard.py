@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Who dies while a robot learns on a board, and what the board's own log says of it.
+"""Processes that die while a robot learns on an emulated board, as the board's log shows it.
 
-Board, control, learner and supervisor are processes. How many milliseconds it takes is measured by
-`benchmarks/realtime.py`; here: that the torque ends, who ended it, and that it does not come back.
+Board, control, learner and supervisor are separate processes. The tests check that the torque ends,
+which process ended it, and that it does not come back. `benchmarks/realtime.py` measures the
+milliseconds.
 """
 
 import json
@@ -27,7 +28,7 @@ SOON_S = 20.0
 
 
 class Log:
-    """The board's event log; its times are this machine's monotonic ones."""
+    """The board's event log; its times are monotonic times of this machine."""
 
     def __init__(self, path):
         self.path = path
@@ -75,14 +76,14 @@ def board(places):
 
 
 class Learning:
-    """`robot learn --port` in a process of its own, until its robot moves."""
+    """`robot learn --port` in a process of its own; on entry it waits until the robot moves."""
 
     def __init__(self, board, run):
         port, self.log = board
         until(lambda: not self.log.torque())
-        time.sleep(1.0)  # a robot has to lie still
+        time.sleep(1.0)  # the robot must lie still to be armed
         command = [*ROBOT, "learn", "--port", port, "--run-dir", run, "--json"]
-        # A busy machine is no dead control process; what is tested here does not depend on it.
+        # Wide limits: on a busy machine a late command must not look like a dead control process.
         sets = ("board.command_gap_s=0.08", "learning.hidden_sizes=[16, 16]")
         for text in sets:
             command += ["--set", text]
@@ -113,7 +114,7 @@ def release(board):
 
 
 def supervisor_of(process):
-    """Its process id."""
+    """Process id of the supervisor that this process has started."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     (found,) = [
         int(child)
@@ -133,7 +134,7 @@ def test_a_dead_or_frozen_control_process_is_cut_by_the_supervisor(board, tmp_pa
         stopped_s = until(lambda: log.estopped_s(begin_s))
         until(lambda: not log.torque())
         if how == signal.SIGSTOP:
-            # It wakes up, sees why it was cut, releases its own supervisor's stop, and goes on.
+            # It continues, finds that its own supervisor cut, releases that stop, and arms again.
             learning.process.send_signal(signal.SIGCONT)
             until(lambda: log.events("torque", since_s=stopped_s))
             learning.process.send_signal(signal.SIGINT)
@@ -172,7 +173,7 @@ def test_estop_from_another_shell_ends_a_run_and_holds_until_a_person_starts_aga
     assert invoke("estop", "--clear").exit_code == 0
     release(board)
     assert estop_reason() == ""
-    assert log.events("torque", since_s=ended_s) == []  # clearing started nothing
+    assert log.events("torque", since_s=ended_s) == []  # clearing the stop started nothing
     result = invoke(
         "stand-up", "--port", port, "--seconds", "0", "--set", "board.command_gap_s=0.1"
     )
@@ -190,7 +191,7 @@ def test_a_lost_supervisor_settles_the_robot_and_is_replaced_before_it_is_armed(
         limp_s = until(lambda: log.events("limp", since_s=begin_s))[0]["monotonic_s"]
         until(lambda: log.events("torque", since_s=limp_s))
         assert supervisor_of(learning.process) != first
-        os.kill(supervisor_of(learning.process), signal.SIGUSR1)  # an emergency stop as well
+        os.kill(supervisor_of(learning.process), signal.SIGUSR1)  # SIGUSR1: an emergency stop
         assert learning.process.wait(60) == 3
     assert estop.read() is not None
     estop.clear()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Learning on the emulated board, through firmware, pseudo-terminal and pose socket; its faults.
+"""Learning on the emulated board through firmware, pseudo-terminal and pose socket, with faults.
 
-Time is the board's own (`board_world`): a test is exact, and as quick as the physics.
+Time is the board's own (`board_world`), so a test is exact and runs as fast as the physics.
 """
 
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from small_runs import SMALL, Silent
 
 from walkhome.hardware.robot import MotorCommand, PoseLost, RobotStopped, Stop
 from walkhome.hardware.serial.protocol import Decoder, MessageType, fields_of
-from walkhome.robot.board.arming import NotReady
+from walkhome.robot.board.examination import NotReady
 from walkhome.robot.control.plant import ROBOT_FAULTS
 from walkhome.robot.storage.journal import PHASE_EPISODE, read_journal
 from walkhome.robot.storage.run_folder import RunFolder
@@ -29,25 +29,27 @@ def never():
 
 def learn(world, folder, stop=None, resume=False):
     view = Silent()
-    rig = world.plant()
+    plant = world.plant()
     run = RunFolder.resume(folder) if resume else RunFolder.create(folder, world.config)
-    loop = Trainer(world.config, run, view, stop or SimpleNamespace(requested=False), rig, resume)
+    trainer = Trainer(
+        world.config, run, view, stop or SimpleNamespace(requested=False), plant, resume
+    )
     with run:
-        summary = loop.run()
-    return loop, summary, view
+        summary = trainer.run()
+    return trainer, summary, view
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run with an unplugged cable, a mute board and a source that jumps; all in episodes."""
+    """A run with three faults during episodes: unplugged cable, silent board, jump of the pose."""
     folder = tmp_path_factory.mktemp("board")
     faults = ("unplug@6.6:0.5", "mute@14.0:0.4", "carried@25.0:4.0")
     sets = (*QUICK, "run.minutes=0.65", "episode.length_s=4.0")
     with World(folder, *faults, sets=sets) as world:
-        loop, summary, view = learn(world, folder / "run")
+        trainer, summary, view = learn(world, folder / "run")
         events = world.events("fault")
     return SimpleNamespace(
-        loop=loop, summary=summary, view=view, events=events, path=folder / "run"
+        trainer=trainer, summary=summary, view=view, events=events, path=folder / "run"
     )
 
 
@@ -60,7 +62,7 @@ def test_it_learns_on_a_board(whole):
     assert 20.0 <= whole.summary["board"]["board_timeout_ms"] <= 60.0
 
 
-def test_every_fault_is_caught_and_it_goes_on(whole):
+def test_every_fault_is_handled_and_the_run_goes_on(whole):
     caught = [
         event["what"] for event in RunFolder.open(whole.path).events() if event["event"] == "fault"
     ]
@@ -74,7 +76,7 @@ def test_every_fault_is_caught_and_it_goes_on(whole):
     assert [(e["code"], e["used"], e["budget"]) for e in faults] == [
         ("link_lost", 1, 3),
         ("link_lost", 2, 3),
-        ("pose_lost", 1, None),  # however often: it is waited for
+        ("pose_lost", 1, None),  # no budget: it is waited for each time
     ]
     assert all(e["goes_on"] and e["timeline"][-1]["at_ms"] < 0.0 for e in faults)
     board = whole.summary["board"]
@@ -85,39 +87,39 @@ def test_every_fault_is_caught_and_it_goes_on(whole):
     assert any("the board is back" in text for text in whole.view.messages)
 
 
-def test_the_summary_says_how_it_kept_time(whole):
+def test_the_summary_has_the_timing(whole):
     board = whole.summary["board"]
     assert board["link_losses"] == 2
     assert board["lateness"]["count"] == sum(row["ticks"] for row in board["lateness_histogram"])
     assert board["lateness"]["p99_9_ms"] >= board["lateness"]["p50_ms"] > 0.0
-    assert board["achieved_hz"] <= whole.loop._config.control.rate_hz
+    assert board["achieved_hz"] <= whole.trainer._config.control.rate_hz
     assert board["telemetry_age"]["count"] > whole.summary["steps"]
     assert board["telemetry"]["fresh"] > whole.summary["steps"]  # over all three connections
-    figures = whole.loop._plant.stats()
+    figures = whole.trainer._plant.stats()
     assert figures.link_losses == 2
     assert "link_lost 2/3" in figures.line()
-    silences = [one["ms"] for one in board["longest_silences"]]  # the host's time, not the world's
+    silences = [one["ms"] for one in board["longest_silences"]]  # in wall-clock time
     assert len(silences) == 5
     assert silences == sorted(silences, reverse=True)
     assert silences[-1] > 0.0
 
 
 def test_no_transition_crosses_a_fault(whole):
-    """What the learner got is what the journal holds: consecutive steps, 20 ms apart."""
+    """The learner has the transitions that the journal holds: consecutive steps, 20 ms apart."""
     records = read_journal(whole.path / "journal").records
-    given = list(transitions(records, whole.loop._config))
-    assert len(given) == whole.summary["steps"] == len(whole.loop._learner.replay)
+    given = list(transitions(records, whole.trainer._config))
+    assert len(given) == whole.summary["steps"] == len(whole.trainer._learner.replay)
     times = dict(zip(records["index"].tolist(), records["time_s"].tolist(), strict=True))
     longest_s = max(times[t.index] - times[t.index - 1] for t in given if t.index - 1 in times)
     assert longest_s < 0.05
     moving = records[records["phase"] == PHASE_EPISODE]
     jumps = np.abs(np.diff(moving["pose"][:, 0]))[np.diff(moving["index"]) == 1]
-    assert jumps.max() < 0.5  # the pose that jumped by 2 m is in no step
+    assert jumps.max() < 0.5  # the pose that jumped by 2 m is in no transition
 
 
-def test_time_is_counted_whole(whole):
+def test_waiting_time_is_counted(whole):
     minutes = whole.summary["robot_minutes"]
-    assert minutes["waiting"] * 60.0 > 1.5  # 0.5 and 0.4 s without a cable, and arming again
+    assert minutes["waiting"] * 60.0 > 1.5  # 0.5 s and 0.4 s without telemetry, and the re-arming
     assert minutes["total"] == pytest.approx(
         minutes["moving"] + minutes["standing_up"] + minutes["waiting"]
     )
@@ -131,18 +133,18 @@ def test_a_board_run_is_resumed_on_a_board(whole, tmp_path):
     minutes = whole.summary["robot_minutes"]["total"] + 0.2
     with World(tmp_path, sets=(*QUICK, f"run.minutes={minutes}", "episode.length_s=4.0")) as world:
         run = RunFolder.resume(tmp_path / "run", minutes)
-        loop = Trainer(
+        trainer = Trainer(
             world.config, run, Silent(), SimpleNamespace(requested=False), world.plant(), True
         )
-        assert loop._statistics.steps == before
-        assert len(loop._learner.replay) == before
+        assert trainer._statistics.steps == before
+        assert len(trainer._learner.replay) == before
         with run:
-            summary = loop.run()
+            summary = trainer.run()
     assert summary["status"] == "done"
     assert summary["steps"] > before
 
 
-def test_a_wish_to_stop_settles(tmp_path):
+def test_a_stop_request_settles_the_robot(tmp_path):
     with World(tmp_path, sets=QUICK) as world:
         stop = SimpleNamespace(requested=False)
         sleep = world.sleep
@@ -163,7 +165,7 @@ def test_a_wish_to_stop_settles(tmp_path):
 
 
 def test_waiting_ends_with_the_runs_minutes(tmp_path):
-    """The cable stays out: nobody's night becomes longer than was asked for."""
+    """If the cable stays unplugged, the run still ends after `run.minutes`."""
     sets = (*QUICK, "run.minutes=0.4")
     with World(tmp_path, "unplug@12.0:600", sets=sets) as world:
         _, summary, _ = learn(world, tmp_path / "run")
@@ -186,7 +188,7 @@ def test_a_budget_that_is_used_up_needs_a_person(tmp_path):
         assert (summary["status"], summary["board"]["faults"]) == ("needs_help", {"link_lost": 4})
         assert summary["board"]["budgets"] == {"link_lost": {"used": 4, "budget": 3}}
         said = " ".join(view.messages)
-        assert "link_lost: armed again in " in said  # each pause longer than the one before
+        assert "link_lost: armed again in " in said  # after a pause
         assert "4 in 10 min (limit 3)" in view.messages[-1]
         last = [e for e in RunFolder.open(tmp_path / "run").events() if e["event"] == "fault"][-1]
         assert not last["goes_on"]
@@ -205,21 +207,21 @@ def test_too_many_faults_need_a_person(tmp_path):
 # -- arming, without learning ----------------------------------------------------------------------
 
 
-def drive(world, rig, seconds):
-    """Hold the posture it has; weak."""
-    hold = rig.robot.read().motor_angle_rad
-    for _ in range(round(seconds / rig.clock.period_s)):
-        rig.place()
-        rig.robot.command(MotorCommand(hold, kp=0.1, kd=0.01, valid_s=0.1))
-        rig.clock.tick()
-        rig.robot.read()
+def drive(world, plant, seconds):
+    """Hold the present posture with weak gains for some seconds."""
+    hold = plant.robot.read().motor_angle_rad
+    for _ in range(round(seconds / plant.clock.period_s)):
+        plant.place()
+        plant.robot.command(MotorCommand(hold, kp=0.1, kd=0.01, valid_s=0.1))
+        plant.clock.tick()
+        plant.robot.read()
 
 
-def drive_until_fault(world, rig, seconds):
+def drive_until_fault(world, plant, seconds):
     try:
-        drive(world, rig, seconds)
+        drive(world, plant, seconds)
     except ROBOT_FAULTS as error:
-        rig.robot.stop(Stop.SETTLE)
+        plant.robot.stop(Stop.SETTLE)
         return error
     return None
 
@@ -234,57 +236,57 @@ def drive_until_fault(world, rig, seconds):
         ("blind@5:0.6", 0),
     ],
 )
-def test_it_comes_back_by_itself(tmp_path, fault, reconnects):
+def test_a_passing_fault_is_followed_by_arming_again(tmp_path, fault, reconnects):
     with World(tmp_path, fault) as world:
-        rig = world.plant()
-        rig.arming.first_look()
-        assert rig.arming.ready(never)
+        plant = world.plant()
+        plant.arming.check_ready()
+        assert plant.arming.ready(never)
         with pytest.raises(ROBOT_FAULTS) as caught:
-            drive(world, rig, 5.0)
-        rig.robot.stop(Stop.SETTLE)
+            drive(world, plant, 5.0)
+        plant.robot.stop(Stop.SETTLE)
         with pytest.raises(RobotStopped, match="not armed"):
-            rig.robot.command(MotorCommand(np.zeros(8), kp=0.1, kd=0.0))
-        assert rig.arming.fault(caught.value)
-        assert rig.arming.ready(never)
-        drive(world, rig, 0.3)
-        assert (rig.robot.reconnects > 0) == bool(reconnects)
-        assert rig.arming.arms == 2
+            plant.robot.command(MotorCommand(np.zeros(8), kp=0.1, kd=0.0))
+        assert plant.arming.fault(caught.value)
+        assert plant.arming.ready(never)
+        drive(world, plant, 0.3)
+        assert (plant.robot.reconnects > 0) == bool(reconnects)
+        assert plant.arming.arms == 2
 
 
 def test_a_bad_imu_never_clears_by_itself(tmp_path):
     with World(tmp_path, "bad-imu@5:0.3") as world:
-        rig = world.plant()
-        assert rig.arming.ready(never)
+        plant = world.plant()
+        assert plant.arming.ready(never)
         with pytest.raises(RobotStopped) as caught:
-            drive(world, rig, 5.0)
-        rig.robot.stop(Stop.SETTLE)
-        assert not rig.arming.fault(caught.value)
-        assert rig.arming.budget.last["code"] == "imu"
+            drive(world, plant, 5.0)
+        plant.robot.stop(Stop.SETTLE)
+        assert not plant.arming.fault(caught.value)
+        assert plant.arming.budget.last["code"] == "imu"
         assert "a person is needed: imu" in world.said[-1]
 
 
-def test_a_garbled_wire_is_walked_through_or_waited_for(tmp_path):
+def test_a_garbled_wire_never_yields_implausible_telemetry(tmp_path):
     with World(tmp_path, "garble@3:1.0") as world:
-        rig = world.plant()
-        assert rig.arming.ready(never)
+        plant = world.plant()
+        assert plant.arming.ready(never)
         end_s = world.now() + 4.0
         while world.now() < end_s:
-            assert rig.arming.ready(never)
-            error = drive_until_fault(world, rig, 0.5)
-            assert error is None or rig.arming.fault(error)
-        assert rig.robot.telemetry.implausible == 0
+            assert plant.arming.ready(never)
+            error = drive_until_fault(world, plant, 0.5)
+            assert error is None or plant.arming.fault(error)
+        assert plant.robot.telemetry.implausible == 0
 
 
 def test_a_late_loop_is_stopped_by_the_board(tmp_path):
-    """The host stands still for 0.3 s: the board damps after the validity, by its own log."""
+    """The host sends nothing for 1 s: the board damps when the last command expires."""
     with World(tmp_path) as world:
-        rig = world.plant()
-        assert rig.arming.ready(never)
-        drive(world, rig, 0.3)
+        plant = world.plant()
+        assert plant.arming.ready(never)
+        drive(world, plant, 0.3)
         begin_s = world.now()
         world.sleep(1.0)
         with pytest.raises(ROBOT_FAULTS):
-            rig.robot.read()
+            plant.robot.read()
         (damped,) = [
             event
             for event in world.events("mode")
@@ -304,42 +306,42 @@ def test_a_late_loop_is_stopped_by_the_board(tmp_path):
         ({"battery_v": 13.0, "start": "side", "zero_table": 5}, 1, {"BATTERY", "ZERO_TABLE"}),
     ],
 )
-def test_what_must_not_be_armed_is_refused_without_torque(tmp_path, what, known, codes):
+def test_a_robot_that_must_not_be_armed_gets_no_torque(tmp_path, what, known, codes):
     with World(tmp_path, **what) as world:
-        rig = world.plant(known_zero_table=known)
+        plant = world.plant(known_zero_table=known)
         with pytest.raises(NotReady) as refusal:
-            rig.arming.first_look()
+            plant.arming.check_ready()
         assert codes <= {finding.code for finding in refusal.value.findings}
         for code in codes:
             assert f"[{code}]" in str(refusal.value)
-        assert not rig.arming.ready(never)
+        assert not plant.arming.ready(never)
         assert world.events("torque") == []
 
 
 def test_without_poses_it_is_refused(tmp_path):
     with World(tmp_path, "blind@0") as world:
-        rig = world.plant()
+        plant = world.plant()
         with pytest.raises(NotReady, match="POSE_MISSING"):
-            rig.arming.first_look()
+            plant.arming.check_ready()
         assert world.events("torque") == []
 
 
 def test_an_emergency_stop_is_released_by_people_only(tmp_path):
     with World(tmp_path) as world:
-        rig = world.plant()
-        assert rig.arming.ready(never)
-        drive(world, rig, 0.2)
-        rig.robot.stop(Stop.CUT)
+        plant = world.plant()
+        assert plant.arming.ready(never)
+        drive(world, plant, 0.2)
+        plant.robot.stop(Stop.CUT)
         world.sleep(0.1)
-        assert not rig.arming.ready(never)
+        assert not plant.arming.ready(never)
         assert "ESTOP_BOARD" in world.said[-1]
         latched = ["latched by a test"]
-        rig.arming._estop = lambda: latched[0]
-        rig.robot.clear_faults()
-        assert not rig.arming.ready(never)
+        plant.arming._examiner.estop = lambda: latched[0]
+        plant.robot.clear_faults()
+        assert not plant.arming.ready(never)
         assert "latched by a test" in world.said[-1]
         latched[0] = ""
-        assert rig.arming.ready(never)
+        assert plant.arming.ready(never)
 
 
 def test_arming_gives_no_torque_before_the_first_command(tmp_path):
@@ -352,9 +354,9 @@ def test_arming_gives_no_torque_before_the_first_command(tmp_path):
             write(data, now_us)
 
         world.board._core.receive = receive
-        rig = world.plant()
-        rig.arming.first_look()
-        assert rig.arming.ready(never)
+        plant = world.plant()
+        plant.arming.check_ready()
+        assert plant.arming.ready(never)
         assert world.events("torque") == []
         frames = list(Decoder().feed(b"".join(sent)))
         modes = {fields_of(f)["mode"] for f in frames if f.kind is MessageType.COMMAND}
@@ -378,11 +380,11 @@ def test_poses_have_noise_delay_and_gaps(tmp_path):
         assert 0.005 < np.std(np.array(late) - truth) < 0.02
 
 
-def test_a_reading_through_the_wire_is_as_old_as_one_in_lockstep(tmp_path):
-    """`sim.sensor_latency_s`, 20 ms, is from the sensor to the loop: the wire's part is in it."""
+def test_a_reading_by_wire_is_as_old_as_one_in_lockstep(tmp_path):
+    """`sim.sensor_latency_s`, 20 ms, is from sensor to control loop, the wire included."""
     with World(tmp_path, sets=("sim.physics_rate_hz=2000",)) as world:
-        rig = world.plant()
-        assert rig.arming.ready(never)
+        plant = world.plant()
+        assert plant.arming.ready(never)
         step, truth, read = world.board.step, [], []
 
         def watched_step():
@@ -390,14 +392,14 @@ def test_a_reading_through_the_wire_is_as_old_as_one_in_lockstep(tmp_path):
             truth.append((world.now(), world.twin.true_state().motor_angle_rad))
 
         world.board.step = watched_step
-        hold = rig.robot.read().motor_angle_rad
+        hold = plant.robot.read().motor_angle_rad
         for _ in range(600):
             swing = 0.4 * np.sin(2.0 * np.pi * 2.0 * world.now())
-            rig.robot.command(MotorCommand(hold + swing, kp=1.0, kd=0.02, valid_s=0.1))
-            rig.clock.tick()
-            read.append((world.now(), rig.robot.read().motor_angle_rad))
+            plant.robot.command(MotorCommand(hold + swing, kp=1.0, kd=0.02, valid_s=0.1))
+            plant.clock.tick()
+            read.append((world.now(), plant.robot.read().motor_angle_rad))
         times, angles = (np.array(column) for column in zip(*truth, strict=True))
-        # Until then its clock may still be on its way to the board's.
+        # From here on the host's clock follows the telemetry.
         at, seen = (np.array(column) for column in zip(*read[450:], strict=True))
         errors = {}
         for lag_ms in range(40):
@@ -410,18 +412,18 @@ def test_odometry_follows_the_robot(tmp_path):
     from walkhome.hardware.pose.odometry import LegOdometry
 
     with World(tmp_path) as world:
-        rig = world.plant()
-        odometry = LegOdometry(rig.robot.body)
-        rig.robot.listeners.append(odometry.update)
-        assert rig.arming.ready(never)
-        drive(world, rig, 0.3)
+        plant = world.plant()
+        odometry = LegOdometry(plant.robot.body)
+        plant.robot.listeners.append(odometry.update)
+        assert plant.arming.ready(never)
+        drive(world, plant, 0.3)
         assert odometry.latest().ok
         assert abs(odometry.latest().yaw_rad) < 0.2
 
 
 def test_pose_is_lost_when_it_jumps(tmp_path):
     with World(tmp_path, "carried@4:2.0") as world:
-        rig = world.plant()
-        assert rig.arming.ready(never)
+        plant = world.plant()
+        assert plant.arming.ready(never)
         with pytest.raises(PoseLost):
-            drive(world, rig, 5.0)
+            drive(world, plant, 5.0)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Rows of the fault matrix that the host itself sees, each on the emulated board while it learns.
+"""Rows of the fault matrix that the host detects, each on the emulated board during learning.
 
-What happened is in events.jsonl with its code, what came of it in the summary, and a line of it was
-said; of the board's own bytes is asked what it got.
+Each fault must be in events.jsonl with its code, in the summary, and in a message; the commands are
+read from the bytes that the board received.
 """
 
 import contextlib
@@ -31,16 +31,19 @@ def never():
     return False
 
 
-def learn(folder, *faults, prepare=lambda world, loop: None, sets=()):
-    """A run, and what is known of it."""
+def learn(folder, *faults, prepare=lambda world, trainer: None, sets=()):
+    """Learn with faults; return the run's status, faults, events, messages and commands.
+
+    `prepare` gets the world and the trainer before the run.
+    """
     with World(folder, *faults, sets=(*SETS, *sets)) as world:
         heard, view = [], Silent()
         _spy(world, heard)
         run = RunFolder.create(folder / "run", world.config)
-        loop = Trainer(world.config, run, view, SimpleNamespace(requested=False), world.plant())
-        prepare(world, loop)
+        trainer = Trainer(world.config, run, view, SimpleNamespace(requested=False), world.plant())
+        prepare(world, trainer)
         with run:
-            summary = loop.run()
+            summary = trainer.run()
     commands = [f for f in Decoder().feed(b"".join(heard)) if f.kind is MessageType.COMMAND]
     return SimpleNamespace(
         status=summary["status"],
@@ -64,7 +67,7 @@ def _spy(world, heard):
 
 
 def check_row(done, code):
-    """That a fault of this code was handled as its row says."""
+    """Check that a fault of this code was handled as its row of the matrix demands."""
     event = next(event for event in done.events if event["code"] == code)
     rule = FAULTS[code]
     assert (event["level"], event["clears"]) == (rule.level.name, rule.clears.value)
@@ -85,29 +88,29 @@ def test_too_many_damaged_frames(tmp_path):
 
 
 class Broken:
-    """A policy that says what it is told, once."""
+    """A policy whose first answer is given: an action, or an exception to raise."""
 
-    def __init__(self, policy, says):
-        self._policy, self._says = policy, [says]
+    def __init__(self, policy, answer):
+        self._policy, self._answers = policy, [answer]
 
     def act(self, observation, **how):
-        if not self._says:
+        if not self._answers:
             return self._policy.act(observation, **how)
-        says = self._says.pop()
-        if isinstance(says, Exception):
-            raise says
-        return says
+        answer = self._answers.pop()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 @pytest.mark.parametrize(
-    "says", [np.full(8, np.nan), np.full(8, np.inf), PolicyInvalid("its weights are damaged")]
+    "answer", [np.full(8, np.nan), np.full(8, np.inf), PolicyInvalid("its weights are damaged")]
 )
-def test_an_action_that_is_not_finite_never_leaves(tmp_path, says):
-    def prepare(world, loop):
-        policies = loop._exploration.policies
-        loop._exploration.policies = {name: Broken(p, says) for name, p in policies.items()}
+def test_an_action_that_is_not_finite_is_never_sent(tmp_path, answer):
+    def prepare(world, trainer):
+        policies = trainer._exploration.policies
+        trainer._exploration.policies = {name: Broken(p, answer) for name, p in policies.items()}
 
-    # Of two tasks both are broken, once each.
+    # The policies of both tasks are broken, once each.
     done = learn(tmp_path, prepare=prepare, sets=("tasks=[forward,backward]",))
     check_row(done, "bad_action")
     assert set(done.faults) == {"bad_action"}
@@ -121,8 +124,8 @@ def test_a_motor_that_does_nothing(tmp_path):
     assert "motor 3 does not do what it is told" in done.said
 
 
-def test_motors_that_are_well_obey(tmp_path, monkeypatch):
-    """A walk at random, falls and stand-ups included, and never half of the patience used."""
+def test_healthy_motors_follow_their_commands(tmp_path, monkeypatch):
+    """With random actions, falls and stand-ups, the monitor uses less than half of its patience."""
     seen = []
     ask = TorqueTrackingMonitor.untracked
 
@@ -139,14 +142,14 @@ def test_motors_that_are_well_obey(tmp_path, monkeypatch):
 
 
 def test_a_loop_that_is_late_again_and_again(tmp_path):
-    def prepare(world, loop):
+    def prepare(world, trainer):
         sleep = world.sleep
 
         def slow(seconds):
             late_s = 0.01 if 8.0 < world.now() < 8.3 and seconds < 0.02 else 0.0
             sleep(seconds + late_s)
 
-        loop._plant.clock._sleep = slow
+        trainer._plant.clock._sleep = slow
 
     done = learn(tmp_path, prepare=prepare)
     check_row(done, "late")
@@ -161,35 +164,35 @@ def test_a_loop_that_is_late_again_and_again(tmp_path):
     ],
 )
 def test_a_board_that_comes_back_as_another(tmp_path, code, changes):
-    def prepare(world, loop):
+    def prepare(world, trainer):
         same = {"robot_id": b"emulated", "zero_table": 1, "boot": 12345}
         world.board._start = lambda: BoardCore(random=7, **{**same, **changes})
 
     done = learn(tmp_path, "reboot@8:0.1", prepare=prepare)
-    assert list(done.faults)[1:] == [code]  # after the reboot itself
+    assert list(done.faults)[1:] == [code]  # after the fault of the reboot
     check_row(done, code)
 
 
 def test_a_robot_that_does_not_get_up(tmp_path):
-    def prepare(world, loop):
-        loop._routine._attempts = lambda: (False, 5)
+    def prepare(world, trainer):
+        trainer._routine._attempts = lambda: (False, 5)
 
     done = learn(tmp_path, prepare=prepare, sets=("stand_up.pause_s=0.1",))
     check_row(done, "cannot_stand")
     assert "15 attempts failed" in done.said
 
 
-def test_who_stands_beside_it_is_told_as_well(tmp_path):
-    """`robot stand-up` and what else drives a board goes through the same gate."""
+def test_a_fault_during_stand_up_is_reported(tmp_path):
+    """`robot stand-up`, like all commands that drive a board, accounts for faults by the matrix."""
     with World(tmp_path, "dead-motor@2") as world:
-        rig = world.plant()
-        cycle = cycle_for(world.config, rig, world.said.append)
+        plant = world.plant()
+        cycle = cycle_for(world.config, plant, world.said.append)
         assert not get_up(world.config, cycle, never, world.said.append)
-        assert rig.arming.budget.counts == {"motor": 1}
+        assert plant.arming.budget.counts == {"motor": 1}
     assert any(text.startswith("a person is needed: motor") for text in world.said)
 
 
-def test_a_fault_of_the_host_is_one_of_the_robots():
+def test_faults_that_the_host_detects_are_robot_faults():
     assert NotFit in ROBOT_FAULTS
     with contextlib.suppress(*ROBOT_FAULTS):
         raise NotFit("it is late", "late")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The verbs for a board, on an emulated one that is a process of its own."""
+"""The commands for a board, on an emulated one that is a process of its own."""
 
 import json
 import os
@@ -26,7 +26,7 @@ EMULATE = (sys.executable, "-m", "walkhome.robot.cli", "emulate")
 
 
 def start(folder, *arguments):
-    """An emulated board; its port is the link in `folder`."""
+    """Start an emulated board; return its process, and its port, a link in `folder`."""
     link = folder / "robot"
     process = subprocess.Popen(
         [*EMULATE, "--link", link, "--log", folder / "log.jsonl", *arguments],
@@ -45,7 +45,7 @@ def end(process):
 
 @pytest.fixture(autouse=True, scope="module")
 def places(tmp_path_factory):
-    """Sockets, locks and calibrations of this module's own."""
+    """A folder for sockets, locks and calibrations of this module alone."""
     folder = tmp_path_factory.mktemp("user")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
@@ -77,7 +77,7 @@ def events(folder, kind):
     return [line for line in lines if line["event"] == kind]
 
 
-def test_doctor_says_all_is_well(board):
+def test_doctor_finds_a_healthy_robot_ready(board):
     result = invoke("doctor", "--port", board, "--seconds", "0.6", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -159,8 +159,8 @@ def test_no_port(tmp_path):
 
 
 def invoke_without_rights(*arguments):
-    """As `invoke`, in a process that is not root, whoever runs this: exit code and what it says."""
-    invoke(*arguments)  # so that all modules are loaded: the other may not read them
+    """Run a command as a user that is not root; return exit code and output."""
+    invoke(*arguments)  # loads all modules: the other user may not read them
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -210,7 +210,7 @@ def test_no_rights(tmp_path, monkeypatch):
     ],
     ids=["gps", "modem", "silence"],
 )
-def test_something_else_on_the_port(tmp_path, says, why):
+def test_another_device_on_the_port_is_named(tmp_path, says, why):
     master, slave = pty.openpty()
     tty.setraw(slave)
     os.set_blocking(master, False)
@@ -279,7 +279,7 @@ def test_ctrl_c_settles_saves_and_is_resumed(board, places, tmp_path):
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         deadline_s = time.monotonic() + 60.0
-        while time.monotonic() < deadline_s:  # until it has walked a little
+        while time.monotonic() < deadline_s:  # until the robot has moved
             line = process.stdout.readline()
             if json.loads(line).get("robot_minutes_moving", 0.0) > 0.0:
                 break
@@ -296,7 +296,9 @@ def test_ctrl_c_settles_saves_and_is_resumed(board, places, tmp_path):
     assert events(places, "mode")[-1]["mode"] == "OFF"
     minutes = summary["robot_minutes"]["total"] + 0.02
     result = invoke("learn", "--resume", run, "--minutes", str(minutes), "--json")
-    assert result.exit_code == 0, result.output  # it may lie as it fell: nobody switched it off
+    assert result.exit_code == 0, (
+        result.output
+    )  # the robot may lie as it fell: it was not switched off since
     again = json.loads((run / "summary.json").read_text())
     assert again["status"] == "done"
     assert again["steps"] >= summary["steps"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Calibration files: kept per robot, dated, strict."""
+"""Calibration files: one per robot, dated, strictly checked."""
 
 import re
 
@@ -21,7 +21,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
 
 
-def test_what_was_saved_is_loaded():
+def test_a_saved_calibration_is_loaded():
     assert load_calibration("ours") is None
     path = save_calibration("ours", 12, WIRING)
     found = load_calibration("ours")
@@ -33,7 +33,7 @@ def test_what_was_saved_is_loaded():
     assert "zero_table: 12" in path.with_suffix(".yaml.bak").read_text()
 
 
-def test_the_emulated_robot_is_known_and_can_be_made_anew():
+def test_the_shipped_calibration_can_be_overridden():
     assert load_calibration("emulated").wiring() == Wiring()
     save_calibration("emulated", 5, WIRING)
     assert load_calibration("emulated").wiring() == WIRING
@@ -52,7 +52,7 @@ def test_the_emulated_robot_is_known_and_can_be_made_anew():
         (lambda text: text.replace("zero_table: 12", "zero_table: -1"), "zero_table"),
     ],
 )
-def test_a_file_that_is_wrong_is_refused(change, why):
+def test_an_invalid_file_is_refused(change, why):
     path = save_calibration("ours", 12, WIRING)
     path.write_text(change(path.read_text()))
     with pytest.raises(CalibrationInvalid, match=re.escape(why)) as refusal:
@@ -61,6 +61,6 @@ def test_a_file_that_is_wrong_is_refused(change, why):
     assert "\n" not in str(refusal.value)
 
 
-def test_no_name_gets_out_of_the_folder(tmp_path):
+def test_no_robot_id_leaves_the_folder(tmp_path):
     for name in ("../../x", ".hidden", "a/b", ""):
         assert calibration_path(name).parent == tmp_path / "walkhome" / "robots"

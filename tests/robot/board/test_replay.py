@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What of a journal may be asked of a robot again, and how it eases into it."""
+"""Replay on a robot: which episodes may be replayed, easing in, stopping."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def never():
 
 
 def episode(steps=20, **changed):
-    """A recorded episode with its stand-up; its actions swing to one side."""
+    """A recorded episode with its stand-up; its actions swing all legs to one side."""
     rows = np.zeros(steps + 4, RECORD)
     rows["index"] = 100 + np.arange(len(rows))
     rows["phase"][:3] = PHASE_STAND_UP
@@ -34,7 +34,7 @@ def episode(steps=20, **changed):
     return Episode(7, "forward", "time", rows, 0.02)
 
 
-def test_the_commands_are_those_of_the_episode_alone():
+def test_the_actions_are_those_of_the_episode_alone():
     found = actions_of(episode())
     assert found.actions.shape == (20, 8)
     assert found.actions[-1, 0] == pytest.approx(0.3)
@@ -57,14 +57,17 @@ def without(rows):
         (episode(motor_angle=(3, np.inf)), "missing or damaged"),
     ],
 )
-def test_what_has_no_whole_commands_is_refused(broken, why):
+def test_an_episode_without_all_of_its_actions_is_refused(broken, why):
     with pytest.raises(RunError, match=f"--episode 7: .*{why}"):
         actions_of(broken)
 
 
 @pytest.fixture(scope="module")
 def standing(tmp_path_factory):
-    """A robot behind the emulated board, armed and on its feet; time is the board's own."""
+    """A function that makes the robot behind an emulated board stand; time is the board's own.
+
+    It returns the cycle, the configuration, an action path, and the list of angles sent since.
+    """
     with World(tmp_path_factory.mktemp("board")) as world:
         plant = world.plant()
         cycle = ControlCycle(plant, world.config.episode)
@@ -87,7 +90,7 @@ def standing(tmp_path_factory):
         yield stand
 
 
-def test_it_eases_in_and_asks_for_the_same_again(standing):
+def test_replay_eases_in_and_sends_the_recorded_actions(standing):
     cycle, _, path, sent = standing()
     commands = actions_of(episode(steps=50))
     assert replay_actions(cycle, path, commands, never) == ""
@@ -98,19 +101,19 @@ def test_it_eases_in_and_asks_for_the_same_again(standing):
         steps.max() <= cycle.plant.robot.body.rate_limit_rad_s * cycle.plant.clock.period_s + 1e-9
     )
     np.testing.assert_allclose(sent[49], commands.first_rad, atol=0.05)
-    # After the low-pass has caught up, the legs are where the journal's actions want them.
+    # After the low-pass filter has settled, the legs are where the last action puts them.
     wanted = cycle.plant.robot.body.action_to_motor(commands.actions[-1])
     np.testing.assert_allclose(sent[-1], wanted, atol=0.05)
 
 
-def test_a_first_posture_out_of_range_is_not_reached_for(standing):
+def test_easing_in_stays_within_the_action_ranges(standing):
     cycle, _, _, sent = standing()
     assert cycle.run(EasingIn(cycle.plant.robot.body, np.full(8, 9.0), 50, never))
     extension = 0.5 * (sent[-1][0::2] + sent[-1][1::2])
     assert extension.max() <= 2.5 + 1e-6
 
 
-def test_it_stops_when_it_is_told_to_and_when_it_has_fallen(standing):
+def test_replay_ends_on_a_stop_request_and_on_a_fall(standing):
     cycle, config, path, sent = standing()
     still = RecordedActions(MINITAUR.stance_motor_rad(), np.zeros((100, 8)))
     asked = iter(range(1000))
