@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""`walkhome/Walk-v0`: the twin as a Gymnasium environment, for other people's learners.
+"""`walkhome/Walk-v0`: the twin as a Gymnasium environment, for other learners.
 
     import gymnasium, walkhome.robot.gym_env
     env = gymnasium.make("walkhome/Walk-v0", terrain="mattress", task="forward")
 
 A step is a control period and an episode is a roll-out, made by the code that `robot learn` runs
-(`robot.control.episode`, `robot.control.reset`, `robot.training.episode_start`): same observation,
-action, reward, endings. With
-`task="scheduled"` and the same actions it is the loop, step for step. `reset()` lets the robot
-stand up by its own motors from where the last episode left it, which takes robot time (counted in
-`info`); only `reset(seed=...)` puts a new one down. See docs/gymnasium.md.
+(`robot.control.episode`, `robot.control.reset`, `robot.training.episode_start`): same observations,
+actions, rewards and endings. With `task="scheduled"` and the same actions it equals `robot learn`
+step for step. `reset()` lets the robot stand up by its own motors where the last episode has left
+it; that robot time is counted in `info`. Only `reset(seed=...)` puts down a new robot. See
+docs/gymnasium.md.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from walkhome.sim.twin import PyBulletRobot
 
 ID = "walkhome/Walk-v0"
 SCHEDULED = "scheduled"
-SEEDS = 2**31  # of `run.seed`
+SEEDS = 2**31  # number of values of `run.seed`
 
 Array = npt.NDArray[np.float32]
 Info = dict[str, Any]
@@ -56,19 +56,19 @@ class WalkEnv(gymnasium.Env[Array, Array]):
     float32 in [-1, 1]. A fall terminates; the time limit and the workspace's edge truncate.
 
     Args:
-        terrain: a name from configs/terrains, or a YAML file.
-        task: `forward`, `backward`, `left` or `right`: always that; a robot that walked out of the
-            workspace is carried back to its middle, which counts as a person's help. `scheduled`:
-            whichever leads home, as in `robot learn`; `info["task"]` tells which.
-        settings: dotted key -> value, for any other key of `robot config show`.
+        terrain: a name from configs/terrains, or the path of a YAML file.
+        task: `forward`, `backward`, `left` or `right` practises that task only; a robot that has
+            left the workspace is carried back to its middle, which counts as a human reset.
+            `scheduled` chooses the task that leads home, as `robot learn` does; `info["task"]`
+            names it.
+        settings: values by dotted key, for any other key of `robot config show`.
         render_mode: `rgb_array`, or None.
-
-    Raises:
-        ConfigError: something in these can't be used.
-        TerrainError: PyBullet can't build the terrain.
 
     Attributes:
         config: the resolved configuration.
+
+    Raises:
+        ConfigError: an argument is invalid.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012 - Gymnasium's own
@@ -101,12 +101,15 @@ class WalkEnv(gymnasium.Env[Array, Array]):
         """Stand up and begin the next episode.
 
         Args:
-            seed: put a new robot down in the middle first, and count from zero; without one, only
-                where there is no robot yet.
-            options: nothing is done with them.
+            seed: seed of a new robot, which is put down in the middle of the workspace with all
+                counts at zero; None keeps the present robot, if there is one.
+            options: ignored.
 
         Returns:
-            The first observation, and what is counted so far.
+            The first observation, (126,) float32, and the counts so far.
+
+        Raises:
+            TerrainError: PyBullet can't build the terrain.
         """
         super().reset(seed=seed)
         if seed is not None or self._world is None:
@@ -121,16 +124,16 @@ class WalkEnv(gymnasium.Env[Array, Array]):
         return self._now.observation.astype(np.float32), self._info(self._now)
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, Info]:
-        """One control period.
+        """Run one control period.
 
         Args:
-            action: (8,); what lies beyond [-1, 1] counts as its edge.
+            action: (8,) four swings, then four extensions; clipped to [-1, 1].
 
         Returns:
-            Observation, reward, whether it fell, whether it was cut short, and `info`: what is
-            counted, `costs` (attitude beyond its limits, rad), `rewards` per task, `ended`
-            (`fall`, `exit`, `timeout` or empty), after the last step `speed_m_s` and
-            `turn_rate_rad_s`.
+            Observation (126,) float32, reward, terminated (a fall), truncated, and `info`: the
+            counts, `costs` (attitude beyond its limits, rad, ordered as `mdp.costs.NAMES`),
+            `rewards` by task, `ended` (`fall`, `exit`, `timeout` or empty), and after the last
+            step `speed_m_s` and `turn_rate_rad_s`.
 
         Raises:
             RuntimeError: the episode is over.
@@ -163,7 +166,7 @@ class WalkEnv(gymnasium.Env[Array, Array]):
         return observation, reward, step.done, bool(step.ended) and not step.done, info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
-        """(480, 640, 3) RGB of the robot as it is now; None unless `render_mode` asks for it."""
+        """Return an image of the robot, (480, 640, 3) uint8 RGB; None without `rgb_array`."""
         if self.render_mode is None or self._world is None:
             return None
         if self._camera is None:
@@ -173,7 +176,7 @@ class WalkEnv(gymnasium.Env[Array, Array]):
         return self._camera.shot()
 
     def close(self) -> None:
-        """End the twin; safe to call twice."""
+        """Close the twin and its camera; safe to call twice."""
         if self._camera is not None:
             self._camera.close()
         if self._world is not None:
@@ -187,7 +190,7 @@ class WalkEnv(gymnasium.Env[Array, Array]):
         self._world = _World.of(config, self._on_period)
 
     def _stand_up(self) -> _World:
-        """On its feet by its own motors; where even pauses don't help, a person changes robots."""
+        """Let the robot stand up; one that gives up is replaced, which counts as a human reset."""
         while True:
             world = self._world
             assert world is not None
@@ -224,7 +227,7 @@ class WalkEnv(gymnasium.Env[Array, Array]):
 
 @dataclass(frozen=True)
 class _World:
-    """A robot that was put down, and what drives it."""
+    """A robot that was put down, and the objects that drive it."""
 
     config: Config
     plant: Plant
@@ -254,13 +257,14 @@ def _config(terrain: str, task: str, settings: Mapping[str, Any]) -> Config:
         raise ConfigError(
             f"task: {task!r} is not known; use {', '.join(OPPOSITE)} or {SCHEDULED}{hint}"
         )
-    # One task alone can't walk home, and a mirrored turn would be another task.
-    alone = {"tasks": [task], "ablation.scheduler": False, "learning.symmetry": "none"}
-    flags = {"terrain": terrain, **({} if task == SCHEDULED else alone)}
+    # A single task can't lead home, and the mirror image of a turn would be another task.
+    single = {"tasks": [task], "ablation.scheduler": False, "learning.symmetry": "none"}
+    flags = {"terrain": terrain, **({} if task == SCHEDULED else single)}
     layers = [(settings, "settings", Path())]
     return resolve_config(layers=layers, flags=flags).config
 
 
-# Where several modules of one process make it, as vector environments do, the first one counts.
+# Another import of this module under another name, as by a vector environment, must not register
+# it again.
 if ID not in gymnasium.registry:
     gymnasium.register(id=ID, entry_point="walkhome.robot.gym_env:WalkEnv")

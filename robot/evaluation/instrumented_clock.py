@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A clock for the twin that looks at every physics step: feet, torques, power; and it may push.
+"""A clock for the twin that records forces, torques and power at every physics step.
 
-Evaluation puts it in the place of `robot.control.clock.TwinClock`. Looking changes nothing: the
-twin moves
-as it would without. Torque peaks right after each command, so sampling once per control period
-would be wrong by a fifth.
+Evaluation uses it in place of `robot.control.clock.TwinClock`. Recording does not change how the
+twin moves. It also applies random pushes, if asked to. Torque peaks right after each command, so
+sampling once per control period would be wrong by a fifth.
 """
 
 from __future__ import annotations
@@ -24,12 +23,17 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class InstrumentedClock:
-    """Control periods of the twin, with a look at each physics step.
+    """Paces the twin like `TwinClock`, and records every physics step after `start`.
 
     Args:
-        twin: whose time passes.
-        rate_hz: of control.
-        pushes: pulls at the trunk now and then; nobody does when None.
+        twin: the twin to advance.
+        rate_hz: control rate.
+        pushes: forces on the trunk, applied after `start`; None: none.
+
+    Attributes:
+        period_s: control period.
+        elapsed_s: length of the last control period; always `period_s`.
+        late_s: 0: simulated time is never late.
     """
 
     def __init__(self, twin: PyBulletRobot, rate_hz: float, pushes: Pushes | None = None) -> None:
@@ -39,14 +43,14 @@ class InstrumentedClock:
         self._step_s = 1.0 / twin.settings.physics_rate_hz
         self._steps = max(1, round(self.period_s / self._step_s))
         self._rows: list[FloatArray] = []
-        self._start_s: float | None = None  # nobody looks yet
+        self._start_s: float | None = None  # None: not recording
 
     def now_s(self) -> float:
-        """Simulated seconds."""
+        """Simulated time, s."""
         return self._twin.time_s
 
     def start(self) -> None:
-        """Forget what was seen, and begin to look and to push."""
+        """Discard the record, and begin to record and to push."""
         self._rows, self._start_s = [], self._twin.time_s
 
     def tick(self) -> None:
@@ -72,7 +76,7 @@ class InstrumentedClock:
         self._rows.append(np.concatenate(parts))
 
     def record(self) -> GaitRecord:
-        """What was seen since `start`."""
+        """Return the record since `start`, a row per physics step."""
         width = 1 + N_LEGS + 4 * N_MOTORS
         table = np.array(self._rows).reshape(-1, width)
         time, *columns = np.split(table, [1, *range(1 + N_LEGS, width, N_MOTORS)], axis=1)
@@ -80,14 +84,17 @@ class InstrumentedClock:
 
 
 class Pushes:
-    """Pushes the trunk sideways, forward or back, from a random direction, every few seconds.
+    """Random horizontal pushes at the trunk, every few seconds.
 
     Args:
-        impulse_n_s: of each push; 1 N s moves a 6 kg robot at 0.17 m/s.
+        impulse_n_s: impulse of each push; 1 N s changes a 6 kg robot's speed by 0.17 m/s.
         rng: chooses directions and times.
+
+    Attributes:
+        count: pushes that have begun.
     """
 
-    EVERY_S = (1.5, 3.0)
+    EVERY_S = (1.5, 3.0)  # shortest and longest pause before a push
     LASTS_S = 0.1
 
     def __init__(self, impulse_n_s: float, rng: np.random.Generator) -> None:
@@ -96,7 +103,14 @@ class Pushes:
         self._start_s, self._direction, self._begun = self._plan(0.0)
 
     def force_n(self, time_s: float) -> FloatArray | None:
-        """(3,) N, world frame, at a time since the start; None between two pushes."""
+        """Return the force at a time; call it with times that do not decrease.
+
+        Args:
+            time_s: time since the start of the record.
+
+        Returns:
+            (3,) force in N, world frame; None between two pushes.
+        """
         if time_s < self._start_s:
             return None
         if time_s >= self._start_s + self.LASTS_S:
@@ -107,7 +121,7 @@ class Pushes:
         return np.asarray(self._direction * self._force_n, dtype=np.float64)
 
     def _plan(self, now_s: float) -> tuple[float, FloatArray, bool]:
-        """When the next one starts, where to, and that it has not begun."""
+        """Choose start (s) and direction (unit vector) of the next push, which has not begun."""
         start_s = now_s + float(self._rng.uniform(*self.EVERY_S))
         angle_rad = float(self._rng.uniform(-math.pi, math.pi))
         return start_s, np.array([math.cos(angle_rad), math.sin(angle_rad), 0.0]), False

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """One evaluation roll-out on a fresh twin, and its measures: speed, drift, power, falls.
 
-A roll-out starts where a person would put the robot down to watch it: at the workspace's edge, any
-heading, the task's direction leading across. It stands up by itself, then walks; a fall ends it,
-and its speed still counts over the whole time. Nothing is learned.
+    place at the workspace's edge --> stand up --> deterministic policy --> `RollOut`
+
+The robot starts at a random heading, with the task's direction leading across the workspace, and
+may leave it. A fall ends the roll-out; speed, share and return still count over its whole time.
+Nothing is learned.
 """
 
 from __future__ import annotations
@@ -32,23 +34,24 @@ from walkhome.robot.mdp.workspace import Workspace
 from walkhome.sim.instruments import mass_kg
 from walkhome.sim.twin import START_HEIGHT_M, PyBulletRobot
 
-# Evaluation never repeats the noise of a training run, nor one run's evaluation another's.
+# Seeds that no training run and no other run's evaluation uses.
 SEED_OFFSET, SEEDS_PER_RUN = 1_000_000, 10_000
-SLOWEST_M_S = 0.05  # below, a cost of transport means nothing
+SLOWEST_M_S = 0.05
+"""Slower walks have no cost of transport: it would divide by about zero."""
 
 
 @dataclass(frozen=True)
 class RollOut:
-    """One evaluation roll-out and its length in full.
+    """One evaluation roll-out.
 
     Attributes:
-        result: as an episode's.
-        seconds: how long it should have lasted.
-        period_s: of a step.
-        record: what legs and motors did.
-        left_workspace: whether it was outside at any time.
-        mass_kg: of the robot.
-        pushes: that it got.
+        result: statistics up to its end, as of an episode.
+        seconds: its planned length; a fall ends it earlier.
+        period_s: control period.
+        record: forces, torques and power at every physics step.
+        left_workspace: whether the robot was outside of the workspace at any time.
+        mass_kg: mass of the robot.
+        pushes: number of pushes that it received.
     """
 
     result: EpisodeResult
@@ -61,22 +64,22 @@ class RollOut:
 
     @property
     def fell(self) -> bool:
-        """Whether it ended in a fall."""
+        """Whether the roll-out ended in a fall."""
         return self.result.ended == "fall"
 
     @property
     def share(self) -> float:
-        """Part of the time that it lasted; less than 1 after a fall."""
+        """Share of the planned time that it lasted, in (0, 1]; less than 1 after a fall."""
         return min(1.0, self.result.steps * self.period_s / self.seconds)
 
     @property
     def return_per_step(self) -> float:
-        """Reward per step of the whole time: what comes after a fall is without reward."""
+        """Mean reward per step of the planned time; steps after a fall count as 0."""
         return self.result.undiscounted_return / max(1, self.result.steps) * self.share
 
     @property
     def straight_speed_m_s(self) -> float:
-        """Net way along the task's direction at the start, over the whole time."""
+        """Mean speed along the direction of the start over the planned time; 0 for turns."""
         (x0, y0, yaw), (x1, y1, _) = self.result.start, self.result.end
         heading = yaw + TASKS[self.result.task].heading_rad
         way = (x1 - x0) * math.cos(heading) + (y1 - y0) * math.sin(heading)
@@ -84,7 +87,7 @@ class RollOut:
 
     @property
     def drift_m(self) -> float:
-        """How far it strayed: sideways when walking, from the spot when turning."""
+        """Deviation at the end: sideways for walking, from the starting point for turning."""
         (x0, y0, yaw), (x1, y1, _) = self.result.start, self.result.end
         if TASKS[self.result.task].turns:
             return math.hypot(x1 - x0, y1 - y0)
@@ -93,9 +96,9 @@ class RollOut:
 
     @property
     def cost_of_transport(self) -> float | None:
-        """Electrical power / (weight x speed), no unit; None for turns and for standing about.
+        """Electrical power / (weight x speed), dimensionless; None for turns and slow walks.
 
-        Speed and power are means over the part that it walked, before a fall.
+        Speed and power are means up to the end or the fall.
         """
         speed_m_s = self.result.speed_m_s
         if TASKS[self.result.task].turns or speed_m_s < SLOWEST_M_S:
@@ -112,19 +115,21 @@ def roll_out(
     push_n_s: float = 0.0,
     make_listener: Callable[[Plant, str], PeriodListener] | None = None,
 ) -> RollOut:
-    """One deterministic roll-out.
+    """Run one roll-out with a deterministic policy.
 
     Args:
         config: configuration of the run, perhaps on another terrain.
         task: name of the task.
         policy: chooses the actions.
         number: number of the roll-out; seeds heading, noise and pushes.
-        seconds: length of the roll-out.
+        seconds: planned length of the roll-out.
         push_n_s: impulse of each push at the trunk, N s; 0: no pushes.
-        make_listener: makes a listener for the roll-out's control periods, as a camera.
+        make_listener: makes a listener for the roll-out's control periods, such as a camera.
 
     Raises:
-        RobotError: the twin can't stand up.
+        RobotError: the twin can't stand up on this terrain, or its physics diverged.
+        TerrainError: PyBullet can't build the terrain.
+        ValueError: an observation is not finite.
     """
     seed = SEED_OFFSET + SEEDS_PER_RUN * config.run.seed + number
     twin = make_twin_robot(config, seed)
@@ -163,7 +168,14 @@ def roll_out(
 
 
 def place_at_edge(twin: PyBulletRobot, config: Config, task: str, rng: np.random.Generator) -> None:
-    """Put a fresh twin down so that the task leads across the workspace, at a random heading."""
+    """Put the twin down so that the task leads across the workspace, at a random heading.
+
+    Args:
+        twin: put down 3 cm above its standing height; turning tasks start in the middle.
+        config: size of the workspace.
+        task: name of the task.
+        rng: draws the heading.
+    """
     yaw = float(rng.uniform(-math.pi, math.pi))
     across = wrap_to_pi(yaw + TASKS[task].heading_rad)
     reach = 0.0 if TASKS[task].turns else 0.9

@@ -13,6 +13,7 @@ PRICES = np.array([0.25, 1.5])
 
 
 def make_batch(seed: int, n_constraints: int, n: int = N) -> Batch:
+    """A batch of `n` random transitions in torch's default floating-point type."""
     rng = np.random.default_rng(seed)
     kind = str(torch.get_default_dtype()).removeprefix("torch.")
     both = rng.standard_normal((n, OBS + A)).astype(kind)

@@ -10,20 +10,25 @@ LEVEL = np.array([0.0, 0.0, 0.0, 1.0])
 
 
 class FakeRobot:
-    """Motors that are at once where they are told; attitude as a test sets it. Writes all down."""
+    """A robot whose motors follow at once; the test sets its attitude.
+
+    Attributes:
+        attitude: quaternion x, y, z, w.
+        log: commands and stops, in order.
+    """
 
     def __init__(self):
         self.body = MINITAUR
         self.attitude = LEVEL
         self.angle = MINITAUR.stance_motor_rad()
-        self.log = []  # commands and stops, in order
+        self.log = []
         self.time_s = 0.0
 
     def read(self):
-        # A little shorter than the stance asks for: the legs carry weight, as the stand-up checks.
-        carries = np.full(8, 0.1)
+        # Legs that carry weight are a little shorter than commanded; the stand-up checks this.
+        sag_rad = np.full(8, 0.1)
         return RobotState(
-            self.time_s, self.angle - carries, np.zeros(8), np.zeros(8), np.full(8, 22.0),
+            self.time_s, self.angle - sag_rad, np.zeros(8), np.zeros(8), np.full(8, 22.0),
             self.attitude, np.zeros(3), np.array([0, 0, 9.81]), 16.0, Fault.NONE, 0.0,
         )  # fmt: skip
 
@@ -44,7 +49,7 @@ class FakeRobot:
 
 
 class FakeClock:
-    """Time passes when it is told to."""
+    """Advances a `FakeRobot` by one period per tick."""
 
     period_s = elapsed_s = 0.02
     late_s = 0.0

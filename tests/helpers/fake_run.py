@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A run folder as a learning run would leave it, made up: for whoever reads run folders."""
+"""An invented run folder, as a learning run would leave it, for tests of its readers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make_fake_run(
     journal: bool = True,
     seed: int = 0,
 ) -> RunFolder:
-    """A robot that starts by falling and ends walking at 0.3 m/s."""
+    """Write a run in which the robot first falls and at the end walks at 0.3 m/s."""
     config = resolve_config(flags={"terrain": "mattress", "tasks": list(tasks)}).config
     run = RunFolder.create(path, config, ["robot", "learn"])
     rng = np.random.default_rng(seed)

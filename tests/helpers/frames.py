@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Messages of the wire: drawn at random, and the golden ones."""
+"""Messages of the wire protocol: random ones (hypothesis), and the golden frames."""
 
 from pathlib import Path
 
@@ -16,6 +16,7 @@ RANGES = {"B": (0, 2**8 - 1), "H": (0, 2**16 - 1), "I": (0, 2**32 - 1), "Q": (0,
 
 
 def values(code, count):
+    """Strategy for `count` values of a `struct` code."""
     if code == "f":
         one = st.floats(width=32)
     elif code.endswith("s"):
@@ -27,6 +28,7 @@ def values(code, count):
 
 @st.composite
 def messages(draw):
+    """Kind, fields, sequence number and time (us) of a random message."""
     kind = draw(st.sampled_from(list(MESSAGES)))
     fields = {name: draw(values(code, count)) for name, code, count in MESSAGES[kind]}
     seq, time_us = draw(st.integers(0, 2**16 - 1)), draw(st.integers(0, 2**32 - 1))
@@ -34,7 +36,7 @@ def messages(draw):
 
 
 def golden():
-    """Kind, frame bytes, and the fields by hand, as a C programmer would read the file."""
+    """Name and bytes of each golden frame in `VECTORS`."""
     for line in VECTORS.read_text().splitlines():
         if line and not line.startswith("#"):
             name, data = line.split()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Policies that were never learned: each leans to its own posture, in which the twin stands."""
+"""Policies that were not learned: each holds a posture in which the twin stands."""
 
 import numpy as np
 
@@ -9,7 +9,14 @@ TASKS = ("forward", "backward", "left", "right")
 
 
 def posture_policy(layout_size, action, rng=None, gain=0.0):
-    """A policy that leans to one posture, whatever it sees; with a gain, it also shakes."""
+    """A policy that asks for one action whatever it observes.
+
+    Args:
+        layout_size: size of the observation.
+        action: (8,) in [-1, 1].
+        rng: draws weights, so that the action also depends on the observation; None: it does not.
+        gain: standard deviation of these weights.
+    """
     weight = np.zeros((16, layout_size), np.float32)
     if rng is not None:
         weight[:8] = gain * rng.standard_normal((8, layout_size))

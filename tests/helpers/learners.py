@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Learners in processes: fake experience for them, and whether they still run."""
+"""For tests of learner processes: random experience, and whether a process runs."""
 
 import os
 import time
@@ -14,7 +14,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 def episode(learners, rng, steps, task="forward", at_step=None):
-    """The same experience for several learners, as the loop gives it."""
+    """Give an episode of random transitions to several learners, as the trainer does."""
     for _ in range(steps):
         step = Transition(
             rng.standard_normal(126),
@@ -36,7 +36,7 @@ def episode(learners, rng, steps, task="forward", at_step=None):
 
 
 def alive(pid):
-    """Whether a process is there and no zombie."""
+    """Whether a process exists and is no zombie."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -45,6 +45,7 @@ def alive(pid):
 
 
 def wait_until(condition, timeout_s=30.0):
+    """Wait until the condition holds; fail after `timeout_s`."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, "waited too long"

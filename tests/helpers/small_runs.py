@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Small runs in the twin: start, kill, resume, and compare them byte by byte."""
+"""Small runs in the twin: run, kill, resume, and compare them byte by byte."""
 
 from types import SimpleNamespace
 
@@ -26,7 +26,7 @@ SMALL = (
 
 
 class Silent:
-    """A view that keeps what it was told."""
+    """A view that keeps its messages and shows nothing."""
 
     def __init__(self):
         self.messages = []
@@ -45,45 +45,48 @@ GO = SimpleNamespace(requested=False)
 
 
 def config_of(*sets):
+    """The configuration of a small run, with overrides."""
     return resolve_config(overrides=[*SMALL, *sets]).config
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing of the run's own runs after it."""
+    """Stands for SIGKILL: the trainer's own code does not run after it."""
 
 
 def run(folder, config, kill_at_step=None, resume=False, start=start_learner):
-    """Run to the end, or until the twin has been advanced so many times."""
-    rig, view = make_twin(config, config.run.seed), Silent()
+    """Run to the end, or until the twin has been advanced `kill_at_step` times; return the view."""
+    plant, view = make_twin(config, config.run.seed), Silent()
     if kill_at_step is not None:
-        advance, count = rig.robot.advance, iter(range(kill_at_step))
+        advance, count = plant.robot.advance, iter(range(kill_at_step))
 
         def until_killed(duration_s):
             if next(count, None) is None:
                 raise Killed
             advance(duration_s)
 
-        rig.robot.advance = until_killed
+        plant.robot.advance = until_killed
     open_folder = RunFolder.resume(folder) if resume else RunFolder.create(folder, config)
-    loop = Trainer(config, open_folder, view, GO, rig, resume, start)
+    trainer = Trainer(config, open_folder, view, GO, plant, resume, start)
     if kill_at_step is None:
         with open_folder:
-            loop.run()
+            trainer.run()
         return view
     with pytest.raises(Killed):
-        loop._train()
-    loop._recorder.flush()  # what the disk happened to have; tests cut it off
+        trainer._train()
+    trainer._recorder.flush()  # what the disk might have; tests cut it off
     open_folder.close()
-    rig.robot.close()
-    loop._learner.close()
+    plant.robot.close()
+    trainer._learner.close()
     return view
 
 
 def newest(folder):
+    """Tensors and scalars of a run's newest checkpoint."""
     return load(folder / "checkpoints" / (folder / "latest").read_text().strip())
 
 
 def assert_same_run(mine, other):
+    """Compare journal, newest checkpoint, policies and events of two run folders."""
     records = [read_journal(folder / "journal").records for folder in (mine, other)]
     np.testing.assert_array_equal(*records)
     (tensors, scalars), (other_tensors, other_scalars) = newest(mine), newest(other)

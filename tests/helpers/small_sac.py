@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Settings of a learner with values for all keys; a small SAC, its replay and batches."""
+"""Complete settings of a learner, and a small replay with batches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZES = NetworkSizes(OBS, A, K)
 
 
 def sac_config(hidden_sizes=(256, 256), batch_size=256, learning_rate=3e-4, **changes) -> SacConfig:
-    """Stable-Baselines3's values where it has them."""
+    """SAC settings: the defaults of Stable-Baselines3 where it has them, with changes."""
     values = {
         "temperature_learning_rate": 3e-4,
         "discount": 0.99,
@@ -36,6 +36,7 @@ def sac_config(hidden_sizes=(256, 256), batch_size=256, learning_rate=3e-4, **ch
 
 
 def constraint_config(**changes) -> ConstraintConfig:
+    """PID multipliers without a floor, with changes."""
     values = {
         "kind": "pid",
         "budgets": (),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A study of runs that take seconds, and one whose runs are made up."""
+"""A study whose runs take seconds, and one with invented runs."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def write_study(folder: Path, text: str) -> str:
 
 
 def made_up(tmp_path: Path, seeds: int = 5, speeds=(0.6, 0.3, 0.6)) -> StudyFolder:
-    """A study whose variants have these speeds on every terrain, but for a little noise."""
+    """A study with invented runs: these speeds per variant on every terrain, and a little noise."""
     study = load_study(write_study(tmp_path, MADE_UP), seeds=seeds, claims=seeds > 1)
     folder = StudyFolder(tmp_path / "out", study)
     folder.open()
@@ -52,7 +52,7 @@ def made_up(tmp_path: Path, seeds: int = 5, speeds=(0.6, 0.3, 0.6)) -> StudyFold
         make_fake_run(run, episodes=8, seed=job.seed)
         (run / "config.yaml").write_text(config_to_yaml(job.config))
         speed = dict(zip(study.configs, speeds, strict=True))[job.variant]
-        # The noise of a variant's seeds is its own, or pairs would have no spread.
+        # The noise differs between variants, or paired differences would have no spread.
         noise = 0.01 * (job.seed * (1 + list(study.configs).index(job.variant)) % 5)
         task = {
             "speed_m_s": speed + noise,
@@ -71,7 +71,7 @@ def made_up(tmp_path: Path, seeds: int = 5, speeds=(0.6, 0.3, 0.6)) -> StudyFold
 
 
 def bytes_of(run):
-    """What a run has learned and recorded, but for times of the wall's clock."""
+    """A run's policy, evaluation, newest learner and last episode, without wall-clock times."""
     events = (run / "events.jsonl").read_text().splitlines()
     episodes = [json.loads(line) for line in events if '"episode"' in line]
     for event in episodes:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A run that has learned four postures, and places of a module's own."""
+"""Fixtures: a run with four posture policies, and user folders for a module alone."""
 
 import signal
 from pathlib import Path
@@ -17,7 +17,7 @@ from walkhome.robot.storage.run_folder import RunFolder
 
 @pytest.fixture(scope="session", autouse=True)
 def hang_ups():
-    """End a process also when `nohup` started the tests; children inherit what holds here."""
+    """Restore the default of SIGHUP, which children inherit, also under `nohup`."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
@@ -25,13 +25,13 @@ def hang_ups():
 
 @pytest.fixture(scope="session")
 def config():
-    """Of a run of all four tasks."""
+    """The configuration of a run of all four tasks."""
     return resolve_config(flags={"tasks": list(TASKS)}).config
 
 
 @pytest.fixture
 def policies(config):
-    """Every task its own mild posture, in which the twin stands."""
+    """A policy per task that holds its own mild posture, in which the twin stands."""
     size = observation_layout(config.control).size
     made = {}
     for number, task in enumerate(TASKS):
@@ -52,7 +52,7 @@ def learned(tmp_path, config, policies):
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
-    """Sockets, locks, calibrations and the emergency stop of a module's own."""
+    """A folder for sockets, locks, calibrations and the emergency stop of a module alone."""
     folder = tmp_path_factory.mktemp("user")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The Gymnasium environment: that it is one, and that it is the loop."""
+"""The Gymnasium environment: the checkers pass, and it equals `robot learn` step for step."""
 
 import math
 import warnings
@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from small_runs import Silent
 
 from walkhome.robot.config.resolve import ConfigError, resolve_config
 from walkhome.robot.gym_env import WalkEnv
@@ -19,19 +20,6 @@ from walkhome.robot.training.train import learn
 NAME = "walkhome/Walk-v0"
 LEAN = {"workspace.half_length_m": 0.45, "workspace.half_width_m": 0.45, "workspace.margin_m": 0.0,
         "workspace.centre_radius_m": 0.1, "learning.symmetry": "none"}  # fmt: skip
-
-
-class Silent:
-    """A view that shows nothing."""
-
-    def update(self, snapshot):
-        pass
-
-    def message(self, text):
-        pass
-
-    def close(self):
-        pass
 
 
 @pytest.fixture
@@ -47,32 +35,32 @@ def make():
         env.close()
 
 
-def test_gymnasium_finds_nothing_wrong_with_it(make):
+def test_gymnasium_s_checker_passes(make):
     env = make(terrain="mattress", task="forward", render_mode="rgb_array")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", ".*infinity")  # rates know no bound
+        warnings.filterwarnings("ignore", ".*infinity")  # angular rates are unbounded
         check_env(env.unwrapped)
 
 
-def test_stable_baselines3_finds_nothing_wrong_with_it(make):
+def test_stable_baselines3_s_checker_passes(make):
     checker = pytest.importorskip("stable_baselines3.common.env_checker")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         checker.check_env(make(task="scheduled").unwrapped)
 
 
-def test_it_is_the_loop_step_for_step(tmp_path, make):
+def test_it_equals_robot_learn_step_for_step(tmp_path, make):
     settings = {"learning.batch_size": 16, "learning.random_steps": 100_000, "run.minutes": 0.25,
                 "episode.length_s": 1.5, "run.checkpoint_every_s": 1000.0}  # fmt: skip
     config = resolve_config(layers=[(settings, "test", tmp_path)]).config
-    told, ends = [], []
+    learned, ends = [], []
 
     def start(config, run):
         learner = start_learner(config, run)
-        learner.add = told.append
+        learner.add = learned.append
         end_episode = learner.end_episode
-        learner.end_episode = lambda *args: (ends.append(len(told)), end_episode(*args))
+        learner.end_episode = lambda *args: (ends.append(len(learned)), end_episode(*args))
         return learner
 
     never = SimpleNamespace(requested=False)
@@ -84,7 +72,7 @@ def test_it_is_the_loop_step_for_step(tmp_path, make):
     env = make(task="scheduled", settings=settings)
     scale = 1.0 / config.constraint.budget
     seen, info = env.reset(seed=config.run.seed)
-    for number, given in enumerate(told, 1):
+    for number, given in enumerate(learned, 1):
         np.testing.assert_array_equal(seen, given.observation.astype(np.float32))
         assert info["task"] == given.task
         seen, reward, fell, cut, info = env.unwrapped.step(given.action)  # not rounded to float32
@@ -96,14 +84,14 @@ def test_it_is_the_loop_step_for_step(tmp_path, make):
         assert (fell or cut) == (number in ends)
         if fell or cut:
             now = info
-            if number < len(told):
+            if number < len(learned):
                 seen, info = env.reset()
     for phase in ("moving", "standing_up", "waiting"):
         assert now[f"{phase}_s"] / 60.0 == pytest.approx(summary["robot_minutes"][phase], abs=1e-9)
     assert now["falls"] == summary["falls"]
 
 
-def test_a_seed_is_an_experiment(make):
+def test_a_seed_repeats_the_episode(make):
     def rollout(env, seed):
         out = [env.reset(seed=seed)[0]]
         out += [env.step(np.full(8, math.sin(step), np.float32))[0] for step in range(20)]
@@ -116,7 +104,7 @@ def test_a_seed_is_an_experiment(make):
     assert not np.array_equal(first, rollout(one, 4))
 
 
-def test_a_reset_moves_nobody(make):
+def test_a_reset_leaves_the_robot_where_it_is(make):
     env = make(task="scheduled", settings={"episode.length_s": 1.0})
     env.reset(seed=0)
     twin = env.unwrapped._world.plant.robot
@@ -129,17 +117,17 @@ def test_a_reset_moves_nobody(make):
         assert env.unwrapped._world.plant.robot is twin
         moved = np.linalg.norm((np.array(twin.true_state().position_m) - before)[:2])
         assert moved < 0.2 + (info["robot_s"] - spent) * 0.5
-        assert info["robot_s"] > spent  # standing up takes its time
+        assert info["robot_s"] > spent  # standing up takes robot time
     assert info["human_resets"] == 0
 
 
-def test_one_task_alone_is_always_that_task_and_being_carried_back_counts(make):
+def test_with_one_task_a_carry_back_counts_as_a_human_reset(make):
     env = make(task="forward", settings=LEAN)
     _, info = env.reset(seed=0)
     for _ in range(2000):
         if info["human_resets"]:
             break
-        # Pushing off with all legs, again and again, moves it somewhere.
+        # Pushing off with all legs again and again moves the robot somewhere.
         swing = 1.0 if info["moving_s"] % 0.3 < 0.12 else -1.0
         action = np.array([swing] * 4 + [-swing] * 4, np.float32)
         _, _, fell, cut, info = env.step(action)
@@ -152,7 +140,7 @@ def test_one_task_alone_is_always_that_task_and_being_carried_back_counts(make):
     assert math.hypot(pose.x_m, pose.y_m) < 0.1
 
 
-def test_what_nobody_can_do_is_refused(make):
+def test_invalid_arguments_are_refused(make):
     with pytest.raises(ConfigError, match="did you mean 'forward'"):
         WalkEnv(task="forwards")
     with pytest.raises(ConfigError, match="terrain"):
@@ -172,7 +160,7 @@ def test_what_nobody_can_do_is_refused(make):
     env.close()
 
 
-def test_the_edge_of_an_action_is_its_limit(make):
+def test_actions_are_clipped_to_their_range(make):
     env = make().unwrapped
     seen = []
     for size in (1.0, 5.0):
