@@ -146,13 +146,13 @@ def dry_run(config: Config, port: str, stop: StopRequest) -> dict[str, Any]:
             arming.check_ready()
         except NotReady as refusal:
             findings = refusal.findings
+        # Made before the cycle needs telemetry: its action filter loads SciPy, which takes seconds.
+        rehearsing = _Rehearsing(config, policy, board.robot, stop)
         board.robot.wait_for_state()  # telemetry that waited in the port's queue is too old
         muted = _MutedRobot(board.robot)
         plant = BoardPlant(muted, guard, clock, config, arming)  # type: ignore[arg-type]
         # Without the monitor: nothing is sent, so no motor could follow its commands.
         plant.actuator = Actuator(muted, clock.period_s, 0.0)
-        # The action filter loads SciPy, which takes seconds: before the clock starts.
-        rehearsing = _Rehearsing(config, policy, board.robot, stop)
         clock.restart()
         ControlCycle(plant, config.episode).run(rehearsing)
         return {

@@ -18,7 +18,7 @@ GOOD_LATENCY_MS = 1
 
 @dataclass(frozen=True)
 class Port:
-    """One serial port.
+    """A serial port of this machine.
 
     Attributes:
         device: its present device file.
@@ -75,7 +75,7 @@ def ports() -> list[Port]:
 def describe(
     device: str, what: str = "", vendor: int | None = None, product: int | None = None
 ) -> Port:
-    """Describe one port.
+    """Describe one serial port.
 
     Args:
         device: its device file, or a link to it.

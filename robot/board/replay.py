@@ -73,7 +73,7 @@ def actions_of(episode: Episode) -> RecordedActions:
 
 
 class Replaying:
-    """Sends recorded actions.
+    """Sends recorded actions, one per control period.
 
     The outcome of its `Done` is the reason for an early end, or an empty string.
 
@@ -113,7 +113,7 @@ class Replaying:
         return self._path.target(self._actions[self._next - 1])
 
     def check(self, period: Period) -> Period:
-        """Record a fall."""
+        """Record whether the robot fell."""
         self._fell = period.fell
         return period
 

@@ -46,7 +46,7 @@ class InstrumentedClock:
         self._start_s: float | None = None  # None: not recording
 
     def now_s(self) -> float:
-        """Simulated time, s."""
+        """Return the simulated time, s."""
         return self._twin.time_s
 
     def start(self) -> None:

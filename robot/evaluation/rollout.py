@@ -42,7 +42,7 @@ SLOWEST_M_S = 0.05
 
 @dataclass(frozen=True)
 class RollOut:
-    """One evaluation roll-out.
+    """Result of one evaluation roll-out.
 
     Attributes:
         result: statistics up to its end, as of an episode.

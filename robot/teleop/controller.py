@@ -53,7 +53,7 @@ class _End(enum.Enum):
 
 
 class Teleop:
-    """Drives a robot.
+    """Drives a robot by driver input and learned gaits.
 
     Args:
         config: configuration of the run: rate, filter, body and limits.
@@ -215,10 +215,10 @@ class Teleop:
     # -- input -----------------------------------------------------------------------------------
 
     def listen(self) -> bool:
-        """Poll the driver.
+        """Poll the driver, and decide whether the drive goes on.
 
         Returns:
-            Whether the drive goes on.
+            False once the input has ended, a stop was requested, or a person is needed.
         """
         self.driver.listen(self.statistics.driven_s)
         self.statistics.lost = self.driver.input.lost or self.statistics.lost

@@ -39,7 +39,7 @@ class DriverInput:
 
 
 class InputSource(Protocol):
-    """Delivers driver input.
+    """A source of driver input.
 
     Attributes:
         attended: whether a person drives, who can release the dead-man and press it again after a

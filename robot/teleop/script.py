@@ -30,7 +30,7 @@ class ScriptStep:
 
 
 def parse_script(text: str, tasks: Sequence[str]) -> list[ScriptStep]:
-    """Parse a script.
+    """Parse a script into its steps.
 
     Args:
         text: steps such as `forward 3s`, separated by commas or newlines; `#` starts a comment.
