@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 """SerialRobot: a `Robot` behind a serial port that speaks docs/protocol.md.
 
-    open() --> who are you --> arm() in two steps --> command, read, command, read ...
+    open() --> handshake --> arm() in two steps --> command, read, command, read ...
 
-No thread, and no waiting on the control path: `read` takes what has arrived, `command` hands one
-frame to the link. The board has the last word on every time-out; the host adds that silence,
-implausible readings or a board that disarmed itself end in an exception, and after one no command
-goes out until `arm` has succeeded again.
+There is no thread, and the control path never waits: `read` takes what has arrived, `command` hands
+one frame to the link. The board decides every time-out by itself. On the host, silence, implausible
+readings or a board that disarmed itself raise an exception; after one, no command goes out until
+`arm` has succeeded again.
 """
 
 from __future__ import annotations
@@ -41,15 +41,18 @@ from walkhome.hardware.serial.watchdog import Watchdog
 from walkhome.hardware.serial.wiring import Wiring
 from walkhome.hardware.timing import Lateness
 
-BAD_READINGS = 3  # in a row are Implausible, fewer are a glitch
-FIRST_TORQUE = 0.1  # share of the torque cap right after arming
-LEAST_VALID_S = 1e-3  # the wire counts in milliseconds
+BAD_READINGS = 3
+"""So many implausible readings in a row raise Implausible; fewer are a glitch."""
+FIRST_TORQUE = 0.1
+"""Share of the torque cap right after arming."""
+LEAST_VALID_S = 1e-3
+"""Shortest validity of a command: the wire counts in milliseconds."""
 
 FloatArray = npt.NDArray[np.float64]
 
 
 class _Sent(NamedTuple):
-    """A command that went out."""
+    """A command that was sent, the board's own angles in it (8,) rad, and when."""
 
     command: MotorCommand
     board_rad: FloatArray
@@ -58,11 +61,11 @@ class _Sent(NamedTuple):
 
 @dataclass(frozen=True)
 class BoardTiming:
-    """How patient the host is.
+    """Time limits of the host.
 
     Attributes:
-        silence_s: telemetry older than this is a lost link.
-        ease_in_s: after arming the torque cap grows to the whole over so long.
+        silence_s: telemetry that is older counts as a lost link.
+        ease_in_s: time over which the torque cap grows to its full value after arming.
     """
 
     silence_s: float = 0.1
@@ -74,18 +77,18 @@ class SerialRobot:
 
     Args:
         port: device file; a by-id name survives replugging.
-        body: its body.
-        wiring: of its motors; `rewire` changes it before arming.
-        timing: see `BoardTiming`.
+        body: the robot's body.
+        wiring: order, signs and zeros of its motors; `rewire` changes it before arming.
+        timing: time limits of the host.
         baud: bits per second.
-        clock: monotonic seconds.
-        open_link: opens a port at a baud rate; for worlds with a time of their own.
+        clock: monotonic time, s.
+        open_link: opens a port at a baud rate; tests with simulated time pass their own.
 
     Attributes:
         port: as given.
-        reconnects: times that the port was opened anew.
-        ages: of the states that were read, seconds since their measurement.
-        latencies: from a state that was read to the command after it, seconds.
+        reconnects: how often the port was opened again.
+        ages: age of each state when it was read, s.
+        latencies: time from reading a state to the command after it, s.
     """
 
     def __init__(
@@ -114,17 +117,17 @@ class SerialRobot:
 
     @property
     def body(self) -> Body:
-        """Its body."""
+        """The robot's body."""
         return self._body
 
     def read(self) -> RobotState:
-        """The newest state; does not wait.
+        """Return the newest state; does not wait.
 
         Raises:
-            LinkLost: the port is gone, or telemetry stands still.
-            LinkDamaged: too many frames are damaged, here or on the board.
-            Implausible: three readings in a row can't be true.
-            RobotStopped: the board has let the motors go by itself.
+            LinkLost: the port is gone, or telemetry has stopped.
+            LinkDamaged: too many frames are damaged, on the host's or the board's side.
+            Implausible: `BAD_READINGS` readings in a row are impossible.
+            RobotStopped: the board has switched off its motors, or the watchdog has.
         """
         try:
             return self._read()
@@ -155,7 +158,7 @@ class SerialRobot:
                 f"{self.port}: too many damaged frames ({heard.damaged} since the port was opened, "
                 f"{heard.fresh} whole); check the cable, its shielding and the baud rate"
             )
-        # By its measurement, not its arrival: what waited in a queue is not news.
+        # The age counts from the measurement, not from its arrival: a state may have been queued.
         age_s = max(0.0, now_s - state.time_s)
         if age_s > self._timing.silence_s:
             raise LinkLost(
@@ -166,12 +169,16 @@ class SerialRobot:
         return replace(state, age_s=age_s)
 
     def command(self, command: MotorCommand) -> MotorCommand:
-        """Send targets; what is beyond the board's limits is cut to them.
+        """Send motor targets, clipped to the board's limits.
+
+        Returns:
+            The command that was sent, after clipping and with the eased-in torque cap.
 
         Raises:
             LinkLost: the port is gone.
-            RobotStopped: not armed; nothing was sent.
-            ValueError: not eight finite targets and finite gains; nothing was sent.
+            RobotStopped: the robot is not armed; nothing was sent.
+            ValueError: the targets are not eight finite numbers, or a gain is not finite; nothing
+                was sent.
         """
         if not self._armed:
             raise RobotStopped(f"{self.port}: not armed, so no command goes out")
@@ -194,14 +201,14 @@ class SerialRobot:
         return sent
 
     def repeat(self) -> bool:
-        """Send the newest command again: whoever listens shall know that somebody still commands.
+        """Send the newest command again between two periods, so that the supervisor sees a command.
 
-        For between two control periods. It never makes the board hold a command longer than its
-        first sending did, so a loop that has nothing new to say is stopped as soon as ever. Without
-        a command, or not armed, nothing is sent. A lost link is left to the next reading.
+        The repeated command expires when the first one does: a control loop that hangs is stopped
+        as soon as without repeats. Nothing is sent without a command or while disarmed. A lost link
+        is left to the next `read`.
 
         Returns:
-            Whether it went out.
+            Whether the command was written completely.
         """
         newest = self._newest
         if not self._armed or newest is None:
@@ -219,11 +226,11 @@ class SerialRobot:
         return whole
 
     def heard(self) -> Heard | None:
-        """Look what has come since the last reading, and leave it to the next one.
+        """Count the states that have come since the last `read`, and leave them to the next one.
 
         Returns:
-            How many states; None when not armed, and while their period is not known. A lost link
-            is left to the next reading too.
+            Their number and their period; None while disarmed or while the period is not known. A
+            lost link is left to the next `read`.
         """
         period_s, before = self.telemetry.period_s, self.telemetry.fresh
         if not self._armed or period_s is None:
@@ -245,9 +252,11 @@ class SerialRobot:
         )
 
     def stop(self, how: Stop) -> None:
-        """SETTLE: the board damps, then goes limp. CUT: zero torque, latched until released.
+        """Stop the robot; never fails, because without a link the board's time-out stops it.
 
-        Never fails: without a link the board's own time-out stops it.
+        Args:
+            how: SETTLE: the board damps the motors, then lets them go limp. CUT: zero torque at
+                once, latched on the board until it is cleared.
         """
         self._armed = False
         with contextlib.suppress(LinkLost):
@@ -260,7 +269,7 @@ class SerialRobot:
             self._watchdog.watch(False)
 
     def close(self) -> None:
-        """Settle, if armed, and let go of the port; safe to call twice."""
+        """Settle the robot if it is armed, and close the port; safe to call twice."""
         if self._armed:
             self.stop(Stop.SETTLE)
         if self._session.is_open:
@@ -269,14 +278,14 @@ class SerialRobot:
         self._close_port()
         self._at_close.close()
 
-    # -- who is there ------------------------------------------------------------------------------
+    # -- identity and telemetry ------------------------------------------------------------------
 
     @property
     def identity(self) -> BoardIdentity:
-        """Who answered.
+        """Identity of the board, from the handshake.
 
         Raises:
-            BoardRefused: nobody yet.
+            BoardRefused: there was no handshake yet.
         """
         if self._session.identity is None:
             raise BoardRefused(f"{self.port}: no handshake yet; open it first")
@@ -284,39 +293,39 @@ class SerialRobot:
 
     @property
     def telemetry(self) -> Telemetry:
-        """What came in, and how well, since the port was opened."""
+        """Decoded telemetry and its statistics since the port was opened."""
         return self._session.telemetry
 
     def counts(self) -> dict[str, int]:
-        """Frames over all connections; see `BoardSession.counts`."""
+        """Numbers of frames over all connections; see `BoardSession.counts`."""
         return self._session.counts()
 
     @property
     def armed(self) -> bool:
-        """Whether commands go out."""
+        """Whether the robot takes commands."""
         return self._armed
 
     @property
     def low_latency(self) -> bool:
-        """Whether the port's driver passes bytes on at once."""
+        """Whether the port's driver passes on received bytes without delay."""
         return self._session.low_latency
 
     @property
     def round_trip_s(self) -> float:
-        """From the newest command that the board confirmed to its confirmation; NaN before."""
+        """Time from the newest confirmed command to its confirmation, s; NaN before the first."""
         return self._session.round_trip_s
 
     @property
     def listeners(self) -> list[Callable[[RobotState], None]]:
-        """Told every new plausible state, as odometry wants it; add to it, remove from it."""
+        """Functions called with every new plausible state; callers add and remove theirs."""
         return self._session.listeners
 
     def at_close(self, callback: Callable[[], object]) -> None:
-        """Call this once, when the robot is let go of."""
+        """Register a function that is called once, when the robot is closed."""
         self._at_close.callback(callback)
 
     def rewire(self, wiring: Wiring) -> None:
-        """Use another wiring from now on.
+        """Use another wiring of the motors from now on.
 
         Raises:
             BoardRefused: the robot is armed.
@@ -326,7 +335,9 @@ class SerialRobot:
         self._session.rewire(wiring)
 
     def watched_by(self, watchdog: Watchdog) -> None:
-        """From now on this one stops the robot when commands stay away; before the first arming.
+        """Hand the port to a watchdog that stops the robot when commands stay away.
+
+        Call it before the first arming.
 
         Raises:
             LinkLost: the port is not open.
@@ -335,7 +346,13 @@ class SerialRobot:
         self._watchdog = watchdog
 
     def open(self) -> BoardIdentity:
-        """Open the port and shake hands; see `BoardSession.open`."""
+        """Open the port and shake hands.
+
+        Raises:
+            PortRefused: the port can't be opened.
+            BoardRefused: no usable board answers.
+            LinkLost: the port went away.
+        """
         self._armed = False
         self._close_port()
         identity = self._session.open()
@@ -351,15 +368,15 @@ class SerialRobot:
         self._session.close()
 
     def reopen(self) -> bool:
-        """Open the port again after it was lost; the same robot has to be there.
+        """Open the port again after it was lost; the same robot has to answer.
 
         Returns:
-            Whether the board has started anew meanwhile, so that nothing known of it holds.
+            Whether the board has restarted meanwhile, so that its state is unknown.
 
         Raises:
             PortRefused: the port is not back yet.
             WrongRobot: another robot answers.
-            BoardRefused: nobody answers yet.
+            BoardRefused: no board answers yet.
             LinkLost: it went away again.
         """
         before = self.identity
@@ -378,17 +395,25 @@ class SerialRobot:
     # -- arming ------------------------------------------------------------------------------------
 
     def pump(self, wait_s: float = 0.0) -> None:
-        """Take what has arrived, waiting for it at most so long; see `BoardSession.pump`."""
+        """Take what has arrived; waits at most `wait_s` for something to arrive.
+
+        Raises:
+            LinkLost: the port is gone.
+        """
         self._session.pump(wait_s)
 
     def ping(self) -> float:
-        """Seconds from a question to its answer; see `BoardSession.ping`."""
+        """Measure the round trip of a question and its answer, s.
+
+        Raises:
+            LinkLost: the board does not answer.
+        """
         return self._session.ping()
 
     def wait_for_state(self, timeout_s: float = 0.25) -> bool:
-        """Until a state has come that is news; whether it did.
+        """Drop what is queued in the port, and wait for new states; whether they came.
 
-        What waited in the port's queue meanwhile is old, and has a gap behind it.
+        Queued states are old, and there is a gap after them.
 
         Raises:
             LinkLost: the port is gone.
@@ -397,19 +422,29 @@ class SerialRobot:
         return self._session.wait_for(lambda status: True, timeout_s, fresh=2)
 
     def clear_faults(self) -> BoardFault:
-        """Disarm and clear what can be cleared; see `BoardSession.clear_faults`."""
+        """Disarm, clear the board's faults, and return those that remain.
+
+        Raises:
+            LinkLost: the board does not answer.
+            RobotStopped: the board has forgotten the session.
+        """
         self._armed = False
         return self._session.clear_faults()
 
     def prove_timeout(self) -> float:
-        """See the board stop by itself, without torque; see `BoardSession.prove_timeout`."""
+        """Prove that the board stops by itself; see `BoardSession.prove_timeout`."""
         self._armed = False
         return self._session.prove_timeout()
 
     def arm(self) -> None:
-        """From now on commands go out, with a torque cap that grows; see `BoardSession.arm`.
+        """Arm the robot; the torque cap then grows over `BoardTiming.ease_in_s`.
 
-        Who drives has to command within the board's `valid_limit_s`, or it times out.
+        The first command has to follow within the board's `valid_limit_s`, or it times out.
+
+        Raises:
+            LinkLost: the board does not answer.
+            RobotStopped: the board has forgotten the session.
+            BoardRefused: the board refuses, with its reason.
         """
         self._session.arm()
         self._armed, self._armed_s, self._newest = True, self._clock(), None
@@ -419,7 +454,7 @@ class SerialRobot:
     def _within_limits(
         self, command: MotorCommand, board: BoardIdentity
     ) -> tuple[MotorCommand, FloatArray]:
-        """What may go out, and its angles as the board counts them."""
+        """The command within the board's limits, and its angles (8,) rad in the board's terms."""
         angle = np.asarray(command.angle_rad, dtype=np.float64)
         numbers = (command.kp, command.kd, command.valid_s, command.torque_cap_nm)
         if angle.shape != (N_MOTORS,):

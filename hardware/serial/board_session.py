@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""One conversation with a board: shake hands, ask and be answered, arm in two steps, prove.
+"""One session with a board: handshake, requests and answers, arming, proof of the time-out.
 
-What waits is here (for an answer, at most a second), and none of it is for the control path; that
-is `hardware.serial.board`. The session number lives as long as the program, so that a board which
-was unplugged for a moment knows us again.
+Functions here may wait for an answer, at most a second; the control path in `hardware.serial.board`
+uses only those that don't. The session number lives as long as the program, so that a board that
+was unplugged for a moment recognises the host.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ from walkhome.hardware.serial.wiring import Wiring
 
 FloatArray = npt.NDArray[np.float64]
 
-ANSWER_S = 0.25  # a board answers within a few milliseconds; FTDI without low latency adds 16
+ANSWER_S = 0.25
+"""Time limit of an answer: a board takes a few milliseconds, an FTDI adapter adds up to 16."""
 TRIES = 4
 PROOF_VALID_S = 0.02
 PROOF_LIMIT_S = 0.1
@@ -58,17 +59,17 @@ class BoardSession:
 
     Args:
         port: device file; a by-id name survives replugging.
-        wiring: of its motors.
+        wiring: order, signs and zeros of the motors.
         baud: bits per second.
-        clock: monotonic seconds.
+        clock: monotonic time, s.
         open_link: opens a port at a baud rate.
 
     Attributes:
         port: as given.
-        telemetry: what came in, and how well.
-        identity: who answered; None before the first handshake.
-        listeners: told every new plausible state.
-        round_trip_s: from the newest command that the board confirmed to its confirmation.
+        telemetry: decoded telemetry and its statistics.
+        identity: identity of the board; None before the first handshake.
+        listeners: functions that are called with every new plausible state.
+        round_trip_s: time from the newest confirmed command to its confirmation, s.
     """
 
     def __init__(
@@ -95,34 +96,34 @@ class BoardSession:
         self._before = dict.fromkeys(_COUNTS, 0)
 
     def counts(self) -> dict[str, int]:
-        """`fresh`, `lost`, `stale`, `damaged`, `implausible` frames over all connections."""
+        """Numbers of fresh, lost, stale, damaged and implausible frames over all connections."""
         return {name: self._before[name] + getattr(self.telemetry, name) for name in _COUNTS}
 
     def rewire(self, wiring: Wiring) -> None:
-        """Read with another wiring from now on."""
+        """Decode telemetry with another wiring from now on."""
         self._before = self.counts()
         self.telemetry = Telemetry(wiring)
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a port to talk through."""
+        """Whether the port is open."""
         return self._link is not None
 
     def fileno(self) -> int:
-        """The port's descriptor.
+        """File descriptor of the port.
 
         Raises:
-            LinkLost: it is not open.
+            LinkLost: the port is not open.
         """
         return self._open_link().fileno()
 
     @property
     def low_latency(self) -> bool:
-        """Whether the port's driver passes bytes on at once."""
+        """Whether the port's driver passes on received bytes without delay."""
         return self._link is not None and self._link.low_latency
 
     def is_ours(self, status: BoardStatus) -> bool:
-        """Whether the board listens to this session."""
+        """Whether the board takes commands of this session."""
         return status.session == self._session
 
     # -- open and close ----------------------------------------------------------------------------
@@ -132,7 +133,7 @@ class BoardSession:
 
         Raises:
             PortRefused: the port can't be opened.
-            BoardRefused: nobody, or not a board that can be used.
+            BoardRefused: no board answers, or it is not one that can be used.
             LinkLost: the port went away.
         """
         self.close()
@@ -142,14 +143,14 @@ class BoardSession:
         self._link, self._damaged = self._open(self.port, self._baud), 0
         try:
             self.identity = self._handshake(self._link)
-            self.telemetry.lost = 0  # what was said while nobody listened is no loss
+            self.telemetry.lost = 0  # frames sent before the handshake are not lost
         except RobotError:
             self.close()
             raise
         return self.identity
 
     def close(self) -> None:
-        """Give the port back; safe to call twice."""
+        """Close the port; safe to call twice."""
         if self._link is not None:
             self._link.close()
             self._link = None
@@ -180,18 +181,18 @@ class BoardSession:
             return "a board is there but does not answer HELLO; switch it off and on"
         if link.received_bytes:
             return (
-                f"what is there says {link.received_bytes} bytes that are no frames of this "
+                f"the device sent {link.received_bytes} bytes that are no frames of this "
                 "protocol (a GPS? another baud rate?); choose another port"
             )
-        return "nobody answers; check power and cable, and that it is a board of docs/protocol.md"
+        return "no answer; check power and cable, and that it is a board of docs/protocol.md"
 
     # -- in and out --------------------------------------------------------------------------------
 
     def pump(self, wait_s: float = 0.0) -> None:
-        """Take what has arrived, and send on what waits.
+        """Take what has arrived, and write what is queued.
 
         Args:
-            wait_s: until something arrives, at most.
+            wait_s: longest wait for something to arrive, s.
 
         Raises:
             LinkLost: the port is gone.
@@ -208,7 +209,7 @@ class BoardSession:
         link.flush()
 
     def catch_up(self) -> None:
-        """Take all that waited while nobody listened, and go on from there. May wait: a moment.
+        """Take everything that is queued, without counting gaps; may wait for up to `ANSWER_S`.
 
         Raises:
             LinkLost: the port is gone.
@@ -228,10 +229,18 @@ class BoardSession:
         kp: float,
         kd: float,
     ) -> bool:
-        """One COMMAND; angles (8,) are the board's own.
+        """Send one COMMAND.
+
+        Args:
+            mode: off, damp or position.
+            valid_s: how long the board holds the command.
+            cap_nm: torque cap of each motor, N m.
+            board_rad: (8,) target angles in the board's own terms, rad.
+            kp: PWM per rad.
+            kd: PWM per rad/s.
 
         Returns:
-            Whether all of it has been written.
+            Whether the frame was written completely.
 
         Raises:
             LinkLost: the port is gone.
@@ -253,7 +262,7 @@ class BoardSession:
         return whole
 
     def disarm(self) -> None:
-        """The board damps, then goes limp; jumps the queue.
+        """Have the board damp its motors and let them go limp; overtakes queued frames.
 
         Raises:
             LinkLost: the port is gone.
@@ -262,7 +271,7 @@ class BoardSession:
         self._send(MessageType.DISARM, fields, urgent=True)
 
     def estop(self) -> None:
-        """Zero torque at once, latched on the board; jumps the queue.
+        """Have the board cut the torque and latch that; overtakes queued frames.
 
         Raises:
             LinkLost: the port is gone.
@@ -270,10 +279,10 @@ class BoardSession:
         self._send(MessageType.ESTOP, {"nonce": _nonce()}, urgent=True)
 
     def ping(self) -> float:
-        """Seconds from a question to its answer: HELLO again, which changes nothing.
+        """Measure the time from a HELLO, which changes nothing, to its answer, s.
 
         Raises:
-            LinkLost: it does not answer.
+            LinkLost: the board does not answer.
         """
         self._answers.clear()
         begin_s = self._clock()
@@ -282,14 +291,14 @@ class BoardSession:
             raise LinkLost(f"{self.port}: HELLO is not answered; check cable and power")
         return self._clock() - begin_s
 
-    # -- ask and be answered -----------------------------------------------------------------------
+    # -- requests and answers --------------------------------------------------------------------
 
     def clear_faults(self) -> BoardFault:
-        """Ask the board to forget its faults; returns those that are still there.
+        """Ask the board to clear its faults, and return those that remain.
 
         Raises:
-            LinkLost: it does not answer.
-            RobotStopped: it has forgotten the session.
+            LinkLost: the board does not answer.
+            RobotStopped: the board has forgotten the session.
         """
         self._ask(MessageType.CLEAR_FAULT, {"session": self._session})
         self.wait_for(lambda status: True, fresh=2)
@@ -297,12 +306,14 @@ class BoardSession:
         return BoardFault.NONE if status is None else status.faults
 
     def arm(self) -> None:
-        """Two steps: ask for a challenge, give it back. From then on silence is a time-out.
+        """Arm the board in two steps: request a challenge and return it.
+
+        From then on the board times out without commands.
 
         Raises:
-            LinkLost: it does not answer.
-            RobotStopped: it has forgotten the session.
-            BoardRefused: it refuses, with its reason.
+            LinkLost: the board does not answer.
+            RobotStopped: the board has forgotten the session.
+            BoardRefused: the board refuses, with its reason.
         """
         for _ in range(TRIES):
             asked = self._ask(MessageType.ARM, {"session": self._session, "confirm": 0})
@@ -310,27 +321,27 @@ class BoardSession:
                 raise BoardRefused(f"{self.port}: does not arm: {why_refused(asked)}")
             confirm = {"session": self._session, "nonce": asked["nonce"], "confirm": 1}
             self._send(MessageType.ARM, confirm)
-            # Armed is what telemetry says; an acknowledgement may get lost.
+            # Telemetry decides, because the acknowledgement may get lost.
             if self.wait_for(lambda status: status.armed and self.is_ours(status)):
                 return
         raise BoardRefused(f"{self.port}: does not arm; its answers get damaged, check the cable")
 
     def prove_timeout(self) -> float:
-        """Let a command run out, without torque, and see the board notice it by itself.
+        """Prove, without torque, that the board notices by itself when commands stop.
 
-        Arms, sends one command of mode OFF, says nothing more, waits for the board's TIMEOUT fault
-        and clears it.
+        Arms the board, sends one command of mode OFF and nothing more, waits for the board's
+        TIMEOUT fault and clears it.
 
         Returns:
-            Seconds on the board's clock from the last telemetry before the silence to that with
-            the fault: at most a telemetry period more than the truth.
+            Time on the board's clock from the last telemetry before the silence to the telemetry
+            with the fault, s: at most one telemetry period too long.
 
         Raises:
-            LinkLost: it does not answer.
-            RobotStopped: it has forgotten the session.
+            LinkLost: the board does not answer.
+            RobotStopped: the board has forgotten the session.
             BoardRefused: no time-out came; such a board must not be armed.
         """
-        for _ in range(2):  # a command that got lost would be held to the board's own limit
+        for _ in range(2):  # a command that gets lost is held to the board's own limit
             took_s = self._run_out()
             if took_s <= PROOF_LIMIT_S:
                 break
@@ -349,7 +360,7 @@ class BoardSession:
         return took_s
 
     def _run_out(self) -> float:
-        """Let a command run out; seconds until the board said so, infinite if it did not."""
+        """Let a command expire; seconds until the board reported that, infinite if it did not."""
         self.arm()
         self.send_command(
             Mode.OFF,
@@ -373,7 +384,7 @@ class BoardSession:
         timeout_s: float = ANSWER_S,
         fresh: int = 1,
     ) -> bool:
-        """Until so many new STATE frames have come and the newest is as wanted.
+        """Wait for new STATE frames; whether `fresh` have come and `wanted` holds for the newest.
 
         Raises:
             LinkLost: the port is gone.
@@ -407,13 +418,13 @@ class BoardSession:
             heard.see(frame.seq)
             self._answers.append((frame.kind, fields_of(frame)))
         else:
-            self._echoed = True  # what only a host says
+            self._echoed = True  # a message that only a host sends
 
     def _time_round_trip(self, status: BoardStatus | None) -> None:
         while self._sent_s and status is not None:
             seq, sent_s = self._sent_s[0]
             if (status.last_seq - seq) & 0xFFFF >= 1 << 15:
-                return  # it has not got so far
+                return  # the board has not processed this command yet
             self._sent_s.popleft()
             if seq == status.last_seq:
                 self.round_trip_s = self._clock() - sent_s
@@ -424,7 +435,12 @@ class BoardSession:
         return self._open_link().send(encode(kind, fields, self._seq, time_us), urgent)
 
     def _ask(self, kind: MessageType, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Send, wait for its ACK, and again if none comes."""
+        """Send a request and return its ACK; repeats the request if none comes.
+
+        Raises:
+            LinkLost: no ACK came.
+            RobotStopped: the board has forgotten the session.
+        """
         for _ in range(TRIES):
             self._answers.clear()
             self._send(kind, {**fields, "nonce": _nonce()})

@@ -206,7 +206,7 @@ def test_no_rights(tmp_path, monkeypatch):
     [
         (lambda heard: b"$GPRMC,081836,A,3751.65,S,14507.36,E,000.0,360.0,130998*62\r\n", "GPS"),
         (lambda heard: heard, "modem"),
-        (lambda heard: b"", "nobody answers"),
+        (lambda heard: b"", "no answer"),
     ],
     ids=["gps", "modem", "silence"],
 )
