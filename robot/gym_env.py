@@ -190,7 +190,7 @@ class WalkEnv(gymnasium.Env[Array, Array]):
         self._world = _World.of(config, self._on_period)
 
     def _stand_up(self) -> _World:
-        """Let the robot stand up; one that gives up is replaced, which counts as a human reset."""
+        """Let the robot stand up; replace one that gives up, which counts as a human reset."""
         while True:
             world = self._world
             assert world is not None

@@ -161,14 +161,14 @@ class Arming:
                 problem = str(error)
             if findings and not all(finding.passes for finding in findings):
                 self.say(f"a person is needed: {problem}")
-                return False
+                break
             # Compared without their numbers, which change all the time.
             kinds = {finding.code for finding in findings} or {problem.split(" in ")[0]}
             if not kinds <= reported:
                 self.say(f"waiting: {problem}")
                 reported |= kinds
             self._clock.sleep(RETRY_S)
-        self._clock.restart()
+        self._clock.restart()  # the wait is no lateness of the control loop
         return False
 
     def _examine_again(self, stopped: Callable[[], bool]) -> list[Finding]:

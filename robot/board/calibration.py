@@ -3,8 +3,9 @@
 
     $XDG_CONFIG_HOME/walkhome/robots/<robot id>.yaml      (default ~/.config/walkhome/...)
 
-A file names the zero table of the board that it was measured on; a robot whose board uses another
-one is not armed (`safety.arming`). The calibration of the emulated robot is shipped with walkhome.
+The board stores encoder zeros of its own, the zero table. A file names the zero table that it was
+measured on; a robot whose board uses another one is not armed (`safety.arming`). The calibration of
+the emulated robot is shipped with walkhome.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class RobotExaminer:
         config: gains, limits and the longest time without a command.
         known_zero_table: id of the board's zero table that the calibration was measured on; None
             without a calibration.
-        clock: times the look.
+        clock: times the examination.
         estop: returns why an emergency stop is latched, empty if none is.
         fenced: whether a valid pose is required; not for a robot that stays where it is.
 

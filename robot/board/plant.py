@@ -83,7 +83,11 @@ class BoardPlant(Plant):
         return self.arming.ready(stopped)
 
     def recover(self, error: RobotError) -> bool:
-        """Account for a fault; whether the robot may be armed again. See `Arming.fault`."""
+        """Account for a fault; see `Arming.fault`.
+
+        Returns:
+            Whether the robot may be armed again without a person.
+        """
         return self.arming.fault(error)
 
     def report_to(self, say: Callable[[str], None]) -> None:

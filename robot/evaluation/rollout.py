@@ -79,7 +79,7 @@ class RollOut:
 
     @property
     def straight_speed_m_s(self) -> float:
-        """Mean speed along the direction of the start over the planned time; 0 for turns."""
+        """Mean speed along the task's initial direction over the planned time; 0 for turns."""
         (x0, y0, yaw), (x1, y1, _) = self.result.start, self.result.end
         heading = yaw + TASKS[self.result.task].heading_rad
         way = (x1 - x0) * math.cos(heading) + (y1 - y0) * math.sin(heading)
@@ -87,7 +87,7 @@ class RollOut:
 
     @property
     def drift_m(self) -> float:
-        """Deviation at the end: sideways for walking, from the starting point for turning."""
+        """Deviation at the end: sideways for walking, distance from the start for turning."""
         (x0, y0, yaw), (x1, y1, _) = self.result.start, self.result.end
         if TASKS[self.result.task].turns:
             return math.hypot(x1 - x0, y1 - y0)

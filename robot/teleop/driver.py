@@ -33,7 +33,7 @@ class Driver:
         """Poll the source; does not block.
 
         Args:
-            driven_s: robot time without stand-ups, s; a script plays by it.
+            driven_s: robot time without stand-ups, s; the time of a script.
         """
         self.input = newest = self._source.poll(driven_s)
         if newest.stop is not None:

@@ -52,7 +52,7 @@ class InputSource(Protocol):
         """Return the newest input; does not block.
 
         Args:
-            driven_s: robot time without stand-ups, s; a script plays by it.
+            driven_s: robot time without stand-ups, s; the time of a script.
         """
         ...
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The driver's screen: a status line that is redrawn, and one lasting line per event.
 
-Output never blocks the control thread: text is dropped while the terminal does not accept it, and
-after the terminal was closed.
+Output to a terminal never blocks the control thread: text is dropped while the terminal does not
+accept it, and after it was closed.
 """
 
 from __future__ import annotations

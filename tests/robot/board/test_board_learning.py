@@ -316,6 +316,8 @@ def test_a_robot_that_must_not_be_armed_gets_no_torque(tmp_path, what, known, co
             assert f"[{code}]" in str(refusal.value)
         assert not plant.arming.ready(never)
         assert world.events("torque") == []
+        plant.clock.tick()
+        assert plant.clock.skipped == 0  # the examination is no lateness
 
 
 def test_without_poses_it_is_refused(tmp_path):

@@ -202,7 +202,7 @@ def test_no_rights(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("says", "why"),
+    ("answer", "why"),
     [
         (lambda heard: b"$GPRMC,081836,A,3751.65,S,14507.36,E,000.0,360.0,130998*62\r\n", "GPS"),
         (lambda heard: heard, "modem"),
@@ -210,7 +210,7 @@ def test_no_rights(tmp_path, monkeypatch):
     ],
     ids=["gps", "modem", "silence"],
 )
-def test_another_device_on_the_port_is_named(tmp_path, says, why):
+def test_another_device_on_the_port_is_named(tmp_path, answer, why):
     master, slave = pty.openpty()
     tty.setraw(slave)
     os.set_blocking(master, False)
@@ -222,7 +222,7 @@ def test_another_device_on_the_port_is_named(tmp_path, says, why):
                 heard = os.read(master, 4096)
             except BlockingIOError:
                 heard = b""
-            os.write(master, says(heard))
+            os.write(master, answer(heard))
 
     other = threading.Thread(target=talk)
     other.start()
