@@ -21,7 +21,7 @@ from walkhome.robot.board.stand_up import cycle_for, get_up
 from walkhome.robot.config.schema import Config
 from walkhome.robot.control.actuator import ActionPath
 from walkhome.robot.control.behaviours import EasingIn
-from walkhome.robot.control.cycle import ControlCycle, Fault
+from walkhome.robot.control.cycle import ControlCycle, HandledFault
 from walkhome.robot.control.period import Period, Phase
 from walkhome.robot.control.target import Done, Target
 from walkhome.robot.storage.journal import FLAG_START, PHASE_EPISODE
@@ -149,7 +149,7 @@ def replay_on_robot(
         if not get_up(config, cycle, stopped, say):
             return False
         result = cycle.attempt(lambda: replay_actions(cycle, path, recorded, stopped))
-        if isinstance(result, Fault):
+        if isinstance(result, HandledFault):
             return False
         plant.robot.stop(Stop.SETTLE)
         say(result or "it sits down")

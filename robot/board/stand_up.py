@@ -9,7 +9,7 @@ from walkhome.hardware.robot import Stop
 from walkhome.robot.board.session import board_in_use
 from walkhome.robot.config.schema import Config
 from walkhome.robot.control.behaviours import HoldingStance
-from walkhome.robot.control.cycle import ControlCycle, Fault
+from walkhome.robot.control.cycle import ControlCycle, HandledFault
 from walkhome.robot.control.plant import Plant
 from walkhome.robot.control.reset import StandUpOutcome, StandUpRoutine
 
@@ -85,7 +85,7 @@ def get_up(
         outcome.check()
         return outcome
 
-    while isinstance(outcome := cycle.attempt(once), Fault):
+    while isinstance(outcome := cycle.attempt(once), HandledFault):
         if not outcome.may_go_on:
             return False
     if not outcome.ok:

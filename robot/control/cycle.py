@@ -73,7 +73,7 @@ class Behaviour(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class HandledFault:
     """A fault of the robot that `ControlCycle.attempt` has handled.
 
     Attributes:
@@ -180,7 +180,7 @@ class ControlCycle:
             self._tell()
         return None
 
-    def attempt(self, action: Callable[[], T]) -> T | Fault:
+    def attempt(self, action: Callable[[], T]) -> T | HandledFault:
         """Run `action`; a fault of the robot settles it and is returned.
 
         This is the only handler of `ROBOT_FAULTS`: the robot is let down first, then the fault is
@@ -195,7 +195,7 @@ class ControlCycle:
             trace = self.plant.trace.story()  # before the stop adds to it
             self.plant.robot.stop(Stop.SETTLE)
             self._on_fault(error, trace)
-            return Fault(error, self.plant.recover(error), trace)
+            return HandledFault(error, self.plant.recover(error), trace)
 
     def _read(self, before: RobotState, wish: Wish) -> RobotState:
         if not (isinstance(wish, Rest) and wish.blind):

@@ -28,7 +28,7 @@ from walkhome.hardware.robot import RobotState, Stop
 from walkhome.learning.policy import NumpyPolicy
 from walkhome.robot.config.schema import Config
 from walkhome.robot.control.actuator import ActionPath
-from walkhome.robot.control.cycle import ControlCycle, Fault
+from walkhome.robot.control.cycle import ControlCycle, HandledFault
 from walkhome.robot.control.period import Period, Phase
 from walkhome.robot.control.plant import Plant
 from walkhome.robot.control.reset import StandUpRoutine
@@ -118,7 +118,7 @@ class Teleop:
         how: Stop | None = Stop.SETTLE
         try:
             while (result := self._cycle.attempt(self._next_state)) is not False:
-                if isinstance(result, Fault):
+                if isinstance(result, HandledFault):
                     self._settle_after(result)
             self._end()
             how = None
@@ -185,7 +185,7 @@ class Teleop:
         asked = "stop requested" if self.driver.stop_requested else self.driver.input.note
         self._event("cut" if cut else "settle", why=why or asked)
 
-    def _settle_after(self, fault: Fault) -> None:
+    def _settle_after(self, fault: HandledFault) -> None:
         """Count and report a fault; the control cycle has settled the robot already."""
         self.state, self.gait = DriveState.SETTLED, STAND
         self.blind = True

@@ -23,7 +23,7 @@ from walkhome.hardware.robot import RobotError, Stop
 from walkhome.learning.client import LearnerClient
 from walkhome.learning.transition import Transition
 from walkhome.robot.config.schema import Config
-from walkhome.robot.control.cycle import ControlCycle, Fault
+from walkhome.robot.control.cycle import ControlCycle, HandledFault
 from walkhome.robot.control.cycle_trace import format_trace
 from walkhome.robot.control.episode import Episodes, Step
 from walkhome.robot.control.period import Period
@@ -171,7 +171,7 @@ class Trainer:
                 self._view.message("stopping: the robot settles and the run is saved")
                 return "interrupted"
             result = self._cycle.attempt(self._episode)
-            if isinstance(result, Fault):
+            if isinstance(result, HandledFault):
                 self._log_fault(result)
                 result = "" if result.may_go_on else "needs_help"
             if result:
@@ -320,7 +320,7 @@ class Trainer:
         if error.code == "control_silent":
             self._view.message(f"where the time went: {format_trace(trace)}")
 
-    def _log_fault(self, fault: Fault) -> None:
+    def _log_fault(self, fault: HandledFault) -> None:
         self._run.event(
             "fault",
             what=type(fault.error).__name__,

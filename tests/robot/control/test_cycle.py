@@ -10,7 +10,7 @@ from fake_robot import FakeClock, FakeRobot
 
 from walkhome.hardware.robot import LinkLost, MotorCommand, Stop
 from walkhome.robot.config.sections import EpisodeConfig
-from walkhome.robot.control.cycle import ControlCycle, Fault
+from walkhome.robot.control.cycle import ControlCycle, HandledFault
 from walkhome.robot.control.period import Phase
 from walkhome.robot.control.target import Done, Rest, Target
 from walkhome.robot.control.twin_plant import TwinPlant
@@ -160,7 +160,7 @@ def test_a_fault_settles_the_robot_before_anything_else(make, log):
     )
     error = LinkLost("gone")
     result = cycle.attempt(lambda: cycle.run(Script(error)))
-    assert isinstance(result, Fault)
+    assert isinstance(result, HandledFault)
     assert (result.error, result.may_go_on) == (error, True)
     assert heard == [[Stop.SETTLE, "link_lost"]]
 
