@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""The moves of the stand-up: where the legs go, how fast, for how long. Pure data and geometry.
+"""The moves of the stand-up: leg targets, rates and durations. Pure data and geometry.
 
-A leg of the Minitaur is a kite: two cranks on one axle, two shanks that meet in the foot. Where its
-cranks lie on each other (extension 0 or pi) the shanks turn freely about the knees, and a leg that
-whirled through that in a fall may close the wrong way round: the foot on the hip's other side, and
-nothing of it in the motor angles. So legs that got out of their range are probed: swung by a weak
-spring from leaning to upright. A right one gets there; a wrong one has its foot below the
-hip and props against the ground. Those are whipped: opened to pi while the leg swings one way, so
-that the shanks go on turning that way when the cranks let go of them, then swung the other way.
+A leg of the Minitaur is a five-bar linkage: two cranks on one axle, two shanks that meet in the
+foot. When the cranks are aligned (extension 0 or pi), the shanks turn freely about the knees, and a
+leg that passed through that point in a fall may close the wrong way round: the foot is on the other
+side of the hip, which the motor angles don't show. So legs that have left their range are probed:
+a weak spring swings them from leaning to pointing at the sky. A correct leg gets there; a wrong one
+has its foot below the hip and props itself against the ground. Wrong legs are whipped: opened to pi
+while the leg swings one way, so that the shanks keep turning that way when the cranks release them,
+then swung the other way.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from walkhome.safety.recovery.roll_over import RollOver
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-# Angles of a leg from the sky, toward the robot's back when it lies on its back (mirrored on its
-# belly, which keeps the swing within +- pi): where a probe begins and ends, and how it is held.
+# Leg angles measured from the vertical axis up, toward the robot's back when it lies on its back
+# (mirrored on its belly, which keeps the swing within +- pi): start, end and stiffness of a probe.
 LEANING_RAD = 1.0
 LEANING_EXTENSION_RAD = 2.0
 SKYWARD_RAD = 0.2
@@ -36,8 +37,9 @@ PROBE_KP = 0.3
 PROBE_RATE_RAD_S = 15.0
 PROBE_S = 0.5
 PROBE_REACHED_RAD = 0.2
-# In the twin right legs end 0.0 to 0.15 short of their goal. Wrong ones end 0.25 to 0.8 short, and
-# the ground pushes them open; a right leg that is 0.3 short, since the trunk tilts, is pushed shut.
+# In the twin correct legs end 0.0 to 0.15 rad short of their goal. Wrong ones end 0.25 to 0.8 rad
+# short and are pushed open by the ground; a correct leg that ends 0.3 rad short, because the trunk
+# tilts, is pushed shut.
 WRONG_SWING_RAD = 0.2
 PUSHED_SHUT_RAD = -0.1
 PUSHED_OPEN_RAD = 0.15
@@ -49,7 +51,7 @@ NUDGE_RAD = 0.4
 
 
 class StandUpPhase(enum.Enum):
-    """What the script is doing; see `safety.recovery.stand_up`."""
+    """Phase of the stand-up script; see `safety.recovery.stand_up`."""
 
     READY = "ready"
     GATHER = "gather"
@@ -66,14 +68,16 @@ class StandUpPhase(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Whip:
-    """A way to turn a leg's shanks about; angles from the sky, toward the side it props itself on.
+    """A motion that turns a leg's shanks the other way round.
+
+    Angles are measured from the vertical axis up, toward the side on which the leg props itself.
 
     Attributes:
-        from_rad: where the leg is opened to.
-        open_s: for how long.
-        over_rad: where it swings to while it is open.
-        over_s: for how long.
-        side: -1 swings from the other side.
+        from_rad: angle at which the leg opens.
+        open_s: time for that.
+        over_rad: angle to which the open leg swings.
+        over_s: time for that.
+        side: -1 mirrors the motion.
     """
 
     from_rad: float
@@ -83,9 +87,10 @@ class Whip:
     side: float = 1.0
 
 
-# A leg that one of them leaves as it was, it leaves again: the next one differs. Wrong legs that
-# each turned at once, in the twin, of 64 on flat ground and of 21 on the mattress: 44 and 10, 32
-# and 15, 27 and 15. Of five that had withstood the first one, the others turned five and four.
+# A whip that fails on a leg fails again, so the next attempt uses another one. Wrong legs that each
+# whip turned at the first attempt in the twin, of 64 on flat ground and of 21 on the mattress: 44
+# and 10, 32 and 15, 27 and 15. Of five legs that the first whip failed on, the others turned five
+# and four.
 WHIPS = (
     Whip(1.9, 0.22, -1.0, 0.08),
     Whip(1.2, 0.30, -1.4, 0.10),
@@ -95,30 +100,31 @@ WHIPS = (
 
 @dataclass(frozen=True, slots=True)
 class StandUpSettings:
-    """Numbers of the script.
+    """Gains, rates and thresholds of the script.
 
     Attributes:
         kp: proportional gain while the robot is down, PWM per rad.
         kd: derivative gain while the robot is down, PWM per rad/s.
-        gather_rate_rad_s: speed of the motor targets on the way home.
+        gather_rate_rad_s: speed of the motor targets while the legs are gathered.
         rise_rate_rad_s: speed of the motor targets while rising.
         upright_cos: cosine of the tilt up to which the robot counts as upright.
-        near_rad: largest way of a motor to the stance on which the feet may slide.
-        near_cos: cosine of the largest tilt at which they may.
-        flat_cos: cosine of the tilt up to which the robot lies flat on the ground, whatever ground.
-        fallen_cos: the same beyond which a robot that rises has fallen over.
+        near_rad: largest distance of a motor from the stance at which the robot eases straight to
+            it, its feet sliding.
+        near_cos: cosine of the largest tilt for that.
+        flat_cos: cosine of the tilt up to which the robot lies flat, on any ground.
+        fallen_cos: cosine of the tilt beyond which a rising robot has fallen over.
         back_cos: minus the cosine of the tilt beyond which it lies on its back.
-        side_cos: cosine of the tilt beyond which it may lie on its side; below, it falls on.
+        side_cos: cosine of the tilt beyond which it may lie on its side; up to it, it still falls.
         level_rad: largest roll and pitch of a robot that stands.
         calm_rad_s: largest angular rate of a robot that stands.
         holds_rad: largest error of a motor in the stance.
-        balanced_rad: largest way of a target from the stance; more, and it is still balancing.
-        carries_rad: smallest sum of the legs' sag (4 legs, extension) that shows they carry weight.
-        steady_s: how long all this has to hold.
-        hot_s: how long a motor may strain before its target gives way.
+        balanced_rad: largest distance of a target from the stance once balancing has ended.
+        carries_rad: smallest sum of the four legs' sag (extension) of a robot whose legs carry it.
+        steady_s: how long all conditions of standing have to hold.
+        hot_s: how long a motor may be overloaded before its target gives way.
         balance: extension per tilt, rad per rad, by which low legs push and high legs give.
-        balance_rate_s: the same per angular rate, s.
-        balance_limit_rad: largest such extension.
+        balance_rate_s: extension per angular rate, rad per rad/s.
+        balance_limit_rad: largest extension for balance.
     """
 
     kp: float = 1.2
@@ -146,18 +152,18 @@ class StandUpSettings:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Targets to go to, at a rate, until reached or out of time.
+    """Motor targets that are approached at a rate, until reached or until the time is over.
 
     Attributes:
-        phase: what it is part of.
+        phase: phase of the script that the move belongs to.
         goal_rad: (8,) motor angles.
-        duration_s: after which it ends.
+        duration_s: time after which the move ends.
         rate_rad_s: speed of each motor's target.
         kp: PWM per rad.
         kd: PWM per rad/s.
-        until_reached: ends as soon as the motors are there and the trunk is calm.
+        until_reached: end the move as soon as the motors are there and the trunk is calm.
         balanced: low legs push and high legs give, to keep the trunk level.
-        reached_rad: how near every motor has to be for that.
+        reached_rad: largest distance of a motor from its goal that counts as there.
     """
 
     phase: StandUpPhase
@@ -184,7 +190,7 @@ class Moves:
         self._settings = settings
 
     def ready(self, target_rad: FloatArray) -> list[Move]:
-        """Straight to the stance from `target_rad` (8,), and the check."""
+        """Ease from the targets `target_rad` (8,) straight to the stance, then check."""
         stance, rate = self._body.stance_motor_rad(), self._settings.rise_rate_rad_s
         duration_s = float(np.abs(stance - target_rad).max()) / rate
         kp, kd = self._body.kp, self._settings.kd
@@ -192,14 +198,14 @@ class Moves:
         return [ease, self._check()]
 
     def fold(self) -> list[Move]:
-        """From the belly: the legs under the body, short."""
+        """Fold the legs of a robot on its belly under the body."""
         body, rate = self._body, 2 * self._settings.rise_rate_rad_s
         short = body.extension_min_rad + 0.2
         swing = body.stance_swing_rad
         return [self._move(StandUpPhase.FOLD, swing, short, 0.6, rate, until_reached=True)]
 
     def rise(self) -> list[Move]:
-        """From the folded legs: extend, check."""
+        """Extend folded legs to the stance, then check."""
         body, rate = self._body, self._settings.rise_rate_rad_s
         swing, extension = body.stance_swing_rad, body.stance_extension_rad
         return [
@@ -208,22 +214,22 @@ class Moves:
         ]
 
     def gather(self) -> list[Move]:
-        """All legs home, wherever their motors wound to."""
+        """Bring all legs to their home posture, from any motor angles."""
         rate = self._settings.gather_rate_rad_s
         return [self._move(StandUpPhase.GATHER, 0.0, 1.0, 1.0, rate, until_reached=True)]
 
     def splay(self) -> list[Move]:
-        """All legs short, in the plane of the trunk: whichever way round, none props it up."""
+        """Fold all legs into the plane of the trunk, where neither way round props it up."""
         rate = self._settings.gather_rate_rad_s
         return [
             self._move(StandUpPhase.GATHER, SPLAYED_RAD, SPLAYED_EXTENSION_RAD, 1.0, rate, True)
         ]
 
     def probe(self, on_belly: bool) -> list[Move]:
-        """Swing the legs to the sky by a weak spring.
+        """Swing the legs up by a weak spring, to find those that are the wrong way round.
 
         Args:
-            on_belly: where the sky is.
+            on_belly: whether the robot lies on its belly; else on its back.
         """
         s = self._settings
         rate, leaning = s.gather_rate_rad_s, self._swing(LEANING_RAD, on_belly)
@@ -252,25 +258,26 @@ class Moves:
         way: Whip,
         rng: np.random.Generator | None = None,
     ) -> list[Move]:
-        """Turns the shanks of the legs about that a probe found wrong; the others stay.
+        """Turn the shanks of the legs that a probe found wrong; the other legs stay.
 
         Args:
-            swing_error_rad: (4,) of the probe; tells on which side of the sky a leg props itself.
-            extension_error_rad: (4,) of the probe; tells where a jammed leg is.
-            on_belly: where the sky is.
-            way: which of the `WHIPS`.
-            rng: varies it, for legs that none of them helped.
+            swing_error_rad: (4,) swing error at the end of the probe; its sign is the side on which
+                a leg props itself.
+            extension_error_rad: (4,) extension error at the end of the probe, of jammed legs.
+            on_belly: whether the robot lies on its belly; else on its back.
+            way: one of the `WHIPS`.
+            rng: varies the motion, for legs on which every whip has failed.
         """
         wrong = wrong_way_round(swing_error_rad, extension_error_rad)
         jammed = np.abs(extension_error_rad) > JAMMED_RAD
-        # Opening a jammed leg takes all of its motors' strength: it swings with its cranks as they
-        # lie, which frees the shanks, and opens at the end.
+        # Opening a jammed leg takes its motors' whole torque: it swings with its cranks as they
+        # are, which frees the shanks, and opens at the end.
         extension = SKYWARD_EXTENSION_RAD + extension_error_rad
         aligned = np.where(jammed, np.pi * np.round(extension / np.pi), np.pi)
         side = way.side * np.where((swing_error_rad < 0.0) ^ on_belly, -1.0, 1.0)
         skyward = self._swing(SKYWARD_RAD, on_belly)
         change = np.zeros(2) if rng is None else rng.uniform(-1.0, 1.0, size=2)
-        # Angles from the sky, extensions, times, rates: open, swing over, close on the way.
+        # Angles, extensions, times and rates of three steps: open, swing over, close on the way.
         steps: tuple[tuple[float, FloatArray | float, float, float], ...] = (
             (way.from_rad + 0.15 * change[0], aligned, way.open_s, 25.0),
             (way.over_rad + 0.3 * change[1], aligned, way.over_s, 45.0),
@@ -285,11 +292,11 @@ class Moves:
         return moves
 
     def nudge(self, whipped_rad: FloatArray, extension_error_rad: FloatArray) -> list[Move]:
-        """Turns legs further that a whip left with their shanks across their cranks.
+        """Turn legs further whose shanks lie across their cranks after a whip.
 
         Args:
-            whipped_rad: (8,) where the whip ended, motor angles.
-            extension_error_rad: (4,) how far the legs are from being closed there.
+            whipped_rad: (8,) motor angles at the end of the whip.
+            extension_error_rad: (4,) extension error there; 0 for a closed leg.
         """
         swing, extension = motor_to_leg(whipped_rad)
         across = np.abs(extension_error_rad) > JAMMED_RAD
@@ -304,12 +311,12 @@ class Moves:
         ]
 
     def roll(self, script: RollOver, near_is_left: bool, from_home: bool) -> list[Move]:
-        """The phases of a roll-over.
+        """Build the moves of a roll-over.
 
         Args:
-            script: from the back or the side.
-            near_is_left: which side `RollOverStep.near` means.
-            from_home: begin with the legs home, where the scripts from the back were found.
+            script: a roll-over from the back or from the side.
+            near_is_left: whether `RollOverStep.near` is the left side.
+            from_home: gather the legs first; the scripts from the back were found from there.
         """
         s = self._settings
         rate = s.gather_rate_rad_s
@@ -320,7 +327,7 @@ class Moves:
         return moves
 
     def _check(self) -> Move:
-        # With the stiffness of the walk, so that the hand-over does not jolt; but better damped.
+        # The stiffness of walking, so that the hand-over does not jolt, with more damping.
         stance, s = self._body.stance_motor_rad(), self._settings
         rate = s.rise_rate_rad_s
         return Move(StandUpPhase.CHECK, stance, 0.6, rate, self._body.kp, s.kd, balanced=True)
@@ -341,17 +348,17 @@ class Moves:
 
     @staticmethod
     def _swing(from_sky_rad: float | FloatArray, on_belly: bool) -> FloatArray:
-        """Swing of a leg that leans by an angle from the sky, toward the back of a robot on its."""
+        """Swing of a leg at an angle from the vertical axis up; mirrored on the belly."""
         from_sky = np.asarray(from_sky_rad, dtype=np.float64)
         return math.pi - from_sky if on_belly else from_sky
 
 
 def wrong_way_round(swing_error_rad: FloatArray, extension_error_rad: FloatArray) -> BoolArray:
-    """Which legs are the wrong way round, or jammed, after a probe.
+    """Find the legs that are the wrong way round, or jammed, after a probe.
 
     Args:
-        swing_error_rad: (4,) measured minus commanded swing, either way.
-        extension_error_rad: (4,) the same of the extension.
+        swing_error_rad: (4,) measured minus commanded swing.
+        extension_error_rad: (4,) measured minus commanded extension.
 
     Returns:
         (4,) True where the leg has to be whipped.
@@ -359,5 +366,5 @@ def wrong_way_round(swing_error_rad: FloatArray, extension_error_rad: FloatArray
     swing = np.abs(swing_error_rad)
     short = (swing > WRONG_SWING_RAD) & (extension_error_rad > PUSHED_SHUT_RAD)
     propped = (swing > 0.5 * WRONG_SWING_RAD) & (extension_error_rad > PUSHED_OPEN_RAD)
-    # A jammed leg, its shanks across its cranks, has no side yet: the whip shakes it loose.
+    # A jammed leg has its shanks across its cranks and no side yet; the whip shakes it loose.
     return np.asarray(short | propped | (np.abs(extension_error_rad) > JAMMED_RAD))
