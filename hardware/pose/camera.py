@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Poses from a camera that looks at AprilTags, through OpenCV (extra `camera`).
+"""Floor poses from a camera that sees AprilTags, through OpenCV (extra `camera`).
 
-Two tags of the family 36h11: one lies on the floor and is the world (x along its right edge, y up
-its left one), one lies on the robot's trunk, its x toward the head. The camera may stand anywhere
-it sees both; it is calibrated (matrix and distortion). A robot whose tag leans by the trunk's pitch
-and roll is where its tag is: a few centimetres off while it leans.
+Uses two tags of the family 36h11. The tag on the floor defines the world frame (x along its lower
+edge to the right, y along its left edge upward); the tag on the robot's trunk has x toward the
+head. The camera may stand anywhere where it sees both, and must be calibrated (matrix and
+distortion). The pose is that of the tag: while the trunk leans it is off by a few centimetres.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ Image = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class TagSetup:
-    """Camera and tags.
+    """Calibration of the camera, and the tags.
 
     Attributes:
-        matrix: (3, 3) of the camera: focal lengths and centre, pixels.
-        distortion: of its lens, as OpenCV has it.
+        matrix: (3, 3) camera matrix: focal lengths and centre, pixels.
+        distortion: distortion coefficients of the lens, in OpenCV's order.
         robot_tag: number of the tag on the robot.
         floor_tag: number of the tag on the floor.
-        robot_tag_m: length of the black square's edge on the robot.
-        floor_tag_m: the same on the floor.
+        robot_tag_m: edge length of the black square on the robot.
+        floor_tag_m: edge length of the black square on the floor.
     """
 
     matrix: tuple[tuple[float, float, float], ...]
@@ -47,26 +47,29 @@ class TagSetup:
     floor_tag_m: float = 0.2
 
 
-class Camera(Protocol):
-    """What gives pictures, as `cv2.VideoCapture` does."""
+class ImageSource(Protocol):
+    """Source of pictures, such as `cv2.VideoCapture`."""
 
     def read(self) -> tuple[bool, Any]:
-        """Whether there is one, and the picture."""
+        """Wait for a picture; return whether there is one, and the picture."""
         ...
 
     def release(self) -> None:
-        """Let go of the device."""
+        """Release the device."""
         ...
 
 
 class TagFinder:
-    """Finds the robot's pose in a picture.
+    """Finds the robot's pose in pictures.
 
     Args:
         setup: camera and tags.
 
     Attributes:
-        floor: (4, 4) floor tag in the camera's frame, when it was seen last; None before.
+        floor: (4, 4) last pose of the floor tag in the camera frame; None before the first.
+
+    Raises:
+        PoseSourceRefused: OpenCV is not installed.
     """
 
     def __init__(self, setup: TagSetup) -> None:
@@ -80,15 +83,21 @@ class TagFinder:
         self.floor: FloatArray | None = None
 
     def find(self, image: Image, time_s: float) -> Pose2D:
-        """The pose in one picture, grey or colour.
+        """Find the pose in a picture.
 
-        Not `ok` if it shows no robot, or the floor's tag was never seen.
+        Args:
+            image: (h, w) grey or (h, w, 3) BGR.
+            time_s: time stamp of the pose.
+
+        Returns:
+            Pose in the frame of the floor tag; not `ok` if the picture does not show the robot's
+            tag, or no picture has shown the floor tag yet.
         """
         grey = image if image.ndim == 2 else self._cv.cvtColor(image, self._cv.COLOR_BGR2GRAY)
         corners, ids, _ = self._detector.detectMarkers(grey)
         seen = {} if ids is None else dict(zip(ids.flatten().tolist(), corners, strict=True))
         setup = self._setup
-        if setup.floor_tag in seen:  # the camera may be pushed; the floor's tag is not
+        if setup.floor_tag in seen:  # follow a camera that is moved
             self.floor = self._place(seen[setup.floor_tag], setup.floor_tag_m)
         robot = None
         if setup.robot_tag in seen:
@@ -100,7 +109,7 @@ class TagFinder:
         return Pose2D(float(on_floor[0, 3]), float(on_floor[1, 3]), yaw, time_s)
 
     def _place(self, corners: FloatArray, edge_m: float) -> FloatArray | None:
-        """(4, 4) tag in the camera's frame."""
+        """Pose of a tag in the camera frame, (4, 4); None without a solution."""
         h = 0.5 * edge_m
         square = np.array([[-h, h, 0.0], [h, h, 0.0], [h, -h, 0.0], [-h, -h, 0.0]])
         good, turn, shift = self._cv.solvePnP(
@@ -119,26 +128,29 @@ class TagFinder:
 
 
 class CameraPose:
-    """A `PoseSource`: a camera, looked at in a thread.
+    """`PoseSource` that reads a camera in a thread of its own.
 
     Args:
         setup: camera and tags.
-        camera: gives pictures; the system's first camera when None.
+        camera: source of pictures, or the number of a camera of the system.
         clock: monotonic seconds.
 
     Attributes:
-        pictures: looked at so far.
+        pictures: number of pictures processed so far.
+
+    Raises:
+        PoseSourceRefused: OpenCV is not installed, or the camera can't be opened.
     """
 
     def __init__(
         self,
         setup: TagSetup,
-        camera: Camera | int = 0,
+        camera: ImageSource | int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._finder = TagFinder(setup)
         self.pictures = 0
-        self._camera: Camera = _camera(camera) if isinstance(camera, int) else camera
+        self._camera: ImageSource = _camera(camera) if isinstance(camera, int) else camera
         self._clock = clock
         self._newest = NOWHERE
         self._ended = False
@@ -150,7 +162,7 @@ class CameraPose:
         return self._newest
 
     def close(self) -> None:
-        """Let go of the camera; safe to call twice."""
+        """Stop the thread and release the camera; safe to call twice."""
         self._ended = True
         self._thread.join(1.0)
 
@@ -159,22 +171,22 @@ class CameraPose:
             while not self._ended:
                 good, image = self._camera.read()
                 time_s = self._clock()
-                if not good:  # unplugged: poses grow old, and the robot waits
+                if not good:  # unplugged: the last pose becomes too old, and the robot waits
                     return
                 pose = self._finder.find(image, time_s)
                 self.pictures += 1
-                # A robot that is hidden for a moment keeps its last pose until that is too old.
+                # While the robot is hidden, keep its last pose until that is too old.
                 if pose.ok or not self._newest.ok:
                     self._newest = pose
         finally:
             self._camera.release()
 
 
-def _camera(number: int) -> Camera:
+def _camera(number: int) -> ImageSource:
     opened: Any = _opencv().VideoCapture(number)
     if not opened.isOpened():
         raise PoseSourceRefused(f"camera {number}: can't be opened; check its number")
-    device: Camera = opened
+    device: ImageSource = opened
     return device
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Where the robot stands on the floor: poses from another program, and a guard over any source.
+"""Floor poses received from another program, and a plausibility check of any pose source.
 
-A pose source is apart from the robot: reward and workspace use it, the policy never sees it. What
-comes from outside is not believed: a pose that is old, not finite or further than a robot gets is
+A pose source is separate from the robot: reward and workspace use it, the policy never does. Poses
+from outside are not trusted: one that is old, not finite, or too far from the last one becomes
 `ok=False`, and the robot waits.
 """
 
@@ -25,27 +25,27 @@ from walkhome.hardware.rotation import wrap_to_pi
 NOWHERE = Pose2D(0.0, 0.0, 0.0, -math.inf, ok=False)
 
 MAX_AGE_S = 0.2
-MAX_AHEAD_S = 0.02  # a pose from the future has another clock
+MAX_AHEAD_S = 0.02  # a pose further in the future comes from another clock
 MAX_SPEED_M_S = 3.0
 MAX_TURN_RAD_S = 8.0
 JITTER_M = 0.05
 JITTER_RAD = 0.2
-TRUST_AGAIN_S = 0.5  # so long a source has to agree with itself after a jump
+TRUST_AGAIN_S = 0.5  # after a jump, the source must be consistent for this long
 MAX_MESSAGE = 1024
 
 
 class PoseSourceRefused(RobotError):  # noqa: N818 - says what happened
-    """A pose source can't be used; the message says why and what to do."""
+    """The pose source can't be used; the message says why and what to do."""
 
 
 def to_message(pose: Pose2D) -> bytes:
-    """A pose as one datagram: JSON that any program can write."""
+    """Encode a pose as a datagram: JSON, which any program can write."""
     place = {"x_m": pose.x_m, "y_m": pose.y_m, "yaw_rad": pose.yaw_rad, "time_s": pose.time_s}
     return json.dumps({**place, "ok": pose.ok}).encode()
 
 
 def from_message(data: bytes) -> Pose2D | None:
-    """A pose from a datagram; None if it is none. `ok` may be left out."""
+    """Decode a datagram; None if it is not a pose. `ok` defaults to True."""
     try:
         said = json.loads(data)
         numbers = [said[key] for key in ("x_m", "y_m", "yaw_rad", "time_s")]
@@ -59,15 +59,18 @@ def from_message(data: bytes) -> Pose2D | None:
 
 
 class SocketPose:
-    """Poses that another program sends to a Unix datagram socket; only its owner can.
+    """`PoseSource` of the poses that a program of the same user sends to a Unix datagram socket.
 
     Args:
-        path: of the socket; made here, removed by `close`.
+        path: path of the socket, which is created here and removed by `close`.
 
     Attributes:
-        path: the same.
-        received: datagrams that were poses.
-        refused: those that were not.
+        path: as given.
+        received: number of datagrams with a pose.
+        refused: number of other datagrams.
+
+    Raises:
+        PoseSourceRefused: the socket can't be created, or another process uses it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -95,7 +98,7 @@ class SocketPose:
         while True:
             try:
                 data = self._socket.recv(MAX_MESSAGE)
-            except OSError:  # nothing there, or closed
+            except OSError:  # no datagram, or the socket is closed
                 return self._newest
             pose = from_message(data)
             if pose is None:
@@ -106,7 +109,7 @@ class SocketPose:
                 self._newest = pose
 
     def close(self) -> None:
-        """Take the socket away; safe to call twice."""
+        """Close and remove the socket; safe to call twice."""
         if self._socket.fileno() >= 0:
             self._socket.close()
             with contextlib.suppress(FileNotFoundError):
@@ -114,7 +117,7 @@ class SocketPose:
 
 
 def _remove_stale(path: Path) -> None:
-    """A socket that nobody listens to any more is in the way."""
+    """Remove a socket file without a listening process."""
     if not path.is_socket():
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
@@ -125,15 +128,15 @@ def _remove_stale(path: Path) -> None:
 
 
 class PoseGuard:
-    """A pose source that is believed only while it is believable.
+    """`PoseSource` that marks implausible poses of another source as not `ok`.
 
     Args:
-        source: of the poses.
-        clock: monotonic seconds, the source's too.
+        source: source to check.
+        clock: monotonic seconds, the clock that stamps the poses.
         max_age_s: older poses are refused.
 
     Attributes:
-        refusals: poses refused, by reason: `unknown`, `old`, `ahead`, `jump`.
+        refusals: number of refused poses by reason: `unknown`, `old`, `ahead`, `jump`.
     """
 
     def __init__(
@@ -144,11 +147,11 @@ class PoseGuard:
     ) -> None:
         self.refusals = {"unknown": 0, "old": 0, "ahead": 0, "jump": 0}
         self._source, self._clock, self._max_age_s = source, clock, max_age_s
-        self._seen: Pose2D | None = None  # newest one that was looked at
-        self._agrees_since_s: float | None = None  # after a jump; None while there is no doubt
+        self._seen: Pose2D | None = None  # the last pose that was checked
+        self._agrees_since_s: float | None = None  # since the last jump; None if trusted
 
     def latest(self) -> Pose2D:
-        """The newest pose; `ok` only if it can be believed."""
+        """The newest pose; `ok` only if it is plausible."""
         pose = self._source.latest()
         why = self._doubt(pose)
         if why:
@@ -157,7 +160,7 @@ class PoseGuard:
         return pose
 
     def close(self) -> None:
-        """Close the source, if it can be."""
+        """Close the source if it has a `close` method."""
         close = getattr(self._source, "close", None)
         if close is not None:
             close()

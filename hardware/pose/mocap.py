@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Poses from a motion capture system, through the `motioncapture` package (extra `mocap`).
+"""Floor poses from a motion capture system, through the `motioncapture` package (extra `mocap`).
 
-OptiTrack, Vicon, Qualisys, VRPN and others; the world's z has to point up, and the rigid body's x
-toward the robot's head. Its frames are waited for in a thread; time is that of their arrival.
+Supports OptiTrack, Vicon, Qualisys, VRPN and others. The world's z axis must point up, and the
+rigid body's x axis toward the robot's head. A thread waits for frames; their time is the arrival.
 """
 
 from __future__ import annotations
@@ -20,16 +20,19 @@ from walkhome.hardware.rotation import roll_pitch_yaw
 
 
 class MotionCapturePose:
-    """A `PoseSource`: one rigid body of a motion capture system.
+    """`PoseSource` that follows one rigid body of a motion capture system.
 
     Args:
-        system: its type, as `motioncapture.connect` calls it: optitrack, vicon, vrpn, ...
-        settings: of the connection, as {"hostname": "192.168.1.5"}.
-        rigid_body: name of the robot there.
+        system: type of the system for `motioncapture.connect`: optitrack, vicon, vrpn, ...
+        settings: settings of the connection, e.g. {"hostname": "192.168.1.5"}.
+        rigid_body: name of the robot in the system.
         clock: monotonic seconds.
 
     Attributes:
-        frames: seen so far, with the robot or without it.
+        frames: number of received frames, with or without the robot.
+
+    Raises:
+        PoseSourceRefused: the package is not installed, or the connection fails.
     """
 
     def __init__(
@@ -55,7 +58,7 @@ class MotionCapturePose:
         self._rigid_body, self._clock = rigid_body, clock
         self._newest = NOWHERE
         self._ended = False
-        # Daemon: a system that has gone silent keeps its wait, and must not keep this program.
+        # Daemon: the wait for a silent system never ends and must not block exit.
         self._thread = threading.Thread(target=self._listen, name="mocap", daemon=True)
         self._thread.start()
 
@@ -64,7 +67,7 @@ class MotionCapturePose:
         return self._newest
 
     def close(self) -> None:
-        """Listen no more; safe to call twice."""
+        """Stop the thread; safe to call twice."""
         self._ended = True
         self._thread.join(0.2)
 
@@ -73,15 +76,15 @@ class MotionCapturePose:
             try:
                 self._capture.waitForNextFrame()
                 body = self._capture.rigidBodies.get(self._rigid_body)
-            except RuntimeError:  # the connection broke: poses grow old, and the robot waits
+            except RuntimeError:  # disconnected: the last pose becomes too old, and the robot waits
                 return
             self.frames += 1
-            if body is not None:  # else it is hidden
+            if body is not None:  # None while it is hidden
                 self._newest = pose_of(body, self._clock())
 
 
 def pose_of(body: Any, time_s: float) -> Pose2D:
-    """A rigid body's place on the floor; not `ok` if it is not finite."""
+    """Convert a rigid body to a floor pose; not `ok` if it is not finite."""
     x_m, y_m = float(body.position[0]), float(body.position[1])
     turn = body.rotation
     quaternion = np.array([turn.x, turn.y, turn.z, turn.w], dtype=np.float64)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Leg odometry: where the robot got to, from encoders and IMU alone.
+"""Leg odometry: floor pose from encoders and IMU alone.
 
-The feet that carry the robot stand still, so the body moves against them: v = -(dp + w x p), p the
-foot in the body frame. Feet within a few millimetres of the lowest count as standing. It drifts
-(slip, falls, yaw), by a tenth of the way or more while a robot learns: good for seconds and for
-speed, not for the only fence of a workspace.
+Feet on the ground stand still, so the body moves relative to them: v = -(dp + w x p), where p is a
+foot in the body frame. Feet within 15 mm of the lowest one count as being on the ground. The pose
+drifts (slip, falls, yaw) by a tenth of the distance or more while a robot learns: it is good for
+seconds and for speed, but not as the only limit of a workspace.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from walkhome.hardware.rotation import quaternion, roll_pitch_yaw, rotate, wrap_
 FloatArray = npt.NDArray[np.float64]
 
 STANDS_M = 0.015
-MAX_TILT_RAD = 0.9  # beyond, it lies, and its feet carry nothing
-MAX_GAP_S = 0.25  # what happened in a longer silence, nobody knows
+MAX_TILT_RAD = 0.9  # beyond this the robot lies, and its feet carry nothing
+MAX_GAP_S = 0.25  # motion during a longer gap is unknown and not integrated
 _EPSILON_S = 1e-4
 
 
 class LegOdometry:
-    """A `PoseSource` fed with states; starts at the origin, facing along x.
+    """`PoseSource` fed with states; starts at the origin with heading 0.
 
     Args:
         body: geometry of the legs.
-        foot_m: knee to foot.
+        foot_m: distance from knee to foot, m.
     """
 
     def __init__(self, body: Body, foot_m: float = SHANK_M) -> None:
@@ -47,7 +47,7 @@ class LegOdometry:
         return self._pose or Pose2D(0.0, 0.0, 0.0, -math.inf, ok=False)
 
     def update(self, state: RobotState) -> None:
-        """Go on from the last state to this one."""
+        """Integrate the motion from the last state to this one; older states are ignored."""
         roll, pitch, yaw = roll_pitch_yaw(state.attitude_xyzw)
         if self._pose is None:
             self._yaw_start = yaw

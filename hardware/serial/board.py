@@ -22,7 +22,6 @@ import numpy as np
 import numpy.typing as npt
 
 from walkhome.hardware.body import Body
-from walkhome.hardware.constants import N_MOTORS
 from walkhome.hardware.robot import (
     Implausible,
     LinkDamaged,
@@ -33,6 +32,7 @@ from walkhome.hardware.robot import (
     Stop,
 )
 from walkhome.hardware.serial.board_session import BoardSession
+from walkhome.hardware.serial.command_limits import LEAST_VALID_S, within_limits
 from walkhome.hardware.serial.handshake import BoardIdentity, BoardRefused, WrongRobot, why_stopped
 from walkhome.hardware.serial.link import SerialLink
 from walkhome.hardware.serial.protocol import BoardFault, Mode
@@ -45,8 +45,6 @@ BAD_READINGS = 3
 """So many implausible readings in a row raise Implausible; fewer are a glitch."""
 FIRST_TORQUE = 0.1
 """Share of the torque cap right after arming."""
-LEAST_VALID_S = 1e-3
-"""Shortest validity of a command: the wire counts in milliseconds."""
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -182,7 +180,8 @@ class SerialRobot:
         """
         if not self._armed:
             raise RobotStopped(f"{self.port}: not armed, so no command goes out")
-        sent, board_rad = self._within_limits(command, self.identity)
+        wiring = self.telemetry.wiring
+        sent, board_rad = within_limits(command, self.identity, wiring, self._torque_share())
         try:
             whole = self._send(sent, board_rad, sent.valid_s)
         except LinkLost:
@@ -451,26 +450,8 @@ class SerialRobot:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _within_limits(
-        self, command: MotorCommand, board: BoardIdentity
-    ) -> tuple[MotorCommand, FloatArray]:
-        """The command within the board's limits, and its angles (8,) rad in the board's terms."""
-        angle = np.asarray(command.angle_rad, dtype=np.float64)
-        numbers = (command.kp, command.kd, command.valid_s, command.torque_cap_nm)
-        if angle.shape != (N_MOTORS,):
-            raise ValueError(f"motor command has shape {angle.shape}, not ({N_MOTORS},)")
-        if not (np.isfinite(angle).all() and all(map(math.isfinite, numbers))):
-            raise ValueError("motor command is not finite; it was not sent")
-        wiring, limit = self.telemetry.wiring, board.angle_limit_rad
-        board_rad = np.clip(wiring.board_angle(angle), -limit, limit)
+    def _torque_share(self) -> float:
+        """Share of the torque cap that is allowed now; it rises from `FIRST_TORQUE` to 1."""
         ease_in_s, since_s = self._timing.ease_in_s, self._clock() - self._armed_s
         eased = 1.0 if since_s >= ease_in_s else max(0.0, since_s / ease_in_s)
-        share = FIRST_TORQUE + (1.0 - FIRST_TORQUE) * eased
-        sent = MotorCommand(
-            wiring.body_angle(board_rad),
-            kp=min(max(command.kp, 0.0), board.kp_limit),
-            kd=min(max(command.kd, 0.0), board.kd_limit),
-            valid_s=min(max(command.valid_s, LEAST_VALID_S), board.valid_limit_s),
-            torque_cap_nm=min(max(command.torque_cap_nm, 0.0), board.torque_limit_nm) * share,
-        )
-        return sent, board_rad
+        return FIRST_TORQUE + (1.0 - FIRST_TORQUE) * eased

@@ -139,7 +139,7 @@ def why_stopped(status: BoardStatus, ours: bool) -> tuple[str, str]:
         ours: whether the board knows this host's session.
     """
     if not ours:
-        return "board_reboot", "the board has forgotten this session; it started anew"
+        return "board_reboot", "the board has restarted and forgotten this session"
     why = [entry for bit, entry in _STOPPED.items() if status.faults & bit]
     code = why[0][0] if why else "disarmed"
     words = ", ".join(text for _, text in why) or "disarmed by somebody else"

@@ -9,7 +9,7 @@ import pytest
 from bodies import MINITAUR
 from port_of_c import PortOfC
 
-import walkhome.hardware.serial.board_session as board_session
+import walkhome.hardware.serial.connection as connection
 from walkhome.hardware.robot import (
     Fault,
     Implausible,
@@ -79,13 +79,13 @@ def test_the_handshake_says_who_is_there(port, robot):
 
 
 def test_another_protocol_version_is_refused(port, monkeypatch):
-    monkeypatch.setattr(board_session, "PROTOCOL_MAJOR", 2)
+    monkeypatch.setattr(connection, "PROTOCOL_MAJOR", 2)
     with pytest.raises(BoardRefused, match="flash the firmware/"):
         port.robot().open()
 
 
 def test_another_schema_is_refused(port, monkeypatch):
-    monkeypatch.setattr(board_session, "SCHEMA_HASH", 5)
+    monkeypatch.setattr(connection, "SCHEMA_HASH", 5)
     with pytest.raises(BoardRefused, match="uses other messages"):
         port.robot().open()
 
