@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Contacts estimated from the motors' torques against the twin's true ones, on learned gaits.
+"""Foot contacts estimated from motor torques against the twin's true ones, on learned gaits.
 
-Takes about 20 s for the tasks of one run, 10 roll-outs of 6 s each. What a board would tell is
-sampled out of the twin: angles and torques at the control rate, 14 ms after each command, as a
-board's telemetry comes. Both sides have chatter taken out, as in the report.
+Takes about 20 s for the tasks of one run, 10 roll-outs of 6 s each. The estimate uses what a board
+would report: angles and torques of the twin at the control rate, 14 ms after each command. Chatter
+is removed from both, as in the report.
 
-`always` is how often somebody is right who says that every foot always stands.
+`always` is the accuracy of the constant estimate that every foot is on the ground.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 def both(record: GaitRecord, attitude_rad: Any, period_s: float) -> tuple[BoolArray, BoolArray]:
-    """True and estimated contacts (n, 4) of a record of the twin."""
+    """True and estimated contacts, each (n, 4) bool, of a roll-out of the twin."""
     step_s = float(np.median(np.diff(record.time_s)))
     rows = slice(round(AFTER_COMMAND_S / step_s), None, round(period_s / step_s))
     true = _quiet(on_ground(record.foot_force_n), step_s)[rows]
@@ -52,7 +52,7 @@ def _quiet(contact: BoolArray, period_s: float) -> BoolArray:
 
 
 def measure(path: Path, episodes: int, seconds: float) -> dict[str, dict[str, float]]:
-    """Per task, and for all of them, the shares in which the estimate is right."""
+    """Accuracy of the estimate per task, and over all tasks."""
     run = RunFolder.open(path)
     policies = checked_policies(run.path / "policy.safetensors", run.config)
     pairs: dict[str, list[tuple[BoolArray, BoolArray]]] = {}
@@ -75,7 +75,7 @@ def measure(path: Path, episodes: int, seconds: float) -> dict[str, dict[str, fl
 
 
 def shares(true: BoolArray, estimated: BoolArray) -> dict[str, float]:
-    """How often the estimate is right: always, while a foot stands, while it does not."""
+    """Accuracy: overall, while a foot is on the ground, and while it is in the air."""
     right = true == estimated
     return {
         "samples": int(right.size),
@@ -87,7 +87,7 @@ def shares(true: BoolArray, estimated: BoolArray) -> dict[str, float]:
 
 
 def main() -> None:
-    """Command line."""
+    """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

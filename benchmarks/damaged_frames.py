@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Ten million damaged frames through both decoders of the wire: how many count as good?
+"""Sends ten million damaged frames through both decoders of the wire; counts accepted ones.
 
-Every frame is a valid one, damaged in one of eight ways: bits flipped, a burst, bytes dropped,
+Every frame is a valid one damaged in one of eight ways: bits flipped, a burst, bytes dropped,
 doubled, swapped, inserted, cut off, or two frames spliced. The host's decoder
-(`hardware.serial.protocol`)
-and the board's (`firmware/walkhome.c`) get the same. A frame counts as corrupt and accepted if a
-decoder hands out anything but the original; after each, an undamaged one has to be taken.
+(`hardware.serial.protocol`) and the board's (`firmware/walkhome.c`) get the same frames. A frame
+counts as corrupt and accepted if a decoder returns anything but the original; after each damaged
+frame, an undamaged one must be accepted.
 
 Ten million take about 3 minutes on one core; --seconds ends earlier, --quick is 10 seconds.
 
@@ -47,7 +47,7 @@ class CFrame(ctypes.Structure):
 
 
 def damaged(rng: random.Random, frame: bytes, other: bytes) -> bytes:
-    """The frame, without its delimiter, damaged; what comes may be whole by chance."""
+    """Damage a frame; returned without its delimiter, and possibly undamaged by chance."""
     data = bytearray(frame[:-1])
     at = rng.randrange(len(data))
     how = rng.randrange(8)
@@ -74,7 +74,7 @@ def damaged(rng: random.Random, frame: bytes, other: bytes) -> bytes:
 
 
 def some_frames(rng: random.Random, count: int) -> list[tuple[MessageType, int, bytes, bytes]]:
-    """Valid frames of all kinds: kind, sequence, payload, bytes."""
+    """Create valid frames of all types: type, sequence number, payload, bytes."""
     out = []
     for k in range(count):
         kind = KINDS[k % len(KINDS)]
@@ -84,7 +84,7 @@ def some_frames(rng: random.Random, count: int) -> list[tuple[MessageType, int, 
 
 
 def run(frames: int, seconds: float, seed: int) -> dict[str, object]:
-    """Damage so many, or for so long."""
+    """Test this many frames, or as many as fit into `seconds`; return the counts."""
     rng = random.Random(seed)
     pool = some_frames(rng, 900)
     decoder, c, c_frame = Decoder(), library(), CFrame()
@@ -124,7 +124,7 @@ def run(frames: int, seconds: float, seed: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Parse the command line, run, tell."""
+    """Parse the command line, run, print; exit code 1 if a corrupt frame was accepted."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=10_000_000)
     parser.add_argument("--seconds", type=float, default=float("inf"))

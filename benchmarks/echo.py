@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Round trips over a pseudo-terminal: our stack, and a bare pyserial echo of the same bytes.
+"""Round trips over a pseudo-terminal: this project's stack against plain pyserial, same bytes.
 
-The other side answers each COMMAND frame with a STATE frame that was made beforehand, byte for byte
-the same for both. Ours encodes the command, sends, waits, reads, decodes and unpacks the answer;
-bare is `write` and `read` of pyserial with a time-out. Both in turns.
+The other side answers each COMMAND frame with a STATE frame encoded beforehand, the same bytes for
+both. "Ours" encodes the command, sends, waits, reads, decodes and unpacks the answer; "bare" is
+`write` and `read` of pyserial with a time-out. Both take turns.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BLOCK = 50
 
 
 def measure(round_trips: int) -> dict[str, Any]:
-    """Both, and their ratio."""
+    """Measure both stacks; return medians and 99 % quantiles (us) and the ratio of the medians."""
     import serial
 
     from walkhome.hardware.serial.link import SerialLink
@@ -33,7 +33,7 @@ def measure(round_trips: int) -> dict[str, Any]:
     name = os.ttyname(slave)
     state = encode(MessageType.STATE, _state(), 1, 1)
     request = encode(MessageType.COMMAND, _command(), 1, 1)
-    answering = os.fork()  # in a process of its own: a thread would take turns with us
+    answering = os.fork()  # in its own process: a thread would share the GIL
     if answering == 0:
         _answer(master, state)
     ours, bare = [], []
@@ -74,8 +74,8 @@ def measure(round_trips: int) -> dict[str, Any]:
     }
 
 
-def told(r: dict[str, Any]) -> str:
-    """In one line."""
+def format_result(r: dict[str, Any]) -> str:
+    """One line of text."""
     return (
         f"     echo: {r['ours_median_us']:.0f} us through our stack, {r['bare_median_us']:.0f} us "
         f"bare (medians of {r['round_trips']}, {r['bytes'][0]} and {r['bytes'][1]} bytes); ratio "

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Coverage-guided fuzzing of the wire (atheris): `make fuzz`, or any libFuzzer option.
 
-The input is a script: frames of any kind with any payload and a CRC that fits (a fuzzer that
-leaves the CRC to chance tests nothing behind it), now and then raw bytes, cut into chunks anywhere.
-It goes to the host's decoder and telemetry, and to the board's C code. What has to hold: nothing
-raises; chunks make no difference; no state is believed that is not finite; the board drives no
-motor unless it is armed, and never beyond full duty.
+An input is a script: frames of any type and payload with a correct CRC (with random CRCs a fuzzer
+would test nothing behind them), sometimes raw bytes, split into chunks anywhere. It goes to the
+host's decoder and telemetry, and to the board's C code. Invariants: nothing raises; the chunks make
+no difference; states are finite; the board drives a motor only while armed, and never beyond full
+duty.
 
 Runs until stopped; python benchmarks/fuzz_wire.py -max_total_time=60 ends after a minute.
 """
@@ -16,7 +16,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["hardware"]):
+with atheris.instrument_imports(include=["walkhome.hardware"]):
     import numpy as np
 
     from walkhome.hardware.serial.protocol import (
@@ -35,7 +35,7 @@ SESSION = (7).to_bytes(4, "little")
 
 
 def script(data: atheris.FuzzedDataProvider) -> list[bytes]:
-    """Frames with a good CRC, and some junk."""
+    """Frames with a correct CRC, and some random bytes."""
     out = []
     for _ in range(data.ConsumeIntInRange(1, 12)):
         if data.ConsumeIntInRange(0, 7) == 0:
@@ -44,14 +44,14 @@ def script(data: atheris.FuzzedDataProvider) -> list[bytes]:
         kind = KINDS[data.ConsumeIntInRange(0, len(KINDS) - 1)]
         payload = data.ConsumeBytes(payload_size(kind)).ljust(payload_size(kind), b"\0")
         if data.ConsumeBool():
-            payload = SESSION + payload[4:]  # else almost everything is of another session
+            payload = SESSION + payload[4:]  # else almost every frame belongs to another session
         seq, time_us = data.ConsumeIntInRange(0, 65535), data.ConsumeIntInRange(0, 2**32 - 1)
         out.append(encode_payload(kind, payload, seq, time_us))
     return out
 
 
 def one_input(raw: bytes) -> None:
-    """What libFuzzer calls."""
+    """Run one input of libFuzzer."""
     data = atheris.FuzzedDataProvider(raw)
     pieces = script(data)
     stream = b"".join(pieces)
@@ -59,7 +59,7 @@ def one_input(raw: bytes) -> None:
     cut = data.ConsumeIntInRange(1, 64)
     chunks = Decoder()
     parts = [f for k in range(0, len(stream), cut) for f in chunks.feed(stream[k : k + cut])]
-    assert parts == whole, "chunks make a difference"
+    assert parts == whole, "the result depends on the chunks"
     heard = Telemetry(Wiring())
     for number, frame in enumerate(whole):
         if frame.kind is MessageType.STATE:
@@ -71,7 +71,7 @@ def one_input(raw: bytes) -> None:
 
 
 def board(pieces: list[bytes]) -> None:
-    """The same to the board, a millisecond after each other."""
+    """Send the pieces to the board, one per millisecond."""
     core, sensors, decoder = BoardCore(random=1), BoardSensors(battery_v=16.0, imu_ok=1), Decoder()
     armed = False
     for now_ms, piece in enumerate(pieces, start=1):

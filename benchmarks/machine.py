@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the machine itself did to a measurement in real time; see `realtime.py`."""
+"""Measures how the machine itself disturbs a real-time measurement; see `realtime.py`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTROL_RATE_HZ = 50
 
 
 def stolen_s() -> float:
-    """Processor seconds since its start that a virtual machine's host gave to somebody else."""
+    """CPU steal time of a virtual machine since boot, s; 0 where it is unknown."""
     stat = Path("/proc/stat")
     if not stat.is_file():
         return 0.0
@@ -30,10 +30,10 @@ def stolen_s() -> float:
 
 @contextlib.contextmanager
 def watched() -> Iterator[dict[str, Any]]:
-    """Fills in what happened to the machine: `load_1min` and `stolen`, a share of its processors.
+    """Measure disturbances inside the block; the yielded dict is filled in at its end.
 
-    `witness` is the lateness of somebody who only ticks, at 50 Hz with real-time priority, all the
-    while: nobody can be expected to do better.
+    `load_1min` is the load, `stolen` the share of CPU steal time. `witness` is the lateness of a
+    process that only ticks at 50 Hz with real-time priority: no control loop can do better.
     """
     found: dict[str, Any] = {}
     own = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -53,11 +53,11 @@ def watched() -> Iterator[dict[str, Any]]:
         witness.wait()
 
 
-def told(found: dict[str, Any]) -> str:
-    """In one line."""
+def format_result(found: dict[str, Any]) -> str:
+    """One line of text."""
     late = found["witness"]
     return (
-        f"meanwhile somebody who only ticks was late by p99.9 {late['p99_9_ms']:.2f} ms, worst "
+        f"meanwhile a process that only ticks was late by p99.9 {late['p99_9_ms']:.2f} ms, worst "
         f"{late['max_ms']:.2f}; load {found['load_1min']:.1f}, "
         f"{100.0 * found['stolen']:.1f} % of the processors stolen by the host"
     )

@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: MIT
-"""Real time against an emulated board: how late the control loop is, and how fast torque ends.
+"""Real time against an emulated board: lateness of the control loop, and time until torque ends.
 
-The board is `robot emulate` in a process of its own: the firmware's C code on a pseudo-terminal,
-its own log of when torque was on, and with real-time priority where that is allowed, because a
-board has its own processor.
+The board is `robot emulate` in its own process: the firmware's C code on a pseudo-terminal, with a
+log of when torque was on, and with real-time priority where that is allowed, because a real board
+has its own processor.
 
---stop: `robot learn --port` with its supervisor; once the robot moves, the control process is
-killed, or frozen, or killed together with its supervisor, or the cable is pulled, or the emergency
-stop is pressed. The figure is the time from there to the end of torque (where nobody can tell the
-board: until it damps) on the board's own log, exact to a physics step (2 ms).
+--stop: `robot learn --port` with its supervisor. Once the robot moves, the control process is
+killed, or frozen, or killed together with its supervisor, or the cable is unplugged, or the
+emergency stop is pressed. The result is the time from there to the end of torque in the board's log
+(until it damps, where no process is left to stop the board), exact to a physics step (2 ms).
 
 --late: `robot learn --port` at 50 and 100 Hz beside its learner: lateness of the ticks, missed
-periods, the time from a state that was read to the command after it, and how late somebody was
-meanwhile who does nothing but tick: what the machine itself does. Then bare ticks with some work
-in each at 50, 100 and 250 Hz beside a busy process per core, with and without real-time priority.
+periods, time from a reading to the next command, and the lateness of a process that only ticks,
+which shows what the machine contributes. Then bare ticks with some work in each at 50, 100 and
+250 Hz beside a busy process per core, with and without real-time priority.
 
---echo: round trips over a pseudo-terminal, ours against a bare pyserial echo of the same bytes.
+--echo: round trips over a pseudo-terminal, this project's stack against plain pyserial.
 
 Run: python benchmarks/realtime.py [--stop] [--late] [--echo] [--trials N] [--minutes M]
      [--through learn|stand-up] [--quick] [--json]
-Without any of the three: all. 200 stops each take 15 s a trial through `learn`, 4 h; through
-`stand-up`, which drives the same way without a learner, 2 h. With --quick: 4 minutes.
+Without any of the three: all. 200 stops of each kind through `learn` take 15 s per trial, 4 h;
+through `stand-up`, which drives the same way without a learner, 2 h. With --quick: 4 minutes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ BARE_RATES_HZ = (50, 100, 250)
 
 
 def tick_for(rate_hz: float, seconds: float, real_time: bool) -> None:
-    """Tick, with some work in each period; print the lateness."""
+    """Tick with some work in each period; print the lateness as JSON."""
     from walkhome.hardware.realtime import CONTROL_PRIORITY, prioritise
     from walkhome.robot.control.clock import WallClock
 
@@ -80,7 +80,7 @@ def tick_for(rate_hz: float, seconds: float, real_time: bool) -> None:
 
 
 def measure_learning(minutes: float) -> dict[str, Any]:
-    """How `robot learn --port` keeps time, per rate."""
+    """Timing of `robot learn --port` at each rate."""
     result: dict[str, Any] = {}
     for rate_hz in LEARN_RATES_HZ:
         with tempfile.TemporaryDirectory() as name:
@@ -97,7 +97,7 @@ def measure_learning(minutes: float) -> dict[str, Any]:
         of = summary["board"]
         result[f"{rate_hz}_hz"] = {
             **of["lateness"],
-            "status": summary["status"],  # one that needed help has its figures too
+            "status": summary["status"],  # a run that needed help has results too
             "robot_minutes": summary["robot_minutes"]["total"],
             "skipped": of["skipped_periods"],
             "achieved_hz": of["achieved_hz"],
@@ -114,7 +114,7 @@ def measure_learning(minutes: float) -> dict[str, Any]:
 
 
 def measure_bare(seconds: float) -> dict[str, Any]:
-    """Bare ticks at each rate with and without priority, beside one busy process per core."""
+    """Lateness of bare ticks at each rate, with and without priority, under full load."""
     busy = [
         subprocess.Popen([sys.executable, "-c", "while True: sum(range(100000))"])
         for _ in range(os.cpu_count() or 1)
@@ -134,8 +134,8 @@ def measure_bare(seconds: float) -> dict[str, Any]:
     return result
 
 
-def told_learning(name: str, r: dict[str, Any]) -> str:
-    """In a few lines."""
+def format_learning(name: str, r: dict[str, Any]) -> str:
+    """A few lines of text."""
     answer = r["state_to_command"]
     return (
         f"{name:>9}: {r['status']} after {r['robot_minutes']:.1f} min, late p50 "
@@ -145,12 +145,12 @@ def told_learning(name: str, r: dict[str, Any]) -> str:
         f"{'':>11}state to command p50 {answer['p50_ms']:.2f} ms, p99 {answer['p99_ms']:.2f}, "
         f"worst {answer['max_ms']:.2f}; longest silence {r['longest_silence_ms']:.1f} ms; faults "
         f"{r['faults'] or 'none'}; updates {r['updates']:.0%} of those wanted\n"
-        f"{'':>11}{machine.told(r['machine'])}"
+        f"{'':>11}{machine.format_result(r['machine'])}"
     )
 
 
-def told_bare(name: str, r: dict[str, Any]) -> str:
-    """In one line."""
+def format_bare(name: str, r: dict[str, Any]) -> str:
+    """One line of text."""
     return (
         f"{name:>17}: p50 {r['p50_ms']:.3f} ms, p99 {r['p99_ms']:.2f}, p99.9 {r['p99_9_ms']:.2f}, "
         f"worst {r['max_ms']:.2f}, late by a period {r['misses']} of {r['count']}, drift "
@@ -159,7 +159,7 @@ def told_bare(name: str, r: dict[str, Any]) -> str:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -181,22 +181,22 @@ def main() -> None:
     result: dict[str, Any] = {"cores": os.cpu_count(), "load_1min": os.getloadavg()[0]}
     if args.echo or everything:
         result["echo"] = echo.measure(500 if args.quick else 5000)
-        print(echo.told(result["echo"]), flush=True)
+        print(echo.format_result(result["echo"]), flush=True)
     if args.late or everything:
         minutes = args.minutes or (0.5 if args.quick else 10.0)
         result["learning"] = measure_learning(minutes)
         for name, r in result["learning"].items():
-            print(told_learning(name, r), flush=True)
+            print(format_learning(name, r), flush=True)
         result["late"] = measure_bare(3.0 if args.quick else 60.0)
         for name, r in result["late"].items():
-            print(told_bare(name, r), flush=True)
+            print(format_bare(name, r), flush=True)
     if args.stop or everything:
         with machine.watched() as beside:
             result["stop"] = stops.measure(args.trials or (2 if args.quick else 200), args.through)
         result["stop"]["machine"] = beside
         for case in stops.CASES:
-            print(stops.told(case, result["stop"][case]), flush=True)
-        print(f"{'':>11}{machine.told(beside)}")
+            print(stops.format_result(case, result["stop"][case]), flush=True)
+        print(f"{'':>11}{machine.format_result(beside)}")
     result["load_1min"] = max(result["load_1min"], os.getloadavg()[0])
     print(f"{os.cpu_count()} cores, load {result['load_1min']:.1f}")
     if args.json:

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""What the contact solver's iterations and the physics step cost, and what they change.
+"""Cost and effect of the contact solver's iterations and of the physics step.
 
 Each setting is a pair of physics rate and iterations (`sim.physics_rate_hz`,
-`sim.solver_iterations`). The motors' controllers run once per physics step, so a longer step also
+`sim.solver_iterations`). The motor controllers run once per physics step, so a longer step also
 makes them slower. Per terrain and setting:
 
 - cost: CPU time of a control step of 20 ms with one command and one read, settings in turns, and
   the ratio of the present setting's time to it (above 1 is faster), the median over turns;
-- gap: between the ends of two shanks that one pin holds, while random commands are followed, mm;
+- gap: distance between the joined ends of two shanks while following random commands, mm;
 - drop from 0.5 m with the stance held: deepest foot, foot and trunk at rest, mm, leftover speed;
-- gait (--runs): the run's learned policies, the same roll-outs under each setting, on the ground
-  that they learned on: means with 95 % intervals, and the paired difference of the speed to the
-  present setting's.
+- gait (--runs): the same roll-outs of the run's learned policies under each setting, on the ground
+  that they learned on: means with 95 % intervals, and the paired difference of the speed to that
+  with the present setting.
 
 Takes about 4 CPU minutes with one run of two tasks at 8 roll-outs of 5 s, half a minute with
 --quick.
@@ -61,11 +61,11 @@ class Setting(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As in the table."""
+        """Name in the table."""
         return f"{1000 / self.rate_hz:g} ms, {self.iterations}"
 
     def settings(self) -> TwinSettings:
-        """Of a twin."""
+        """Settings of a twin."""
         return TwinSettings(
             **DEFAULTS | {"physics_rate_hz": self.rate_hz, "solver_iterations": self.iterations}
         )
@@ -83,7 +83,7 @@ Row = dict[str, Any]
 
 
 class Walker:
-    """A twin that follows random, smoothed commands, the same ones under every setting."""
+    """A twin that follows random, smoothed commands, the same under every setting."""
 
     def __init__(self, terrain: Terrain, setting: Setting) -> None:
         self.robot = PyBulletRobot(terrain, setting.settings(), MINITAUR)
@@ -92,7 +92,7 @@ class Walker:
         self.gaps_mm: list[float] = []
 
     def turn(self) -> float:
-        """CPU seconds of one turn; the gaps are looked at outside of that time."""
+        """Run one turn; return its CPU seconds, without the time to measure the gaps."""
         spent_s = 0.0
         for _ in range(STEPS_PER_TURN):
             self._action = SMOOTH * self._action + (1.0 - SMOOTH) * self._rng.uniform(-1, 1, 8)
@@ -108,12 +108,12 @@ class Walker:
 
 
 def costs(terrain: Terrain, study: Sequence[Setting], turns: int) -> dict[Setting, Row]:
-    """Time of each setting, taken in turns, and how far the legs' loops open."""
+    """Measure the time of each setting in turns, and the gaps of the legs' loops."""
     walkers = {setting: Walker(terrain, setting) for setting in study}
     seconds: dict[Setting, list[float]] = {setting: [] for setting in study}
     order = list(walkers)
     for turn in range(turns):
-        # Who goes first changes, so that a busy machine favours nobody.
+        # The order rotates, so that a busy machine favours none of them.
         first = turn % len(order)
         for setting in order[first:] + order[:first]:
             seconds[setting].append(walkers[setting].turn())
@@ -131,7 +131,7 @@ def costs(terrain: Terrain, study: Sequence[Setting], turns: int) -> dict[Settin
 
 
 def drop(terrain: Terrain, setting: Setting) -> Row:
-    """From 0.5 m onto the ground, the stance held."""
+    """Drop the twin from 0.5 m while it holds the stance; measure depth and rest."""
     robot = PyBulletRobot(terrain, setting.settings(), MINITAUR)
     robot.place(np.array([0.0, 0.0, 0.5]), np.array([0.0, 0.0, 0.0, 1.0]), None)
     stance = MINITAUR.stance_motor_rad()
@@ -167,7 +167,7 @@ def bodies(terrain: Terrain, study: Sequence[Setting], turns: int) -> dict[Setti
 def gaits(
     path: Path, study: Sequence[Setting], episodes: int, seconds: float
 ) -> dict[str, dict[Setting, Row]]:
-    """Per task of a run and setting, what its policy does in the same roll-outs.
+    """Evaluate the policies of a run under each setting, per task, in the same roll-outs.
 
     Raises:
         RunError: no run there.
@@ -186,7 +186,7 @@ def gaits(
             for number in range(episodes):
                 try:
                     out = roll_out(config, task, policies[task], number, seconds)
-                except RobotError:  # it can't stand up, or the physics blew up
+                except RobotError:  # the robot can't stand up, or the physics diverged
                     continue
                 found[setting][number] = out
         tables[task] = {
@@ -221,12 +221,12 @@ def gait_row(outs: dict[int, RollOut], present: dict[int, RollOut], episodes: in
 
 
 def speed_of(out: RollOut) -> float:
-    """Mean over the whole time, also after a fall, m/s."""
+    """Mean speed over the whole time, including after a fall, m/s."""
     return out.result.speed_m_s * out.share
 
 
 def rounded(value: Any) -> Any:
-    """Numbers with four digits after the point, settings by their names."""
+    """Round numbers to four decimals and replace settings by their names."""
     if isinstance(value, dict):
         return {
             key.name if isinstance(key, Setting) else key: rounded(part)
@@ -248,7 +248,7 @@ def show(title: str, rows: dict[Setting, Row]) -> None:
 
 
 def shown(value: Any) -> str:
-    """A cell."""
+    """Text of a cell."""
     if isinstance(value, list):
         return " to ".join(map(shown, value))
     return f"{value:.3f}" if isinstance(value, float) else str(value)

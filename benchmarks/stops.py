@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How fast a robot stops when something dies, on the board's own log; see `realtime.py --stop`."""
+"""Measures how fast a robot stops after a failure, from the board's log; `realtime.py --stop`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from board_process import Log, board, child_of, kill, start
 CASES = ("killed", "frozen", "both", "unplugged", "estop")
 LIMIT_MS = {"killed": 35.0, "frozen": 35.0, "both": 100.0, "unplugged": 100.0, "estop": 35.0}
 DAMPS = ("both", "unplugged")
-"""Nobody can tell the board: its own time-out damps the motors. Else their torque ends."""
+"""Cases where only the time-out of the board stops the motors, by damping; else torque ends."""
 ARMED_WITHIN_S = 60.0
 LIES_STILL_S = 1.0
 TRIES = 3
@@ -26,7 +26,7 @@ ESTOPPED = 2  # bit of the board's faults
 
 
 def arguments(through: str, port: str, run: Path, more: tuple[str, ...]) -> tuple[object, ...]:
-    """What to start."""
+    """Arguments of the `robot` command that drives the robot."""
     sets = [text for one in more for text in ("--set", one)]
     if through == "stand-up":
         return ("stand-up", "--port", port, "--seconds", 600, *sets)
@@ -34,7 +34,7 @@ def arguments(through: str, port: str, run: Path, more: tuple[str, ...]) -> tupl
 
 
 def wait_until_it_moves(process: subprocess.Popen[str], log: Log, begin_s: float) -> bool:
-    """Whether torque came on."""
+    """Wait for torque; return whether it came on in time."""
     end_s = time.monotonic() + ARMED_WITHIN_S
     while time.monotonic() < end_s and process.poll() is None:
         if log.since(begin_s, "torque"):
@@ -44,7 +44,7 @@ def wait_until_it_moves(process: subprocess.Popen[str], log: Log, begin_s: float
 
 
 def act(case: str, process: subprocess.Popen[str], supervisor: int, board_pid: int) -> None:
-    """Let it happen."""
+    """Cause the failure of this case."""
     if case == "estop":
         from walkhome.safety.supervisor import estop
 
@@ -60,7 +60,7 @@ def act(case: str, process: subprocess.Popen[str], supervisor: int, board_pid: i
 
 
 def stopped_ms(case: str, log: Log, begin_s: float) -> float | None:
-    """How long it took; None if it never stopped."""
+    """Time from the failure to the stop, ms; None if it never stopped."""
     ended_s = None
     while ended_s is None and time.monotonic() - begin_s < 3.0:
         time.sleep(0.01)
@@ -76,7 +76,7 @@ def trial(
     where: tuple[str, Log, int, Path],
     rng: np.random.Generator,
 ) -> dict[str, Any] | None:
-    """One stop; None if the robot never moved, or had stopped by itself before: no trial."""
+    """Run one trial; None if the robot never moved."""
     port, log, board_pid, folder = where
     begin_s = time.monotonic()
     process = start(folder, *what)
@@ -85,7 +85,9 @@ def trial(
         if not wait_until_it_moves(process, log, begin_s):
             return None
         supervisor = child_of(process.pid, "walkhome.safety.supervisor.process")
-        time.sleep(float(rng.uniform(0.2, 1.2)))  # anywhere in a period, standing up or walking
+        time.sleep(
+            float(rng.uniform(0.2, 1.2))
+        )  # at a random phase of a period, while standing up or walking
         begin_s = time.monotonic()
         if not log.torque_at(begin_s):
             return {"early": True, "ms": None, "faults": 0}
@@ -100,7 +102,7 @@ def trial(
 
 
 def release(port: str) -> None:
-    """Make the board forget its faults and everybody his emergency stop."""
+    """Clear the faults of the board and the emergency stop."""
     from walkhome.hardware.robot import RobotError
     from walkhome.hardware.serial.board import SerialRobot
     from walkhome.robot.config.schema import RobotConfig
@@ -125,12 +127,15 @@ def release(port: str) -> None:
 
 
 def measure(trials: int, through: str, cases: tuple[str, ...] = CASES) -> dict[str, Any]:
-    """All cases in turns.
+    """Measure all cases in turns.
 
     Args:
-        trials: of each.
-        through: which verb drives: `learn`, or `stand-up`, which is there sooner.
-        cases: of `CASES`.
+        trials: number of trials of each case.
+        through: verb that drives the robot: `learn`, or `stand-up`, which starts sooner.
+        cases: some of `CASES`.
+
+    Returns:
+        Results per case, see `figures`, and the number of trials in which the robot did not move.
     """
     rng = np.random.default_rng(0)
     found: dict[str, list[dict[str, Any]]] = {case: [] for case in cases}
@@ -138,7 +143,7 @@ def measure(trials: int, through: str, cases: tuple[str, ...] = CASES) -> dict[s
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for variable in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
-            os.environ[variable] = name  # the emergency stop of those processes, not the user's
+            os.environ[variable] = name  # use a separate emergency stop, not the user's
         with board(folder) as (port, log, board_pid):
             for i in range(trials):
                 for case in cases:
@@ -158,7 +163,7 @@ def measure(trials: int, through: str, cases: tuple[str, ...] = CASES) -> dict[s
 
 
 def figures(case: str, all_of: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of one case."""
+    """Statistics of the trials of one case."""
     ms = [one["ms"] for one in all_of if one["ms"] is not None]
     values = np.array(ms or [1e9])
     return {
@@ -175,8 +180,8 @@ def figures(case: str, all_of: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def told(case: str, r: dict[str, Any]) -> str:
-    """In one line."""
+def format_result(case: str, r: dict[str, Any]) -> str:
+    """One line of text."""
     what = "damped" if case in DAMPS else "torque ends"
     return (
         f"{case:>9}: {what} after {r['median_ms']:.1f} ms (median; 95 % {r['p95_ms']:.1f}, worst "

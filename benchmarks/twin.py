@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Speed of the twin on each terrain, against what Bullet needs and against bullet3's Minitaur.
+"""Speed of the twin on each terrain, against Bullet alone and against bullet3's Minitaur.
 
-All three move the same robot on the same ground by the same torques, in turns of half a second, in
-one process:
+All three move the same robot on the same ground, in turns of half a second, in one process:
 
 - twin: `PyBulletRobot`, one `command`, `advance` and `read` per control step of 20 ms;
-- bare: the torques that the twin used, replayed: one call to set them and one `stepSimulation` per
-  physics step, and nothing is read;
+- bare: replays the torques of the twin, with one call to set them and one `stepSimulation` per
+  physics step, and reads nothing;
 - minitaur: `Minitaur.Step` of `pybullet_envs`, ten physics steps per control step.
 
-Rates are per CPU second, which a busy machine disturbs least. A ratio is the twin's rate over the
-other's, the median over turns; with --json, the worst terrain's stand at the top.
+Rates are per CPU second, because a busy machine disturbs these least. A ratio is the twin's rate
+over the other's, the median over turns; --json puts those of the worst terrain at the top.
 
 Run: python benchmarks/twin.py [--quick] [--json]
 """
@@ -67,7 +66,7 @@ def load_minitaur() -> Any:
 
 
 def gait(first_step: int) -> FloatArray:
-    """(STEPS_PER_TURN, 8) motor angles of a trot on the spot, rad."""
+    """Motor angles of a trot in place, (STEPS_PER_TURN, 8) rad."""
     steps = np.arange(first_step, first_step + STEPS_PER_TURN)
     phase = 2.0 * math.pi * 1.5 * PERIOD_S * steps[:, None]
     action = np.zeros((STEPS_PER_TURN, 8))
@@ -76,13 +75,13 @@ def gait(first_step: int) -> FloatArray:
 
 
 class TwinLane:
-    """The twin, as the control loop uses it, with one read per control step."""
+    """The twin as the control loop uses it, with one read per control step."""
 
     def __init__(self, terrain: Terrain, settings: TwinSettings) -> None:
         self.robot = PyBulletRobot(terrain, settings, MINITAUR)
 
     def turn(self, first_step: int) -> float:
-        """Seconds for one turn."""
+        """Run one turn; return its CPU seconds."""
         robot, targets = self.robot, gait(first_step)
         begin = time.process_time()
         for target in targets:
@@ -93,13 +92,13 @@ class TwinLane:
 
 
 class BareLane:
-    """A second, identical scene, moved by the torques that the first one used."""
+    """A second, identical scene, moved by the recorded torques of the first one."""
 
     def __init__(self, terrain: Terrain, settings: TwinSettings) -> None:
         self._scene = PyBulletRobot(terrain, settings, MINITAUR)
 
     def turn(self, torques: list[list[float]]) -> float:
-        """Seconds for one turn of joint torques, 8 per physics step, N m in the URDF's signs."""
+        """Run one turn of joint torques (8 per physics step, N m, URDF's signs); return CPU s."""
         client, motors = self._scene.client, self._scene.model.motors
         quadruped, mode = self._scene.quadruped, pybullet.TORQUE_CONTROL
         apply, step = pybullet.setJointMotorControlArray, pybullet.stepSimulation
@@ -110,12 +109,12 @@ class BareLane:
         return time.process_time() - begin
 
     def position(self) -> FloatArray:
-        """(3,) where the robot is, m, world."""
+        """Position of the robot, (3,) m, world frame."""
         return np.array(self._scene.model.sense([]).position_m)
 
 
 class Client:
-    """PyBullet with one client id filled in, as `pybullet_utils.bullet_client`, which prints."""
+    """PyBullet with a fixed client id; `pybullet_utils.bullet_client` does it too, but prints."""
 
     def __init__(self, client_id: int) -> None:
         self.id = client_id
@@ -157,7 +156,7 @@ class MinitaurLane:
         )
 
     def turn(self, first_step: int) -> float:
-        """Seconds for one turn."""
+        """Run one turn; return its CPU seconds."""
         targets = gait(first_step)
         begin = time.process_time()
         for target in targets:
@@ -166,7 +165,7 @@ class MinitaurLane:
 
 
 def record_torques(terrain: Terrain, settings: TwinSettings, turns: int) -> list[list[list[float]]]:
-    """Per turn and physics step the 8 joint torques of the twin, from a run that is not timed."""
+    """Record the 8 joint torques of the twin per turn and physics step, in an untimed run."""
     robot = PyBulletRobot(terrain, settings, MINITAUR)
     dt_s = 1.0 / settings.physics_rate_hz
     recorded = []
@@ -183,10 +182,10 @@ def record_torques(terrain: Terrain, settings: TwinSettings, turns: int) -> list
 
 
 def measure(terrain: Terrain, turns: int) -> dict[str, float]:
-    """Rates and ratios on one terrain.
+    """Measure rates and ratios on one terrain.
 
     Raises:
-        RuntimeError: twin and bare loop did not move alike, so the ratio would mean nothing.
+        RuntimeError: twin and bare loop moved differently, so the ratio would be meaningless.
     """
     settings = TwinSettings(**SimConfig().model_dump())
     torques = record_torques(terrain, settings, turns)
@@ -200,7 +199,7 @@ def measure(terrain: Terrain, turns: int) -> dict[str, float]:
             ("bare", lambda turn=turn: bare.turn(torques[turn])),
             ("minitaur", lambda first=first: reference.turn(first)),
         ]
-        # Who goes first changes, so that a busy machine favours nobody.
+        # The order rotates, so that a busy machine favours none of them.
         for name, run in lanes[turn % 3 :] + lanes[: turn % 3]:
             seconds[name].append(run())
     if not np.array_equal(twin.robot.true_state().position_m, bare.position()):

@@ -81,7 +81,7 @@ size_t wh_encode(const wh_frame *frame, uint8_t *out) {
   memcpy(p, frame->payload, frame->size);
   p += frame->size;
   put_u32(&p, wh_crc32(body, (size_t)(p - body)));
-  /* COBS: every zero becomes the distance to the next one. */
+  /* COBS: each zero is replaced by the distance to the next one. */
   size_t size = (size_t)(p - body), code_at = 0, n = 1;
   uint8_t code = 1;
   for (size_t i = 0; i < size; i++) {
@@ -134,7 +134,7 @@ size_t wh_board_size(void) { return sizeof(wh_board); }
 void wh_board_init(wh_board *b, const wh_config *config, uint32_t random) {
   memset(b, 0, sizeof *b);
   b->config = *config;
-  b->challenge = random | 1u; /* never 0, which no host has been told */
+  b->challenge = random | 1u; /* odd, thus never 0: 0 is never a valid challenge */
 }
 
 static void send(wh_board *b, uint8_t type, const uint8_t *payload, uint32_t now_us) {
@@ -145,7 +145,7 @@ static void send(wh_board *b, uint8_t type, const uint8_t *payload, uint32_t now
   frame.time_us = now_us;
   frame.size = (uint16_t)wh_payload_size(type);
   memcpy(frame.payload, payload, frame.size);
-  if (b->out_size + WH_MAX_ENCODED + 1 > sizeof b->out) return; /* the host does not read: drop */
+  if (b->out_size + WH_MAX_ENCODED + 1 > sizeof b->out) return; /* the host does not read: drop the frame */
   b->out_size += wh_encode(&frame, b->out + b->out_size);
 }
 
@@ -158,7 +158,7 @@ static void ack(wh_board *b, uint8_t of, uint8_t code, uint32_t nonce, uint32_t 
   send(b, WH_ACK, payload, now_us);
 }
 
-/* Damp for a while, then limp. Torque can't come back but by arming again. */
+/* Damp for damp_ms, then go limp. Only arming again enables torque. */
 static void settle(wh_board *b, uint32_t now_us) {
   if (b->mode != WH_OFF) {
     b->mode = WH_DAMP;
@@ -214,7 +214,7 @@ static void hello(wh_board *b, const wh_frame *frame, uint32_t now_us) {
 static void arm(wh_board *b, uint32_t nonce, uint8_t confirm, uint32_t now_us) {
   if (b->faults) {
     ack(b, WH_ARM, WH_FAULT_LATCHED, nonce, now_us);
-  } else if (!confirm) { /* step one: the board asks back, so that no stray frame arms it */
+  } else if (!confirm) { /* step one: return a challenge, so that no stray frame arms the board */
     b->challenge = b->challenge * 1664525u + 1013904223u + nonce;
     b->challenge |= 1u;
     b->challenge_us = now_us;
@@ -227,7 +227,7 @@ static void arm(wh_board *b, uint32_t nonce, uint8_t confirm, uint32_t now_us) {
     b->has_challenge = 0;
     b->armed = 1;
     b->mode = WH_OFF;
-    /* From here on silence is a time-out, also before the first command. */
+    /* From now on silence is a time-out, even before the first command. */
     b->command_us = now_us;
     b->valid_us = 1000u * b->config.valid_limit_ms;
     ack(b, WH_ARM, WH_OK, nonce, now_us);
@@ -293,7 +293,7 @@ static void handle(wh_board *b, const wh_frame *frame, uint32_t now_us) {
     command(b, frame, now_us);
     return;
   }
-  if (frame->type == WH_ESTOP) { /* from anyone, at any time */
+  if (frame->type == WH_ESTOP) { /* accepted from every session, at any time */
     cut(b);
     b->faults |= WH_FAULT_ESTOP;
     ack(b, WH_ESTOP, WH_OK, get_u32(&p), now_us);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * The board's side of the walkhome wire protocol (docs/protocol.md): codec and command state
- * machine. C99, no allocation, no hardware access, no clock of its own: whoever owns the board feeds
- * bytes, sensors and microseconds, and takes bytes and motor duties. The emulated board runs this
- * very code.
+ * machine. C99 without allocation, hardware access or a clock: the calling firmware passes bytes,
+ * sensor values and microseconds in, and takes bytes and motor duties out. The emulated board runs
+ * the same code.
  */
 #ifndef WALKHOME_H
 #define WALKHOME_H
@@ -61,11 +61,11 @@ typedef struct {
 } wh_frame;
 
 uint32_t wh_crc32(const uint8_t *data, size_t size);
-/* Payload size of a message; -1 for a type that is not known. */
+/* Payload size of a message type, bytes; -1 for an unknown type. */
 int wh_payload_size(uint8_t type);
-/* A frame's bytes, delimiter included, into out[WH_MAX_ENCODED + 1]; their number. */
+/* Encode a frame with its delimiter into out[WH_MAX_ENCODED + 1]; returns the number of bytes. */
 size_t wh_encode(const wh_frame *frame, uint8_t *out);
-/* The bytes between two delimiters; 0 if all fits, else -1. */
+/* Decode the bytes between two delimiters; returns 0 for a valid frame, else -1. */
 int wh_decode(const uint8_t *piece, size_t size, wh_frame *frame);
 
 /* -- the board -------------------------------------------------------------------------------- */
@@ -76,10 +76,10 @@ typedef struct {
   float kp_limit, kd_limit;
   float torque_limit_nm;
   float velocity_limit_rad_s;
-  uint16_t valid_limit_ms; /* longest that a command may be held */
-  uint16_t damp_ms;        /* damping after a time-out or DISARM, then limp */
+  uint16_t valid_limit_ms; /* longest validity of a command */
+  uint16_t damp_ms;        /* duration of damping after a time-out or DISARM; then limp */
   float damp_kd;
-  float overheat_nm; /* more than that for overheat_ms switches a motor off until CLEAR_FAULT */
+  float overheat_nm; /* more torque for overheat_ms switches a motor off until CLEAR_FAULT */
   uint16_t overheat_ms;
   float brown_out_v;
   uint32_t zero_table, boot;
@@ -113,7 +113,7 @@ typedef struct {
   float torque_cap_nm;
   float angle_rad[WH_MOTORS], velocity_rad_s[WH_MOTORS], feed_forward[WH_MOTORS];
   float kp[WH_MOTORS], kd[WH_MOTORS];
-  /* watch */
+  /* supervision */
   uint32_t faults, accepted, refused, damaged;
   uint32_t hot_us[WH_MOTORS], last_tick_us;
   uint8_t off[WH_MOTORS], has_tick;
@@ -121,18 +121,18 @@ typedef struct {
 
 size_t wh_board_size(void);
 void wh_board_init(wh_board *board, const wh_config *config, uint32_t random);
-/* Bytes from the host. */
+/* Process bytes from the host. */
 void wh_board_receive(wh_board *board, const uint8_t *data, size_t size, uint32_t now_us);
-/* Bytes for the host: at most `room` of those that wait; their number. */
+/* Take at most `room` of the bytes that wait for the host; returns their number. */
 size_t wh_board_transmit(wh_board *board, uint8_t *out, size_t room);
-/* Once per control period of the motors (1 kHz): watch, then the duty of each motor in [-1, 1] and
-   the largest torque magnitude it may give. All zero: limp. */
+/* Call once per control period of the motors (1 kHz). Supervises, then returns the duty of each
+   motor in [-1, 1] (all zero: limp) and the largest torque magnitude of a motor. */
 void wh_board_tick(wh_board *board, const wh_sensors *sensors, uint32_t now_us,
                    float duty[WH_MOTORS], float *torque_cap_nm);
 /* Queue a STATE frame. */
 void wh_board_report(wh_board *board, const wh_sensors *sensors, uint32_t now_us);
 
-/* What the motors do, and the faults that are latched: for a lamp, or a log. */
+/* State of the motors (wh_mode), and latched faults (wh_fault): for an indicator or a log. */
 uint8_t wh_board_mode(const wh_board *board);
 uint32_t wh_board_faults(const wh_board *board);
 
