@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The answer to a study's question, in words: nothing that an interval doesn't carry."""
+"""Generates the conclusion of a study as a sentence.
+
+A difference is stated only if its interval excludes zero, every run of both variants has a value,
+and there are at least `MIN_PAIRS` seeds; the sentence names what is left open and why.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +15,15 @@ from walkhome.robot.ablation.statistics import MIN_PAIRS, Difference
 
 
 def conclude(results: Results) -> str:
-    """One sentence, generated from the figures."""
+    """Return the conclusion of a study as one sentence of plain text."""
     study = results.study
     if not study.file.compare or not study.compared_pairs:
         return "Nothing was compared, so there is no claim."
     seeds = {run.job.seed for run in results.runs}
     if len(seeds) < MIN_PAIRS:
         return (
-            f"No claim: n = {len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}, and fewer than "
-            f"{MIN_PAIRS} carry none."
+            f"No claim: n = {len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}; a claim needs "
+            f"at least {MIN_PAIRS}."
         )
     incomplete = [name for name in study.configs if results.n_without_result(name)]
     always = set.intersection(*map(set, study.compared_pairs)) & set(incomplete)
@@ -51,7 +55,7 @@ def conclude(results: Results) -> str:
 def _claim(first: str, second: str, metric: str, found: Difference) -> str:
     quantity = METRICS[metric]
     ends = (found.mean, found.low, found.high)
-    # As many digits as tell the narrower end from zero, and never an exponent.
+    # Enough digits to distinguish the end nearest to zero from zero, without an exponent.
     digits = max(0, 1 - math.floor(math.log10(max(1e-9, min(abs(end) for end in ends)))))
     mean, low, high = (f"{end:+.{min(digits, 4)}f}" for end in ends)
     unit = "" if quantity.unit == "1" else f" {quantity.unit}"
@@ -63,7 +67,7 @@ def _claim(first: str, second: str, metric: str, found: Difference) -> str:
 
 
 def _unclaimed(results: Results, incomplete: list[str]) -> list[str]:
-    """Those of which no run has a result at all together, as while a study is under way."""
+    """Name the variants with missing results; those without any result share one phrase."""
     without = [
         name for name in incomplete if results.n_without_result(name) == len(results.runs_of(name))
     ]

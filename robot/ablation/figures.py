@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The figures of a study's page; each takes `Results` and gives a figure, or None without data.
+"""Figures of a study's page.
 
-Every dot is a run, every interval says of how many; the layout is that of Ha et al. 2020: returns
-and falls per variant, and the workspaces side by side.
+Each figure is a function that takes `Results` and the study's folder and returns a figure, or None
+if there is no data for it; `FIGURES` lists them in the order of the page. Individual runs are shown
+next to every estimate. The layout follows Ha et al. 2020: returns and falls per variant, workspaces
+side by side.
 """
 
 from __future__ import annotations
@@ -19,36 +21,24 @@ from walkhome.robot.ablation.metric_names import CURVES, METRICS
 from walkhome.robot.ablation.results import Results, shown_metrics
 from walkhome.robot.report.figures import draw_workspace
 from walkhome.robot.report.run_data import RunData
-from walkhome.robot.report.style import MINUTES
+from walkhome.robot.report.style import MINUTES, VARIANT_COLOURS
 from walkhome.robot.storage.run_folder import RunFolder
 
-# Okabe and Ito's again, as in `report_style`; lines differ too, for print in grey.
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#000000",
-    "#999999",
-    "#882255",
-    "#44AA99",
-)
-LINES = ("-", "--", "-.", ":")
+LINES = ("-", "--", "-.", ":")  # variants differ by line style too, for greyscale print
 MARKS = ("o", "s", "^", "v", "D", "P", "X", "*")
 PANELS_PER_ROW = 3
 
 
 def style(results: Results, variant: str) -> tuple[str, str, str]:
-    """Colour, line and marker of a variant; the same in all figures."""
+    """Return the colour, line style and marker of a variant; the same in all figures."""
     index = list(results.study.configs).index(variant)
-    line = LINES[(index + index // len(COLOURS)) % len(LINES)]
-    return COLOURS[index % len(COLOURS)], line, MARKS[index % len(MARKS)]
+    colour = VARIANT_COLOURS[index % len(VARIANT_COLOURS)]
+    line = LINES[(index + index // len(VARIANT_COLOURS)) % len(LINES)]
+    return colour, line, MARKS[index % len(MARKS)]
 
 
 def per_variant(results: Results, folder: StudyFolder) -> Figure | None:
-    """Every metric: a dot a run, and the interquartile mean with its interval."""
+    """Draw a panel per metric: each run as a mark, interquartile means with their intervals."""
     variants = list(results.study.configs)
     shown = [
         metric
@@ -109,7 +99,7 @@ def _metric_panel(axis: Axes, results: Results, metric: str) -> None:
 
 
 def learning_curves(results: Results, folder: StudyFolder) -> Figure | None:
-    """The study's curves over robot minutes, with intervals over seeds."""
+    """Draw the study's curves over robot minutes, with pointwise intervals over seeds."""
     names = results.study.file.curves or ("return", "falls")
     if not any(run.has_metrics for run in results.runs):
         return None
@@ -133,14 +123,14 @@ def learning_curves(results: Results, folder: StudyFolder) -> Figure | None:
         axis.set_ylabel(CURVES[name].title)
         axis.set_xlabel(MINUTES)
         axis.set_xlim(0.0, results.study.file.minutes)
-        axis.tick_params(labelbottom=True)  # also where no panel is below
+        axis.tick_params(labelbottom=True)  # the panel below may be missing
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, max(1, len(labels))))
     return figure
 
 
 def workspaces(results: Results, folder: StudyFolder) -> Figure | None:
-    """Where roll-outs started and where their tasks pointed, the variants side by side."""
+    """Draw the workspace maps of the study's `maps` variants (first run with metrics of each)."""
     names = [name for name in results.study.file.maps if results.runs_with_metrics(name)]
     if not names:
         return None
@@ -154,7 +144,7 @@ def workspaces(results: Results, folder: StudyFolder) -> Figure | None:
 
 
 def across_terrains(results: Results, folder: StudyFolder) -> Figure | None:
-    """Speed of every variant on every terrain that it was evaluated on."""
+    """Draw a table of the mean speed (m/s) of every variant on every evaluated terrain."""
     terrains = results.study.file.evaluate.terrains
     variants = list(results.study.configs)
     if len(terrains) < 2 or not any(run.has_metrics for run in results.runs):
@@ -201,25 +191,25 @@ FIGURES: dict[str, tuple[str, Callable[[Results, StudyFolder], Figure | None], s
     "per_variant": (
         "Per variant",
         per_variant,
-        "Small marks are runs, one a seed; large ones the interquartile mean, lines its 95 % "
-        "bootstrap interval.",
+        "Small marks are runs, one per seed. Large marks are interquartile means, lines their 95 % "
+        "bootstrap intervals.",
     ),
     "learning_curves": (
         "Over time",
         learning_curves,
-        "Interquartile mean over seeds; the bands are pointwise 95 % bootstrap intervals. What is "
-        "not counted up is a mean over the last eighth of the run's length. A line ends where the "
-        "first of its runs did.",
+        "Interquartile means over seeds; the bands are pointwise 95 % bootstrap intervals. Falls "
+        "and exits are cumulative counts; other values are moving means over an eighth of the "
+        "run's length. A line ends where the first of its runs ended.",
     ),
     "workspaces": (
         "Workspaces",
         workspaces,
-        "Every roll-out's start and where its task pointed, of each variant's first seed. The "
-        "frame is the workspace; a cross is where the robot left it.",
+        "Start of every roll-out and direction of its task, in the first finished run of each "
+        "variant. The frame is the workspace; crosses mark where the robot left it.",
     ),
     "across_terrains": (
         "On other ground",
         across_terrains,
-        "Mean speed (m/s) of deterministic roll-outs, over seeds.",
+        "Mean speed (m/s) in deterministic roll-outs, averaged over seeds.",
     ),
 }

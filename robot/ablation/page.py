@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""STUDY/report/: index.html that stands alone, statistics.json, and the figures as PNG files."""
+"""Writes the report of a study into its folder.
+
+    study folder  ->  `Results`  ->  report/index.html, report/statistics.json, report/*.png
+
+index.html embeds its figures and loads no other file. `publish` uses the same tables for the
+Markdown version.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +32,12 @@ from walkhome.robot.storage.atomic_files import write_json, write_text
 
 @dataclass(frozen=True)
 class Cell:
-    """A number of the table and the interval below it."""
+    """A cell of the table of metrics.
+
+    Attributes:
+        value: point estimate, or a dash.
+        interval: its interval, or why there is none.
+    """
 
     value: str
     interval: str
@@ -36,10 +47,11 @@ def write_page(folder: StudyFolder) -> tuple[Path, Results]:
     """Read the study's runs and write its report.
 
     Returns:
-        The page, and what it shows.
+        The path of the page, and the results that it shows.
 
     Raises:
         RunError: a file of a run is damaged.
+        OSError: the report cannot be written.
     """
     results = Results.read(folder)
     report = folder.path / "report"
@@ -78,7 +90,7 @@ def _context(results: Results, folder: StudyFolder) -> dict[str, Any]:
 
 
 def format_number(value: float, form: str) -> str:
-    """A number, or a dash where there is none; no minus before a zero."""
+    """Format a number with a format specification, without "-0"; a dash stands for NaN."""
     if not math.isfinite(value):
         return "–"
     written = format(value, form)
@@ -86,7 +98,7 @@ def format_number(value: float, form: str) -> str:
 
 
 def format_interval(found: Estimate, form: str) -> str:
-    """Its ends, or why there are none."""
+    """Format the ends of an interval, or say why there is none."""
     if not found.n:
         return "no run"
     if not found.has_interval:
@@ -95,7 +107,7 @@ def format_interval(found: Estimate, form: str) -> str:
 
 
 def cell_of(results: Results, variant: str, metric: str) -> Cell:
-    """A metric of a variant; it says so where only some of its runs have it, or none."""
+    """Format a variant's estimate of a metric; notes if only some of its runs have the metric."""
     found, form = results.estimate(variant, metric), METRICS[metric].form
     runs = len(results.runs_with_metrics(variant))
     if runs and not found.n:
@@ -121,7 +133,12 @@ def _row(results: Results, variant: str, shown: list[str]) -> dict[str, Any]:
 
 
 def comparisons(results: Results) -> list[list[str]]:
-    """A row a comparison: variants, metric, difference, interval, P(better), n, what it carries."""
+    """Format the rows of the table of comparisons.
+
+    Returns:
+        Per comparison the texts: variant, other variant, metric, mean difference, interval,
+        P(better), number of pairs, conclusion.
+    """
     rows = []
     for (first, second, metric), found in results.comparisons.items():
         quantity = METRICS[metric]
@@ -154,13 +171,13 @@ def comparisons(results: Results) -> list[list[str]]:
 
 
 def warnings(results: Results) -> list[str]:
-    """What a reader should know about the data before the figures."""
+    """Return warnings about the data: failed or missing runs, different versions of the code."""
     notes = []
     failed = [run.job.name for run in results.runs if run.state == "failed"]
     if failed:
         notes.append(
-            f"Failed, and not in any figure below: {', '.join(failed)}. What is said of their "
-            "variants is of the runs that are left."
+            f"These runs failed and are in no figure below: {', '.join(failed)}. Figures of their "
+            "variants are computed from the remaining runs."
         )
     missing = [run for run in results.runs if run.state in ("unfinished", "not started")]
     if missing:
@@ -178,7 +195,7 @@ def _code(provenance: dict[str, Any]) -> str:
 
 
 def differences(study: Study) -> list[list[str]]:
-    """Variant, key, default, value: what all variants change, then what each does."""
+    """Return rows of variant, key, default and value: first changes of all variants, then own."""
     default = dict(leaves(resolve_config().config.model_dump(mode="json")))
     changed = study.changed()
     first = next(iter(changed.values()))
@@ -218,14 +235,14 @@ def _run_row(run: Any) -> dict[str, str]:
 
 
 def started(results: Results) -> list[str]:
-    """When the runs were started, UTC, the first first."""
+    """Return the start times of the runs with metrics (ISO 8601, UTC), in order."""
     return sorted(
         str(run.provenance.get("start_utc", "")) for run in results.runs if run.has_metrics
     )
 
 
 def facts(results: Results) -> list[tuple[str, str]]:
-    """With what the runs were made."""
+    """Return the provenance of the runs as (name, value): command, code, machine, libraries."""
     made = [run.provenance for run in results.runs if run.provenance]
     study = results.study
     seeds = len({run.job.seed for run in results.runs})
@@ -251,7 +268,12 @@ def facts(results: Results) -> list[tuple[str, str]]:
 
 
 def command(study: Study, seeds: int) -> str:
-    """What makes the study again."""
+    """Return the command line that repeats the study.
+
+    Args:
+        study: the study, with the overrides of its command line.
+        seeds: number of seeds per variant.
+    """
     shipped_as = f"configs/ablations/{study.name}.yaml"
     name = study.name if study.source == shipped_as and study.name in shipped() else study.source
     words = ["robot", "ablate", name, "--seeds", str(seeds)]
@@ -268,7 +290,7 @@ def _figures(results: Results, folder: StudyFolder) -> list[FigureOnPage]:
             picture = folder.path / "report" / f"{name}.png"
             figure = draw(results, folder)
             if figure is None:
-                picture.unlink(missing_ok=True)  # an older page's
+                picture.unlink(missing_ok=True)  # of an earlier page
                 continue
             figure.savefig(picture, dpi=PNG_DPI)
             figure.set_layout_engine("none")

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A finished study as a section of a Markdown file, with its figures beside it.
+"""Writes the results of a finished study as a section of a Markdown file.
 
-The section stands between two comments, so that the same study replaces it the next time. Only what
-was run to its end and may carry a claim is written: enough seeds, and no run left to do.
+The section is delimited by two comments, so that publishing the same study again replaces it.
+Figures are copied to images/ beside the file. A study is published only if it has at least
+`MIN_PAIRS` seeds and no unfinished run.
 """
 
 from __future__ import annotations
@@ -33,39 +34,42 @@ from walkhome.robot.storage.run_folder import RunError
 
 _TITLE = """# Results of the ablations
 
-Each section is written by `robot ablate STUDY --results docs/results.md` from runs in the twin; how
-to read it is in `docs/ablations.md`.
+Each section is written by `robot ablate STUDY --results docs/results.md` from runs in the twin.
+`docs/ablations.md` explains how to read it.
 """
 
 
 def check_seeds(jobs: Sequence[Job]) -> None:
-    """Refuse a study of too few seeds.
+    """Refuse a study with too few seeds.
 
     Raises:
-        RunError: it is one.
+        RunError: there are fewer than `MIN_PAIRS` seeds.
     """
     seeds = {job.seed for job in jobs}
     if len(seeds) < MIN_PAIRS:
-        raise RunError(f"--results: {len(seeds)} seeds are no result; use --seeds {MIN_PAIRS}")
+        raise RunError(f"--results: {len(seeds)} seeds are too few; use --seeds {MIN_PAIRS}")
 
 
 def check_publishable(results: Results) -> None:
-    """Refuse what is not a result yet.
+    """Refuse a study that is not finished.
 
     Raises:
-        RunError: too few seeds, or runs that are not finished.
+        RunError: there are too few seeds, or unfinished runs.
     """
     check_seeds([run.job for run in results.runs])
     open_ones = [run.job.name for run in results.runs if run.state in ("unfinished", "not started")]
     if open_ones:
-        raise RunError(f"--results: {', '.join(open_ones[:3])} ... not finished; run the study on")
+        raise RunError(
+            f"--results: {len(open_ones)} of {len(results.runs)} runs are not finished ({', '.join(open_ones[:3])}, ...); "
+            "continue the study"
+        )
 
 
 def check_target(target: Path) -> None:
-    """Refuse what can't be written, before hours of runs.
+    """Refuse a target that cannot be written; called before the runs, which take hours.
 
     Raises:
-        RunError: it is a folder, or its folder can't be written.
+        RunError: the target is a folder, or its folder cannot be written.
     """
     parent = target.absolute().parent
     while not parent.exists():
@@ -75,10 +79,16 @@ def check_target(target: Path) -> None:
 
 
 def publish(results: Results, folder: StudyFolder, target: Path) -> None:
-    """Put a study into a Markdown file, dated by its runs.
+    """Write a study into a Markdown file, or replace its section there.
+
+    Args:
+        results: results of the study.
+        folder: folder of the study, whose report has the figures.
+        target: the Markdown file; created if it does not exist.
 
     Raises:
-        RunError: it is not finished, or has too few seeds. OSError: the file can't be written.
+        RunError: the study is not finished, or has too few seeds.
+        OSError: the file cannot be written.
     """
     check_publishable(results)
     name = results.study.name
@@ -102,7 +112,12 @@ def publish(results: Results, folder: StudyFolder, target: Path) -> None:
 
 
 def section_of(results: Results, pictures: list[str]) -> str:
-    """The Markdown of one study."""
+    """Return the Markdown section of a study, without its delimiting comments.
+
+    Args:
+        results: results of the study.
+        pictures: Markdown images of its figures.
+    """
     study, shown = results.study, shown_metrics(results.study)
     rows = ["| variant | n | " + " | ".join(METRICS[m].title for m in shown) + " |"]
     rows.append("|---|---|" + "---|" * len(shown))
@@ -130,23 +145,23 @@ def section_of(results: Results, pictures: list[str]) -> str:
         *pictures,
         f"Runs of {_days(results)}, {known.get('Processor', 'unknown processor')}, code "
         f"{known.get('Code', 'unknown')}. "
-        f"The same again: `{command(study, seeds)} --results docs/results.md`",
+        f"To repeat: `{command(study, seeds)} --results docs/results.md`",
     ]
     return "\n\n".join(part for part in parts if part)
 
 
 def _claims(results: Results) -> list[str]:
-    """The comparisons that the answer rests on."""
+    """Return the table of comparisons, on which the conclusion is based, and its note."""
     rows = comparisons(results)
     if not rows:
         return []
     level = f"{100.0 - 5.0 / results.study.n_comparisons:.4g}"
     titles = ["variant", "against", "metric", "difference", f"{level} % interval", "P(better)", "n"]
-    titles.append("the interval carries")
+    titles.append("conclusion")
     table = [f"| {' | '.join(row)} |" for row in (titles, ["---"] * len(titles), *rows)]
     text = (
-        "Means of the differences by seed, with Student's intervals that hold together with 95 %; "
-        "P(better) is over all pairs of runs."
+        "Mean differences paired by seed, with simultaneous 95 % Student's t intervals "
+        "(Bonferroni); P(better) is over all pairs of runs."
     )
     return ["\n".join(table), text]
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The figures of a report; each takes a `RunData` and gives a figure, or None without data.
+"""Report figures drawn from a run's episodes and metrics, and `FIGURES`, the list of all figures.
 
-Here are those of episodes and metrics, and `FIGURES`, the list of all of them in the page's order.
+Each figure is a function that takes a `RunData` and returns a figure, or None if the run has no
+data for it. `FIGURES` is in the order of the page.
 """
 
 from __future__ import annotations
@@ -26,21 +27,24 @@ from walkhome.robot.report.run_data import (
 )
 from walkhome.robot.report.step_figures import actions_and_torques, attitude
 from walkhome.robot.report.style import (
+    BLACK,
+    BLUE,
     CONSTRAINT_LINE,
     MINUTES,
     PHASE_COLOUR,
     TASK_COLOUR,
     TASK_MARKER,
     TURNS,
+    VERMILLION,
 )
 from walkhome.robot.training.statistics import SPEED_WINDOW
 
-# Where a task's direction points in the body frame; a turn has none, its arrow is the heading.
+# Angle of a task's direction in the body frame (rad); other tasks' arrows show the heading.
 _HEADING = {"backward": math.pi}
 
 
 def learning_curves(run: RunData) -> Figure | None:
-    """Per task: every episode's speed, and the running mean, over robot minutes."""
+    """Draw per task the speed of every episode and its running mean over robot minutes."""
     tasks = [task for task in run.config.tasks if run.of_task(task)]
     if not tasks:
         return None
@@ -90,7 +94,7 @@ def _learning_curve(axis: Axes, run: RunData, task: str) -> None:
 
 
 def _legend_above(axis: Axes) -> None:
-    # Beside the title: inside, it would hide marks sooner or later.
+    # Beside the title: inside the axes it could hide marks.
     axis.legend(
         loc="lower right",
         bbox_to_anchor=(1.0, 1.0),
@@ -103,7 +107,7 @@ def _legend_above(axis: Axes) -> None:
 
 
 def workspace_map(run: RunData) -> Figure | None:
-    """Where each episode started and where its task pointed, on the floor (after Ha 2020)."""
+    """Draw a map of the floor: each episode's start and the direction of its task (Ha 2020)."""
     if not any(_is_pose(episode.get("start")) for episode in run.episodes):
         return None
     figure = Figure(figsize=(6.2, 5.6), layout="constrained")
@@ -112,7 +116,7 @@ def workspace_map(run: RunData) -> Figure | None:
 
 
 def draw_workspace(axis: Axes, run: RunData) -> None:
-    """The workspace's map on an axis; see `workspace_map`."""
+    """Draw the map of the workspace on an axis; see `workspace_map`."""
     starts = [episode for episode in run.episodes if _is_pose(episode.get("start"))]
     area = run.config.workspace
     corner = (-area.half_length_m, -area.half_width_m)
@@ -175,7 +179,7 @@ def _is_pose(value: Any) -> bool:
 
 
 def falls_over_time(run: RunData) -> Figure | None:
-    """Falls, workspace exits and failed stand-ups, counted up over robot minutes."""
+    """Draw cumulative counts of falls, workspace exits and failed stand-ups over robot minutes."""
     if not run.episodes:
         return None
     figure = Figure(figsize=(8.0, 2.8), layout="constrained")
@@ -188,9 +192,9 @@ def falls_over_time(run: RunData) -> Figure | None:
         y = np.concatenate([np.arange(len(rows) + 1), [len(rows)]])
         axis.step(x, y, where="post", color=colour, linestyle=line, label=f"{label}: {len(rows)}")
 
-    count([e for e in run.episodes if e.get("ended") == "fall"], "falls", "#D55E00", "-")
-    count([e for e in run.episodes if e.get("ended") == "exit"], "workspace exits", "#0072B2", "--")
-    count([e for e in run.stand_ups if not e.get("ok")], "stand-ups given up", "black", ":")
+    count([e for e in run.episodes if e.get("ended") == "fall"], "falls", VERMILLION, "-")
+    count([e for e in run.episodes if e.get("ended") == "exit"], "workspace exits", BLUE, "--")
+    count([e for e in run.stand_ups if not e.get("ok")], "failed stand-ups", BLACK, ":")
     axis.set_xlabel(MINUTES)
     axis.set_ylabel("count since the start")
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -201,7 +205,7 @@ def falls_over_time(run: RunData) -> Figure | None:
 
 
 def multipliers(run: RunData) -> Figure | None:
-    """The multipliers and the temperature of every task over robot minutes."""
+    """Draw the multipliers and the temperature of every task over robot minutes."""
     rows = [row for row in run.metrics if isinstance(row.get("tasks"), dict)]
     if not rows:
         return None
@@ -236,7 +240,7 @@ def _item(values: Any, index: int) -> float:
 
 
 def duty_cycle(run: RunData) -> Figure | None:
-    """What share of each stretch of robot time went into moving, standing up and waiting."""
+    """Draw the shares of robot time spent moving, standing up and waiting, over the run."""
     if not run.metrics:
         return None
     minutes = np.concatenate([[0.0], series(run.metrics, "robot_s") / 60.0])
@@ -277,63 +281,66 @@ FIGURES: dict[str, tuple[str, Callable[[RunData], Figure | None], str]] = {
     "learning_curves": (
         "Learning curves",
         learning_curves,
-        "Each mark is an episode, the line the mean of the last ten. Walking tasks show the speed "
-        "along their direction, turning tasks the turn rate toward theirs: up is better.",
+        "Each mark is an episode; the line is the mean of the last ten. Walking tasks show the "
+        "speed along the task's direction, turning tasks the turn rate toward the task's side; "
+        "higher is better.",
     ),
     "workspace_map": (
         "Workspace",
         workspace_map,
-        "Every episode's start, with an arrow along the direction of its task (turns: the robot's "
-        "heading). The task is chosen so that it leads toward the centre; the frame is the "
-        "workspace, the dotted circle the centre where any task will do.",
+        "Start of every episode, with an arrow along the direction of its task (for turns: the "
+        "robot's heading). The scheduler chooses a task that leads toward the centre. The frame is "
+        "the workspace; inside the dotted circle any task may be chosen.",
     ),
     "falls_over_time": (
         "Falls",
         falls_over_time,
-        "Counted up since the start; a line that flattens is a robot that has stopped falling.",
+        "Cumulative counts since the start of the run; where a line is flat, no event occurred.",
     ),
     "multipliers": (
         "Constraints and exploration",
         multipliers,
-        "Above, how strongly each limit is weighed against walking (λ): it rises while the limit "
-        "is broken more than its budget allows. Below, the temperature α.",
+        "Top: Lagrange multipliers λ, the weight of each limit against the reward; a multiplier "
+        "rises while its limit is exceeded more often than the budget allows. Bottom: the "
+        "temperature α, the weight of the entropy.",
     ),
     "duty_cycle": (
         "Duty cycle",
         duty_cycle,
-        "What the robot minutes went into.",
+        "Shares of robot time spent moving (episodes), standing up and waiting.",
     ),
     "attitude": (
         "Attitude",
         attitude,
-        "Pitch and roll over all steps of episodes, with the constraints' limits.",
+        "Pitch and roll over all steps of episodes, with the limits of the constraints.",
     ),
     "actions_and_torques": (
         "Actions and torques",
         actions_and_torques,
-        "How often each value occurred; a heap at the ends of the action range means that the "
-        "policy pushes against it.",
+        "Distributions over all steps. A peak at the ends of the action range means that the "
+        "policy saturates its actions.",
     ),
     "footfalls": (
         "Footfalls",
         footfalls,
-        "Bars are feet on the ground, after the gait has settled (Hildebrand diagram). In the twin "
-        "a foot stands while the ground pushes at it, in a deterministic roll-out. On a robot "
-        "nothing measures that: there contacts are estimated from the motors' torques, in one of "
-        "the last episodes of learning, and are right about 90 % of the time (docs/driving.md). A "
-        "stride begins when a foot touches down; chatter below 30 ms is taken out.",
+        "Bars show when a foot is on the ground, after the gait has settled (Hildebrand diagram). "
+        "In the twin, contacts are ground forces of a deterministic roll-out. A robot has no foot "
+        "sensors: there, contacts are estimated from the motors' torques in one of the last "
+        "episodes of learning, and are right about 90 % of the time (docs/driving.md). A stride "
+        "begins when a foot touches down; contacts and gaps shorter than 30 ms are removed.",
     ),
     "toe_paths": (
         "Toe paths",
         toe_paths_of_tasks,
-        "Paths of the toes in the body frame, seen from the right, head to the right; crosses are "
-        "the hips. From the measured motor angles by the five-bar kinematics, a rigid leg assumed.",
+        "Paths of the toes in the body frame, seen from the right, head to the right; crosses mark "
+        "the hips. Computed from the measured motor angles with the five-bar kinematics of a rigid "
+        "leg.",
     ),
     "torques_and_power": (
         "Torque and power",
         torques_and_power,
-        "Left: what heats the motors; above the dashed line a motor overheats if it lasts. Right: "
-        "electrical power of all motors over a stride of the front left leg, mean and standard "
-        "deviation; what braking motors feed back is not counted.",
+        "Left: root mean square torque, which heats the motors; a motor that stays above the "
+        "dashed line overheats. Right: electrical power of all motors over a stride of the front "
+        "left leg, mean and standard deviation; regenerated power is not counted.",
     ),
 }

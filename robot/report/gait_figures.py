@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The figures of a report about gaits: footfalls, toe paths, torque and power.
+"""Gait figures of the report: footfalls, toe paths, torque and power.
 
-They show the records of `robot eval` in the twin (`robot.evaluation.gait_record`), or those made
-from a board's journal (`robot.evaluation.gait_from_torque`); `robot.evaluation.gait` analyses them.
+The data are the gait records that `robot eval` made in the twin (`robot.evaluation.gait_record`) or
+that were computed from a board's journal (`robot.evaluation.gait_from_torque`).
+`robot.evaluation.gait` analyses them.
 """
 
 from __future__ import annotations
@@ -27,17 +28,16 @@ from walkhome.robot.evaluation.gait import (
 )
 from walkhome.robot.evaluation.gait_record import GaitRecord
 from walkhome.robot.report.run_data import FloatArray, RunData
-from walkhome.robot.report.style import LIMIT_COLOUR, TASK_COLOUR
+from walkhome.robot.report.style import LEG_COLOUR, LIMIT_COLOUR, TASK_COLOUR
 
-SETTLED_S = 2.0  # the first seconds of a record are left out
-SHOWN_S = 2.0
-LEG_COLOUR = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00")  # left blue, right red; front darker
+SETTLED_S = 2.0  # the gait is not steady before; the start of a record is left out
+SHOWN_S = 2.0  # length of the footfall diagram
 _NAMES = tuple(name.replace("_", " ") for name in LEG_NAMES)
 _ROWS = (0, 2, 1, 3)  # from above: front left, front right, back left, back right
 
 
 def settled(record: GaitRecord) -> GaitRecord:
-    """The part of a record after `SETTLED_S`; the whole record if it is shorter."""
+    """Return the part of a record after `SETTLED_S`, or the whole record if it is shorter."""
     first = int(np.searchsorted(record.time_s, SETTLED_S))
     if len(record.time_s) - first < 2:
         return record
@@ -45,22 +45,22 @@ def settled(record: GaitRecord) -> GaitRecord:
 
 
 def period_s(record: GaitRecord) -> float:
-    """Sampling period of a record, in seconds."""
+    """Return the sampling period of a record, in seconds."""
     return float(np.median(np.diff(record.time_s)))
 
 
 def gait_of(record: GaitRecord) -> Gait:
-    """The settled gait of a record."""
+    """Analyse the gait of a record after it has settled."""
     return analyse(settled(record).contact(), period_s(record))
 
 
 def contact_source(record: GaitRecord) -> str:
-    """Text that says whether the contacts are measured or estimated."""
+    """Describe in words whether the contacts of a record are measured or estimated."""
     return "estimated from torque, on the robot" if record.estimated else "measured, in the twin"
 
 
 def gait_rows(run: RunData) -> list[list[str]]:
-    """The table above the footfalls: a row of texts per task."""
+    """Format the gait table: one row of cell texts per task."""
     rows = []
     for task, record in run.gaits.items():
         gait, part = gait_of(record), settled(record)
@@ -89,12 +89,12 @@ def _deviation(steadiness: float) -> float:
 
 
 def _number(value: float, digits: int) -> str:
-    """Rounded, without a minus before zero; a dash for what is not known."""
+    """Format a number without "-0"; a dash stands for NaN."""
     return f"{round(value, digits) + 0.0:.{digits}f}" if math.isfinite(value) else "–"
 
 
 def footfalls(run: RunData) -> Figure | None:
-    """Per task which foot is on the ground, over two seconds."""
+    """Draw per task when each foot is on the ground, over `SHOWN_S` seconds."""
     if not run.gaits:
         return None
     figure = Figure(figsize=(8.0, 1.5 * len(run.gaits) + 0.4), layout="constrained")
@@ -120,7 +120,7 @@ def footfalls(run: RunData) -> Figure | None:
 
 
 def _bars(contact: npt.NDArray[np.bool_], step_s: float) -> list[tuple[float, float]]:
-    """(start, length) in s of the stretches of (n,) contact."""
+    """Return (start, length) in seconds of every stretch of contact in a (n,) record."""
     edges = np.diff(np.concatenate([[0], contact.astype(np.int8), [0]]))
     starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
     return [
@@ -130,7 +130,7 @@ def _bars(contact: npt.NDArray[np.bool_], step_s: float) -> list[tuple[float, fl
 
 
 def toe_paths_of_tasks(run: RunData) -> Figure | None:
-    """Per task the paths of the four toes in the body frame."""
+    """Draw per task the paths of the four toes in the body frame."""
     if not run.gaits:
         return None
     body = run.config.robot.to_body()
@@ -164,7 +164,7 @@ def toe_paths_of_tasks(run: RunData) -> Figure | None:
 
 
 def torques_and_power(run: RunData) -> Figure | None:
-    """Root mean square torque per motor, and power over a stride."""
+    """Draw the root mean square torque per motor, and the power over a stride."""
     if not run.gaits:
         return None
     figure = Figure(figsize=(8.0, 3.2), layout="constrained")

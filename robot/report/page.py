@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""`robot report RUN`: one HTML file that stands alone, and its figures as PNG files beside it.
+"""Writes the report of a run: one self-contained HTML file, and its figures as PNG files.
 
-Nothing is loaded from anywhere: figures are inlined, so the page can be mailed or printed. Frames
-that a renderer left in report/frames become a film strip.
+    run folder  ->  `RunData`  ->  figures (`FIGURES`)  ->  report/report.html, report/*.png
+
+The page embeds its figures and loads no other file, so it can be mailed or printed. Pictures of
+`robot eval` in report/frames are shown as film strips.
 """
 
 from __future__ import annotations
@@ -33,7 +35,14 @@ PNG_DPI = 150
 
 @dataclass(frozen=True)
 class FigureOnPage:
-    """A figure as the template shows it."""
+    """A figure as the template shows it.
+
+    Attributes:
+        name: id of the figure, also the name of its PNG file.
+        title: heading above the figure.
+        caption: text below the figure.
+        source: the figure itself, as a data URI.
+    """
 
     name: str
     title: str
@@ -48,7 +57,8 @@ def write_report(run: RunFolder) -> Path:
         The path of the page.
 
     Raises:
-        RunError: the run's files are damaged.
+        RunError: a file of the run is damaged.
+        OSError: the report cannot be written.
     """
     data = RunData.read(run)
     folder = run.path / "report"
@@ -58,10 +68,10 @@ def write_report(run: RunFolder) -> Path:
         for name, (title, draw, caption) in FIGURES.items():
             figure = draw(data)
             if figure is None:
-                (folder / f"{name}.png").unlink(missing_ok=True)  # an older report's
+                (folder / f"{name}.png").unlink(missing_ok=True)  # of an earlier report
                 continue
             figure.savefig(folder / f"{name}.png", dpi=PNG_DPI)
-            figure.set_layout_engine("none")  # found by the first drawing; the second keeps it
+            figure.set_layout_engine("none")  # keep the layout of the first drawing
             figures.append(FigureOnPage(name, title, caption, svg_uri(figure)))
     page = (
         environment()
@@ -77,7 +87,7 @@ def write_report(run: RunFolder) -> Path:
             strips={
                 task: [_inline(path, "png") for path in paths]
                 for task, paths in film_strips(folder / "frames").items()
-                if _is_of_now(task, data, folder)
+                if _is_current(task, data, folder)
             },
             facts=_facts(data),
             config=config_to_yaml(data.config),
@@ -91,7 +101,7 @@ def write_report(run: RunFolder) -> Path:
 
 
 def headline(data: RunData) -> list[tuple[str, str]]:
-    """The figures that a reader looks for first, as (name, value)."""
+    """Return the rows of the summary table at the top of the page, as (name, value)."""
     summary = data.summary
     minutes = summary.get("robot_minutes") or {}
     stand_ups = summary.get("stand_ups") or {}
@@ -165,19 +175,23 @@ def _clock(seconds: Any) -> str:
 
 
 def svg_uri(figure: Figure) -> str:
-    """A figure as the source of an <img>, so that the page needs no other file."""
+    """Encode a figure as an SVG data URI for the `src` of an <img>."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return _data_uri(buffer.getvalue(), "svg+xml")
 
 
-def _is_of_now(task: str, data: RunData, folder: Path) -> bool:
-    """A strip is of its gait record's policy; where that was left out, of an earlier one."""
+def _is_current(task: str, data: RunData, folder: Path) -> bool:
+    """False if the strip shows an earlier policy: its gait record was left out for that reason."""
     return task in data.gaits or not (folder / "gait" / f"{task}.safetensors").is_file()
 
 
 def film_strips(folder: Path) -> dict[str, list[Path]]:
-    """Per task up to `FRAMES_SHOWN` of its `<task>-<number>.png`, evenly spread, in order."""
+    """Choose per task up to `FRAMES_SHOWN` of its pictures, evenly spread, in order.
+
+    Args:
+        folder: contains pictures named `<task>-<number>.png`.
+    """
     strips: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*-*.png")):
         strips.setdefault(path.stem.rpartition("-")[0], []).append(path)
@@ -197,7 +211,7 @@ def _data_uri(data: bytes, kind: str) -> str:
 
 
 def environment() -> jinja2.Environment:
-    """The templates of all pages."""
+    """Return the Jinja environment with the templates of the report and ablation pages."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("walkhome.robot.report", "templates"),
         autoescape=True,

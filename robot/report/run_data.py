@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Reads a run folder for the report; works for killed and still running runs too."""
+"""Reads a run folder for the report and for ablation metrics.
+
+A run that was killed or is still running has no summary.json; the same figures are then computed
+from its events and metrics.
+"""
 
 from __future__ import annotations
 
@@ -36,17 +40,17 @@ class RunData:
     """Contents of one run folder.
 
     Attributes:
-        path: its folder.
-        config: what was asked.
-        provenance: with what it was made; empty when the file is not there.
-        summary: summary.json, or the same figures from the events of a run without one.
-        episodes: the episode events, in order.
-        stand_ups: the stand-up events, in order.
-        metrics: the lines of metrics.jsonl.
-        records: the journal's records of steps in episodes; empty when there is no journal.
-        notes: what a reader should know about the data itself.
-        gaits: per task what legs and motors did: on the board where the run was on one, else in a
-            roll-out of `robot eval`, if it left any.
+        path: the run folder.
+        config: configuration of the run.
+        provenance: contents of provenance.json; empty if the file is missing.
+        summary: contents of summary.json, or the same figures computed from the events.
+        episodes: episode events, in order.
+        stand_ups: stand-up events, in order.
+        metrics: lines of metrics.jsonl.
+        records: journal records of the steps in episodes; empty if there is no journal.
+        notes: warnings about the data that the report shows at its top.
+        gaits: gait record per task: estimated from the journal if the run was on a board, else
+            saved by `robot eval`; tasks without a record are left out.
     """
 
     path: Path
@@ -65,7 +69,7 @@ class RunData:
         """Read a run folder.
 
         Raises:
-            RunError: one of its files is damaged.
+            RunError: a file of the run is damaged.
         """
         events, metrics, notes = run.events(), run.metrics(), []
         episodes = [event for event in events if event.get("event") == "episode"]
@@ -76,8 +80,8 @@ class RunData:
         summary = run.summary()
         if summary is None:
             notes.append(
-                "The run wrote no summary: it still runs, or was killed. The figures below come "
-                "from its events so far."
+                "The run has no summary: it is still running, or was killed. The figures below are "
+                "computed from its events so far."
             )
             summary = _summary_so_far(run.config, episodes, stand_ups, metrics)
         return cls(
@@ -94,21 +98,21 @@ class RunData:
         )
 
     def of_task(self, task: str) -> list[dict[str, Any]]:
-        """The episodes of one task."""
+        """Return the episode events of one task, in order."""
         return [episode for episode in self.episodes if episode.get("task") == task]
 
     def record_minutes(self) -> FloatArray:
-        """(n,) robot minutes of the journal's records."""
+        """Return the times of the journal's records, (n,) robot minutes."""
         return np.asarray(self.records["robot_s"] / 60.0, dtype=np.float64)
 
 
 def series(rows: Sequence[dict[str, Any]], key: str) -> FloatArray:
-    """(n,) one number of every row; NaN where it is missing or null."""
+    """Return one number of every row as an (n,) array; NaN where it is missing or null."""
     return np.array([_number(row.get(key)) for row in rows], dtype=np.float64)
 
 
 def task_progress(episode: dict[str, Any], task: str) -> float:
-    """Progress of an episode at its task: speed (m/s) or turn rate (rad/s); more is better."""
+    """Return an episode's speed (m/s) or turn rate (rad/s) along its task; more is better."""
     if task == "left":
         return _number(episode.get("turn_rate_rad_s"))
     if task == "right":
@@ -117,7 +121,10 @@ def task_progress(episode: dict[str, Any], task: str) -> float:
 
 
 def running_mean(values: FloatArray, window: int) -> FloatArray:
-    """(n,) mean of the last `window` finite values up to each; NaN before the first."""
+    """Return the (n,) mean over a trailing window of `window` values.
+
+    Values that are not finite are left out of the mean; it is NaN where the window holds none.
+    """
     finite = np.isfinite(values)
     total = np.cumsum(np.where(finite, values, 0.0))
     count = np.cumsum(finite).astype(np.float64)
@@ -132,12 +139,12 @@ def _number(value: Any) -> float:
 
 def _records(run: RunFolder) -> tuple[npt.NDArray[Any], str]:
     if not any(run.journal.glob("*.bin")):
-        return np.zeros(0, RECORD), "There is no journal, so nothing about single steps."
+        return np.zeros(0, RECORD), "There is no journal, so figures of single steps are missing."
     try:
         data = read_journal(run.journal)
     except JournalError as error:
         raise RunError(str(error)) from None
-    note = f"{data.skipped_bytes} bytes of the journal were torn and left out."
+    note = f"{data.skipped_bytes} damaged bytes of the journal were left out."
     r = data.records
     steps = r[(r["phase"] == PHASE_EPISODE) & ((r["flags"] & FLAG_START) == 0)]
     return steps, note if data.skipped_bytes else ""
@@ -156,13 +163,16 @@ def _gaits(run: RunFolder, notes: list[str]) -> dict[str, GaitRecord]:
                 continue
             if digest and facts.get("policy", digest) != digest:
                 notes.append(
-                    f"No gait of {task}: what was recorded is of an earlier policy; run `robot "
+                    f"No gait of {task}: its record was made with an earlier policy; run `robot "
                     "eval` again"
                 )
                 continue
             found[task] = record
             if facts.get("ended") == "fall":
-                notes.append(f"{task} fell in every roll-out of the evaluation: no settled gait.")
+                notes.append(
+                    f"{task}: every roll-out of the evaluation ended in a fall, so there is no "
+                    "settled gait."
+                )
     return found
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The figures of a report that need every single step: actions, torques, attitude."""
+"""Report figures drawn from the journal's records of every step: actions, torques, attitude."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from walkhome.robot.report.run_data import FloatArray, RunData
-from walkhome.robot.report.style import LIMIT_COLOUR, MINUTES
+from walkhome.robot.report.style import BLUE, LIMIT_COLOUR, MINUTES, SKY_BLUE, VERMILLION
 from walkhome.robot.storage.journal import component
 
 
 def actions_and_torques(run: RunData) -> Figure | None:
-    """How the actions and the motors' torques were distributed over all steps."""
+    """Draw the distributions of the actions and of the motors' torques over all steps."""
     if not len(run.records):
         return None
     figure = Figure(figsize=(8.0, 2.9), layout="constrained")
     left, right = figure.subplots(1, 2)
     bins = np.linspace(-1.0, 1.0, 41)
     for part, columns, colour in (
-        ("swing", slice(0, 4), "#0072B2"),
-        ("extension", slice(4, 8), "#D55E00"),
+        ("swing", slice(0, 4), BLUE),
+        ("extension", slice(4, 8), VERMILLION),
     ):
         for name, line in (("action", ":"), ("filtered", "-")):
             values = _finite(run.records[name][:, columns])
-            label = f"{part}, {'as asked' if name == 'action' else 'after the filter'}"
+            label = f"{part}, {'policy output' if name == 'action' else 'after the filter'}"
             _outline(left, np.clip(values, -1, 1), bins, color=colour, linestyle=line, label=label)
     left.set_xticks([-1.0, -0.5, 0.0, 0.5, 1.0])
     left.set_xlabel("action (share of its range)")
@@ -39,7 +39,7 @@ def actions_and_torques(run: RunData) -> Figure | None:
     body = run.config.robot.to_body()
     torque = _finite(run.records["torque"])
     reach = 1.05 * max(body.torque_limit_nm, float(np.abs(torque).max(initial=0.0)))
-    _outline(right, torque, np.linspace(-reach, reach, 61), color="#0072B2", label="all motors")
+    _outline(right, torque, np.linspace(-reach, reach, 61), color=BLUE, label="all motors")
     for sign, note in ((-1, None), (1, f"overheats within {body.overheat_s:g} s")):
         limit = sign * body.overheat_torque_nm
         right.axvline(limit, color=LIMIT_COLOUR, linestyle="--", label=note)
@@ -61,7 +61,7 @@ def _outline(axis: Axes, values: FloatArray, bins: FloatArray, **style: Any) -> 
 
 
 def attitude(run: RunData) -> Figure | None:
-    """Pitch and roll over robot minutes, with the limits that the constraints set."""
+    """Draw pitch and roll over robot minutes, with the limits of the constraints."""
     if not len(run.records):
         return None
     figure = Figure(figsize=(8.0, 4.2), layout="constrained")
@@ -79,7 +79,7 @@ def attitude(run: RunData) -> Figure | None:
         for sign in (-1, 1):
             axis.axhline(
                 sign * math.degrees(limit),
-                color="#D55E00",
+                color=VERMILLION,
                 linestyle="--",
                 label=label if sign > 0 else None,
             )
@@ -91,7 +91,7 @@ def attitude(run: RunData) -> Figure | None:
 
 
 def _band(axis: Axes, minutes: FloatArray, values: FloatArray) -> None:
-    """Median, the middle 90 % and the extremes in up to 150 stretches of time."""
+    """Draw median, 5th to 95th percentile and extremes in up to 150 stretches of time."""
     good = np.isfinite(values)
     minutes, values = minutes[good], values[good]
     if not len(values):
@@ -104,6 +104,6 @@ def _band(axis: Axes, minutes: FloatArray, values: FloatArray) -> None:
     segments = [[(x, a), (x, b)] for x, a, b in zip(centre, low, high, strict=True)]
     extremes = LineCollection(segments, colors="#bbbbbb", linewidths=1.0, label="extremes")
     axis.add_collection(extremes)
-    axis.fill_between(centre, p5, p95, color="#56B4E9", alpha=0.6, linewidth=0, label="middle 90 %")
-    axis.plot(centre, p50, color="#0072B2", linewidth=1.2, label="median")
+    axis.fill_between(centre, p5, p95, color=SKY_BLUE, alpha=0.6, linewidth=0, label="middle 90 %")
+    axis.plot(centre, p50, color=BLUE, linewidth=1.2, label="median")
     axis.autoscale_view()

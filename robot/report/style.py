@@ -1,26 +1,45 @@
 # SPDX-License-Identifier: MIT
 """Colours, marks and lines of a report's figures.
 
-Colours are Okabe and Ito's, which people with any common colour blindness can tell apart (Okabe and
-Ito 2008, jfly.uni-koeln.de/color); tasks also differ by marker and constraints by line, for print
-in grey. Every axis says its quantity and unit.
+Colours are the palette of Okabe and Ito (2008, jfly.uni-koeln.de/color), which readers with any
+common form of colour blindness can tell apart. Tasks also differ by marker and constraints by line
+style, so that figures stay readable in greyscale print. Every axis is labelled with quantity and
+unit.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-TASK_COLOUR = {
-    "forward": "#0072B2",
-    "backward": "#D55E00",
-    "left": "#009E73",
-    "right": "#CC79A7",
-}
+BLUE = "#0072B2"
+VERMILLION = "#D55E00"
+GREEN = "#009E73"
+PURPLE = "#CC79A7"
+ORANGE = "#E69F00"
+SKY_BLUE = "#56B4E9"
+BLACK = "#000000"
+GREY = "#999999"  # not of the palette: neutral
+
+TASK_COLOUR = {"forward": BLUE, "backward": VERMILLION, "left": GREEN, "right": PURPLE}
 TASK_MARKER = {"forward": "o", "backward": "s", "left": "^", "right": "v"}
-PHASE_COLOUR = {"moving": "#0072B2", "standing_up": "#E69F00", "waiting": "#999999"}
+PHASE_COLOUR = {"moving": BLUE, "standing_up": ORANGE, "waiting": GREY}
+LEG_COLOUR = (BLUE, SKY_BLUE, VERMILLION, ORANGE)  # left legs blue, right red; front legs darker
+# More variants than the palette has colours: two of Tol's (2021, personal.sron.nl/~pault) follow.
+VARIANT_COLOURS = (
+    BLUE,
+    VERMILLION,
+    GREEN,
+    PURPLE,
+    ORANGE,
+    SKY_BLUE,
+    BLACK,
+    GREY,
+    "#882255",
+    "#44AA99",
+)
 CONSTRAINT_LINE = {"pitch": "-", "roll": "--"}
 LIMIT_COLOUR = "#444444"
-STYLE: Any = {  # of matplotlib's own type for it, which is not public
+STYLE: Any = {  # rcParams; matplotlib's type for them is not public
     "font.size": 9.0,
     "axes.titlesize": 10.0,
     "axes.titlelocation": "left",
@@ -33,7 +52,7 @@ STYLE: Any = {  # of matplotlib's own type for it, which is not public
     "lines.linewidth": 1.6,
     "legend.frameon": False,
     "savefig.facecolor": "white",
-    # The same run gives the same file.
+    # A fixed salt makes the ids in SVG files reproducible.
     "svg.hashsalt": "walkhome",
 }
 TURNS = ("left", "right")

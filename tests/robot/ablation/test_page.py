@@ -61,7 +61,7 @@ def test_every_curve_has_minutes_below_it(study):
 
 def test_few_seeds_carry_no_claim(tmp_path):
     results = Results.read(made_up(tmp_path, seeds=2))
-    assert conclude(results) == "No claim: n = 2 seeds, and fewer than 5 carry none."
+    assert conclude(results) == "No claim: n = 2 seeds; a claim needs at least 5."
     assert all(found.sign == 0 for found in results.comparisons.values())
 
 
@@ -115,7 +115,7 @@ def test_failed_runs_are_shown_and_stop_the_claim(bare, study, tmp_path):
     assert "n = 4 of 5" in page
     assert "1 failed" in page
     assert "the learner diverged" in page
-    assert "Failed, and not in any figure below: two-s3" in page
+    assert "These runs failed and are in no figure below: two-s3" in page
 
 
 def test_variants_that_are_still_to_run_are_told_together(study, tmp_path):
@@ -236,7 +236,7 @@ def test_results_go_into_a_markdown_file_and_are_replaced_there(study, tmp_path)
 
 def test_what_is_no_result_yet_is_not_published(study, tmp_path):
     few = made_up(tmp_path, seeds=2)
-    with pytest.raises(RunError, match="2 seeds are no result"):
+    with pytest.raises(RunError, match="2 seeds are too few"):
         publish(Results.read(few), few, tmp_path / "results.md")
     spoilt = copied(study, tmp_path / "other")
     (spoilt.path / "runs" / "one" / "s0" / "evaluation.json").unlink()

@@ -65,7 +65,7 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(no_engine, tmp_pat
     study, out = write_study(tmp_path, SMALL), tmp_path / "out"
     out.mkdir()
     (out / "precious").write_text("data")
-    assert "something else than a study" in refused(study, "--out", out)
+    assert "something other than a study" in refused(study, "--out", out)
     (out / "study.yaml").write_text("study: other\n")
     assert "is of the study 'other'" in refused(study, "--out", out)
     (out / "study.yaml").write_text("study: [")
@@ -124,7 +124,7 @@ def test_results_are_written_only_where_there_are_any(no_engine, tmp_path, monke
     assert invoke(*arguments).exit_code == 0
     assert "one has higher speed than two" in target.read_text()
     target.unlink()
-    assert "seeds are no result" in refused(
+    assert "seeds are too few" in refused(
         tmp_path / "mine.yaml", "--out", tmp_path / "new", "--seeds", 2, "--results", target
     )
     assert not target.exists()

@@ -15,10 +15,9 @@ from walkhome.hardware.body import LEG_NAMES
 from walkhome.robot.config.resolve import resolve_config
 from walkhome.robot.evaluation.gait_record import GaitRecord, save_gait
 from walkhome.robot.report.figures import FIGURES
-from walkhome.robot.report.gait_figures import LEG_COLOUR
 from walkhome.robot.report.page import headline, write_report
 from walkhome.robot.report.run_data import RunData, running_mean, task_progress
-from walkhome.robot.report.style import PHASE_COLOUR, TASK_COLOUR, TASK_MARKER
+from walkhome.robot.report.style import LEG_COLOUR, PHASE_COLOUR, TASK_COLOUR, TASK_MARKER
 from walkhome.robot.storage.policies import policy_digest
 from walkhome.robot.storage.run_folder import RunError, RunFolder
 
@@ -130,12 +129,12 @@ def test_a_gait_of_an_earlier_policy_is_told_and_left_out(tmp_path, few_figures)
     (report / "frames").mkdir()
     (report / "frames" / "forward-00.png").write_bytes(PNG)
     page = Page(write_report(run).read_text())
-    assert "forward fell in every roll-out" in page.text
+    assert "forward: every roll-out of the evaluation ended in a fall" in page.text
     assert list(RunData.read(run).gaits) == ["forward"]
     pictures = len(page.sources)
     policy.write_bytes(b"learned on")
     page = Page(write_report(run).read_text())
-    assert "No gait of forward: what was recorded is of an earlier policy" in page.text
+    assert "No gait of forward: its record was made with an earlier policy" in page.text
     assert not RunData.read(run).gaits
     assert len(page.sources) == pictures - 1  # the film strip is of it as well
 
@@ -210,7 +209,7 @@ def test_a_killed_run_is_told_as_such(tmp_path, few_figures):
     assert len(data.records) == 6 * STEPS - 1
     text = Page(write_report(run).read_text()).text
     assert "no summary" in text
-    assert "bytes of the journal were torn" in text
+    assert "damaged bytes of the journal were left out" in text
 
 
 def test_a_run_that_has_only_just_started(tmp_path):
