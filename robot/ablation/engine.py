@@ -24,7 +24,7 @@ from walkhome.robot.ablation.study import Job
 from walkhome.robot.control.stop_request import StopRequest
 
 POLL_S = 0.1
-STOP_S = 30.0  # a child stops within a control period or a file's writing; then it is killed
+STOP_S = 30.0  # a child stops within a control period or a file write; after this it is killed
 
 COMMAND = (sys.executable, "-m", "walkhome.robot.ablation.job")
 
@@ -32,7 +32,7 @@ STARTED, FINISHED, FAILED, STOPPED = "started", "finished", "failed", "stopped"
 
 
 class EngineError(RuntimeError):
-    """The engine can't start, and no run was started; the message says what to do."""
+    """The engine cannot start; no run was started."""
 
 
 class ProgressListener(Protocol):
@@ -69,7 +69,14 @@ class Engine(Protocol):
         stop: StopRequest,
         listener: ProgressListener,
     ) -> None:
-        """Run jobs until all have ended or a stop is requested; report each to the listener."""
+        """Run jobs until all have ended or a stop is requested.
+
+        Args:
+            folder: the study's open folder; results are written there.
+            jobs: runs that are not finished.
+            stop: polled; when it is requested, running jobs are stopped.
+            listener: receives every state change, and ticks.
+        """
         ...
 
 
@@ -83,9 +90,11 @@ def child_environment() -> dict[str, str]:
     threads = dict.fromkeys(
         ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
     )
-    # Not resolved: walkhome/ links to the folders of a checkout, and the parent of that is meant.
+    # Not resolved: in a checkout, walkhome/ has symbolic links, and the parent of walkhome/ is
+    # needed, not that of the links' targets.
     root = str(Path(__file__).parents[3])
-    # An installed one is found anyway, and site-packages must not come before Python's own modules.
+    # An installed package is found without this; site-packages must not precede the standard
+    # library.
     installed = root in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
     path = [] if installed else [root]
     path += filter(None, [os.environ.get("PYTHONPATH")])
@@ -99,9 +108,12 @@ def run_process(
     """Start a run's process; leaving the context stops it, after `STOP_S` by SIGKILL.
 
     Args:
-        order: `robot.ablation.job.encode_order`.
-        log: file to which its standard output and error are appended.
+        order: the run, encoded by `robot.ablation.job.encode_order`.
+        log: file to which the process's standard output and error are appended.
         command: command line of `robot.ablation.job`, or of a program that reads the same order.
+
+    Raises:
+        OSError: the process does not start, or the log cannot be written.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as stream:
@@ -116,7 +128,7 @@ def run_process(
         )
     assert process.stdin is not None
     try:
-        with contextlib.suppress(BrokenPipeError):  # it died at once; its exit code says so
+        with contextlib.suppress(BrokenPipeError):  # it exited at once; its exit code tells why
             process.stdin.write(order)
             process.stdin.flush()
         yield process
@@ -137,7 +149,12 @@ def close_lifeline(process: subprocess.Popen[str]) -> None:
 
 
 def failure_reason(code: int, log: Path) -> str:
-    """One line that says why a run's process failed: its signal, or the last line of its log."""
+    """Return in one line why a run's process failed: its signal, or the last line of its log.
+
+    Args:
+        code: exit code; negative for a signal.
+        log: log file of the process.
+    """
     if code < 0:
         return f"killed by signal {-code}; see {log}"
     try:
@@ -153,8 +170,8 @@ class LocalEngine:
     """Runs jobs as processes of this machine.
 
     Args:
-        at_once: largest number of runs at a time.
-        command_of: command line that starts a job's process; see `child`.
+        at_once: maximum number of simultaneous runs.
+        command_of: returns the command line of a job's process; see `run_process`.
     """
 
     def __init__(
@@ -197,7 +214,7 @@ class LocalEngine:
                 listener.tick()
                 time.sleep(POLL_S)
             for process, _ in running.values():
-                close_lifeline(process)  # all at once, then each is waited for
+                close_lifeline(process)  # first all; leaving the context waits for each
             for job in running:
                 listener.change(job, STOPPED)
 

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""A study's folder: which study it is of, its runs, and how each of them stands.
+"""The folder of a study on disk: its settings, its runs and their state.
 
-runs/ablations/<study>/  study.yaml            the study, resolved; with it, a folder is a study's
-                         runs/<variant>/s<n>/  run folders as of `robot learn`, and evaluation.json
-                         logs/<variant>-s<n>.log
-                         failed.json           runs that ended by an error, and the error
+runs/ablations/<study>/  study.yaml            the resolved study; marks the folder as a study's
+                         runs/<variant>/s<n>/  run folders of `robot learn`, with evaluation.json
+                         logs/<variant>-s<n>.log  output of the runs' processes
+                         failed.json           runs that failed, each with its error
                          report/               index.html, statistics.json, figures
                          lock                  held by the process that runs the study
+
+A folder belongs to one study with fixed settings; results of earlier seeds are never dropped.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ import json
 import os
 import platform
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import yaml
@@ -30,16 +31,16 @@ from walkhome.robot.storage.run_folder import RunError
 
 
 class StudyFolder:
-    """The folder of one study; one process at a time works in it.
+    """The folder of one study; as a context manager it holds the folder's lock.
 
     Args:
-        path: where; it may be there already, then of the same study.
-        study: what is run.
+        path: path of the folder; if it exists, it must belong to the same study (`check`).
+        study: the study.
 
     Attributes:
-        path: where.
-        study: what is run.
-        jobs: every run that belongs to it: those asked for now and those of earlier seeds.
+        path: path of the folder.
+        study: the study.
+        jobs: all runs of the study, of the requested seeds and of those already in the folder.
     """
 
     def __init__(self, path: Path, study: Study) -> None:
@@ -52,14 +53,15 @@ class StudyFolder:
         """Refuse a folder that belongs to another study or program; writes nothing.
 
         Raises:
-            RunError: another study, other settings, another program's folder, or no right to write.
+            RunError: the folder belongs to another study or program, its runs have other settings,
+                or it cannot be written.
         """
         path = self.path
         parent = path.absolute()
         while not parent.exists():
             parent = parent.parent
         if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-            raise RunError(f"{path}: {parent} is no folder to write in; choose another --out")
+            raise RunError(f"{path}: {parent} can't be written to; choose another --out")
         if path.is_dir() and any(path.iterdir()):
             known = self._manifest()
             if known is None:
@@ -68,8 +70,8 @@ class StudyFolder:
                 )
             if known.get("study") != self.study.name:
                 raise RunError(
-                    f"{path}: is of the study {known.get('study')!r}, not {self.study.name!r}; "
-                    "choose another --out"
+                    f"{path}: the folder belongs to the study {known.get('study')!r}, not "
+                    f"{self.study.name!r}; choose another --out"
                 )
             self._check_evaluation(known)
             self._check_variants()
@@ -79,10 +81,10 @@ class StudyFolder:
                 self._check_same(job, config)
 
     def open(self) -> None:
-        """Make the folder, lock it and write study.yaml.
+        """Create and lock the folder, and write study.yaml.
 
         Raises:
-            RunError: another process runs this study, or the folder can't be written.
+            RunError: another process runs this study, or the folder cannot be written.
         """
         try:
             (self.path / "logs").mkdir(parents=True, exist_ok=True)
@@ -98,30 +100,25 @@ class StudyFolder:
             raise RunError(f"{self.path}: can't be written: {why(error)}") from None
 
     def close(self) -> None:
-        """Let others work here."""
+        """Release the lock, if it is held."""
         if self._lock is not None:
             self._lock.release()
 
     def __enter__(self) -> StudyFolder:
-        """Opened."""
+        """Open the folder; see `open`."""
         self.open()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Closed."""
+    def __exit__(self, *_: object) -> None:
+        """Release the lock."""
         self.close()
 
     def run_of(self, job: Job) -> Path:
-        """Path of a run's folder."""
+        """Return the path of a run's folder."""
         return self.path / job.folder
 
     def log_of(self, job: Job) -> Path:
-        """Path of the log of a run's process."""
+        """Return the path of the log of a run's process."""
         return self.path / "logs" / f"{job.name}.log"
 
     def finished(self, job: Job) -> bool:
@@ -129,7 +126,7 @@ class StudyFolder:
         return is_finished(self.run_of(job))
 
     def failures(self) -> dict[str, str]:
-        """Runs that ended by an error, and the error.
+        """Return the failed runs as {name of the run: error}.
 
         Raises:
             RunError: failed.json is damaged.
@@ -140,19 +137,19 @@ class StudyFolder:
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
-            raise RunError(f"{path}: not JSON; remove it, failed runs are tried again") from None
+            raise RunError(f"{path}: not JSON; remove it to retry the failed runs") from None
         return {str(name): str(text) for name, text in known.items()}
 
     def note_failure(self, job: Job, reason: str) -> None:
-        """Store that a run failed, and why."""
+        """Store in failed.json that a run failed, and why."""
         write_json(self.path / "failed.json", {**self.failures(), job.name: reason})
 
     def forget_failures(self) -> None:
-        """Clear the failures, so that failed runs are tried again from their checkpoints."""
+        """Remove failed.json, so that failed runs are retried from their checkpoints."""
         (self.path / "failed.json").unlink(missing_ok=True)
 
     def _seeds_there(self) -> set[int]:
-        """Seeds of earlier runs of the same study: results are never dropped."""
+        """Seeds of earlier runs of the same study."""
         names = (path.name for path in (self.path / "runs").glob("*/s*"))
         return {int(name[1:]) for name in names if name[1:].isdigit()}
 
@@ -181,8 +178,8 @@ class StudyFolder:
         there, mine = known.get("evaluate"), self.study.file.evaluate.model_dump(mode="json")
         if there is not None and there != mine:
             raise RunError(
-                f"{self.path}: its runs were evaluated with {there}, this study says {mine}; "
-                "choose another --out"
+                f"{self.path}: its runs were evaluated with {there}, this study evaluates with "
+                f"{mine}; choose another --out"
             )
 
     def _check_variants(self) -> None:
@@ -191,8 +188,8 @@ class StudyFolder:
         for name in there:
             if name not in self.study.configs:
                 raise RunError(
-                    f"{self.path}: there are runs of {name!r}, which is no variant of this study; "
-                    "choose another --out, or move them away"
+                    f"{self.path}: the folder has runs of {name!r}, which is not a variant of this "
+                    "study; choose another --out, or move them away"
                 )
 
     def _check_same(self, job: Job, path: Path) -> None:
@@ -206,6 +203,6 @@ class StudyFolder:
         theirs = dict(leaves(there.model_dump(mode="json")))
         key = next(key for key in mine if mine[key] != theirs[key])
         raise RunError(
-            f"{self.path}: its run {job.name} has {key} = {theirs[key]}, this study "
-            f"{mine[key]}; choose another --out, or the settings it was made with"
+            f"{self.path}: its run {job.name} has {key} = {theirs[key]}, this study has "
+            f"{mine[key]}; choose another --out, or restore the settings of that run"
         )

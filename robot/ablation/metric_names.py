@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Metrics and curves of a study: names, units, whether more is better; `metrics` computes them."""
+"""Names, units and meanings of a study's metrics and curves; `ablation.metrics` computes them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Quantity:
-    """A quantity that is measured.
+    """Description of a metric or curve.
 
     Attributes:
-        label: for people, at the start of a column.
-        unit: "1" for a share or a count.
-        better: 1 more, -1 less, 0 neither.
-        meaning: one sentence.
-        form: how numbers of it are written.
+        label: name on axes and in table headers.
+        unit: unit; "1" for a share or a count.
+        better: 1 if more is better, -1 if less is better, 0 if neither is.
+        meaning: definition, in complete sentences.
+        form: format specification of its values.
     """
 
     label: str
@@ -26,7 +26,7 @@ class Quantity:
 
     @property
     def title(self) -> str:
-        """Label with its unit, for an axis or a column."""
+        """Label with the unit, for an axis or a table header."""
         return self.label if self.unit == "1" else f"{self.label} ({self.unit})"
 
 
@@ -35,23 +35,23 @@ METRICS: dict[str, Quantity] = {
         "return",
         "1/step",
         1,
-        "Reward per step of roll-out in the last quarter of the run, exploration included; the "
-        "mean over tasks. Per step, because the workspace's edge cuts roll-outs short; what a fall "
-        "cuts off counts as steps without reward. Multipliers are not in it.",
+        "Reward per roll-out step in the last quarter of the run, with exploration, averaged over "
+        "tasks. It is per step because roll-outs end early at the edge of the workspace. The steps "
+        "that a fall cuts off count as steps without reward. Multipliers are not included.",
     ),
     "eval_return": Quantity(
         "return when evaluated",
         "1/step",
         1,
-        "Reward per step of deterministic roll-outs after the run, mean over tasks; what a fall "
-        "cuts off counts as steps without reward.",
+        "Reward per step of deterministic roll-outs after the run, averaged over tasks; the steps "
+        "that a fall cuts off count as steps without reward.",
     ),
     "speed": Quantity(
         "speed",
         "m/s",
         1,
-        "Mean over the walking tasks in deterministic roll-outs after the run, along the body's "
-        "own axis (a curved walk counts in full); what a fall leaves of a roll-out counts as "
+        "Speed along the body's own axis (a curved walk counts in full) in deterministic roll-outs "
+        "after the run, averaged over the walking tasks; the time that a fall cuts off counts as "
         "standing still.",
     ),
     "speed_forward": Quantity("speed forward", "m/s", 1, "`speed` of the task forward alone."),
@@ -60,13 +60,15 @@ METRICS: dict[str, Quantity] = {
         "straight speed",
         "m/s",
         1,
-        "As `speed`, but the net way along the heading of the roll-out's start: a circle is 0.",
+        "As `speed`, but computed from the net displacement along the initial heading of the "
+        "roll-out: walking a full circle gives 0.",
     ),
     "turn_rate": Quantity(
         "turn rate",
         "rad/s",
         1,
-        "Toward the task's side, mean over the turning tasks in deterministic roll-outs.",
+        "Turn rate toward the task's side in deterministic roll-outs, averaged over the turning "
+        "tasks.",
     ),
     "eval_falls": Quantity(
         "falls when evaluated", "1", -1, "Share of deterministic roll-outs that end in a fall."
@@ -75,8 +77,8 @@ METRICS: dict[str, Quantity] = {
         "falls",
         "1/min",
         -1,
-        "Falls per robot minute of learning, in which standing up is included (a confound: "
-        "frequent fallers spend less time walking).",
+        "Falls per robot minute of learning. Robot minutes include standing up, which is a "
+        "confound: robots that fall often spend less time walking.",
     ),
     "falls_moving": Quantity(
         "falls while moving", "1/min", -1, "Falls per robot minute in roll-outs."
@@ -91,8 +93,8 @@ METRICS: dict[str, Quantity] = {
         "interventions",
         "1/min",
         -1,
-        "Times a person would have been needed, per robot minute: to carry the robot back where no "
-        "scheduler brings it home, or because it could not stand up.",
+        "Times that a person would have been needed, per robot minute: to carry the robot back "
+        "when there is no scheduler, or because it could not stand up.",
     ),
     "beyond_pitch": Quantity(
         "beyond pitch", "%", -1, "Share of roll-out steps with more pitch than its limit.", ".1f"
@@ -115,19 +117,17 @@ METRICS: dict[str, Quantity] = {
         -1,
         "Mean electric loss in a motor's winding over roll-outs, from the logged torque.",
     ),
-    "duty": Quantity(
-        "duty cycle", "%", 1, "Share of the robot minutes that went into roll-outs.", ".0f"
-    ),
+    "duty": Quantity("duty cycle", "%", 1, "Share of the robot minutes spent in roll-outs.", ".0f"),
     "minutes_to_walk": Quantity(
         "minutes to walk",
         "min",
         -1,
-        "Robot minutes until the last five roll-outs of every task reach 0.3 m/s or 0.4 rad/s; a "
-        "run that never does counts with its whole length, so this is a lower bound.",
+        "Robot minutes until the last five roll-outs of every task average 0.3 m/s or 0.4 rad/s. A "
+        "run that never does counts with its planned length, so this is a lower bound.",
         ".1f",
     ),
     "robot_minutes": Quantity(
-        "robot minutes", "min", 0, "Moving, standing up and waiting together.", ".1f"
+        "robot minutes", "min", 0, "Time spent moving, standing up and waiting.", ".1f"
     ),
     "moving_minutes": Quantity("moving minutes", "min", 0, "Robot minutes in roll-outs.", ".1f"),
     "multiplier": Quantity(
@@ -137,17 +137,17 @@ METRICS: dict[str, Quantity] = {
         "Mean of the largest multiplier over the last quarter of the run.",
     ),
     "wall_minutes": Quantity(
-        "wall minutes", "min", 0, "Of the learning; it depends on what else the machine did.", ".1f"
+        "wall minutes", "min", 0, "Wall time of learning; depends on the machine's load.", ".1f"
     ),
     "cpu_minutes": Quantity(
-        "processor minutes", "min", 0, "Of the learning's own process, all threads.", ".1f"
+        "processor minutes", "min", 0, "Processor time of the learning process.", ".1f"
     ),
 }
 
 CURVES: dict[str, Quantity] = {
-    "return": Quantity("return", "1/step", 1, "Reward per step of roll-out."),
-    "speed": Quantity("speed", "m/s", 1, "Along the task, or rad/s of the turning tasks."),
-    "falls": Quantity("falls so far", "1", -1, "Counted up."),
-    "exits": Quantity("exits so far", "1", -1, "Out of the workspace, in roll-outs; counted up."),
-    "multiplier": Quantity("largest λ", "1", 0, "The largest multiplier of the acting task."),
+    "return": Quantity("return", "1/step", 1, "Reward per roll-out step."),
+    "speed": Quantity("speed", "m/s", 1, "Speed along the task; for turns the turn rate in rad/s."),
+    "falls": Quantity("falls so far", "1", -1, "Cumulative number of falls."),
+    "exits": Quantity("exits so far", "1", -1, "Cumulative number of exits from the workspace."),
+    "multiplier": Quantity("largest λ", "1", 0, "Largest multiplier of the acting task."),
 }

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""One run's figures, from its folder: the numbers of `METRICS` and the curves of `CURVES`."""
+"""Computes the metrics (`METRICS`) and curves (`CURVES`) of one run from its data.
+
+A run contributes NaN where it has no data for a metric. Units are in `metric_names`.
+"""
 
 from __future__ import annotations
 
@@ -18,41 +21,42 @@ from walkhome.sim.motor import WINDING_OHM
 
 FloatArray = npt.NDArray[np.float64]
 
-LAST_PART = 0.25  # of the run: what `return` and `multiplier` are means over
+LAST_PART = 0.25  # part of the run, at its end, over which `return` and `multiplier` are averaged
+# `minutes_to_walk`: speeds that count as walking, as means of so many episodes of each task.
 WALK_M_S, TURN_RAD_S, WALK_WINDOW = 0.3, 0.4, 5
-FEWEST = 3  # episodes of a task that `return` is a mean over, where the last quarter has none
+FEWEST = 3  # episodes averaged in `return` for a task that the last quarter doesn't contain
 CURVE_POINTS = 49
-CURVE_EPISODES = 3
-CURVE_WINDOW = 1.0 / 8.0  # of the run's length: what a point of a curve is the mean of
+CURVE_EPISODES = 3  # fewest episodes that a point of a curve averages, if there are so many
+CURVE_WINDOW = 1.0 / 8.0  # width of a curve's moving mean, as a part of the run's length
 
 
 def metrics_of(run: RunData, evaluation: Mapping[str, Any]) -> dict[str, float]:
-    """Every metric of one run; NaN where the run has nothing of the kind.
+    """Compute every metric of one run; NaN for a metric that the run has no data for.
 
     Args:
-        run: its folder, read.
-        evaluation: its evaluation.json.
+        run: data of the run.
+        evaluation: contents of its evaluation.json.
     """
     return {name: float(compute(run, evaluation)) for name, compute in _METRICS.items()}
 
 
 def speed_on(evaluation: Mapping[str, Any], terrain: str) -> float:
-    """The metric `speed` of the roll-outs on one terrain; NaN if there were none."""
+    """Return the metric `speed` (m/s) on one terrain; NaN if it was not evaluated there."""
     tasks = evaluation.get("terrains", {}).get(terrain, {}).get("tasks", {})
     walks = [task["speed_m_s"] for name, task in tasks.items() if not TASKS[name].turns]
     return float(np.mean(walks)) if walks else math.nan
 
 
 def curves_of(run: RunData, minutes: float) -> tuple[FloatArray, dict[str, FloatArray]]:
-    """Every curve of one run on a common grid.
+    """Compute every curve of one run on the common grid of the study.
 
     Args:
-        run: its folder, read.
-        minutes: robot minutes that the study's runs have.
+        run: data of the run.
+        minutes: planned length of the study's runs, robot minutes.
 
     Returns:
-        (n,) robot minutes, and per curve (n,) values; NaN before there are any, and after the run's
-        end if it ended early.
+        (n,) robot minutes, and per curve (n,) values. Values are NaN before the first episode
+        (moving means only) and after the end of a run that ended early.
     """
     grid = np.linspace(0.0, minutes, CURVE_POINTS)
     at = series(run.episodes, "robot_s") / 60.0
@@ -76,9 +80,10 @@ def curves_of(run: RunData, minutes: float) -> tuple[FloatArray, dict[str, Float
 def _moving(
     grid: FloatArray, at: FloatArray, total: FloatArray, count: FloatArray, width: float
 ) -> FloatArray:
-    """sum(total) / sum(count) of the episodes that ended in the `width` minutes before each.
+    """Moving mean sum(total) / sum(count) over the episodes of the `width` minutes before each t.
 
-    Of the last `CURVE_EPISODES` where those are more: a few long stand-ups make no gap.
+    At least the last `CURVE_EPISODES` episodes are averaged, so that a pause (long stand-ups)
+    leaves no gap in the curve.
     """
     out = np.full(len(grid), np.nan)
     for index, t in enumerate(grid):
@@ -104,7 +109,7 @@ def _last(run: RunData) -> list[dict[str, Any]]:
 
 
 def _length(run: RunData, episode: Mapping[str, Any]) -> float:
-    """Steps that a roll-out counts for: what a fall has cut off of it brought nothing in."""
+    """Steps that a roll-out counts as; after a fall the missing steps count, with no reward."""
     if episode.get("ended") != "fall":
         return float(episode["steps"])
     whole = run.config.episode.length_s * run.config.control.rate_hz
@@ -114,7 +119,7 @@ def _length(run: RunData, episode: Mapping[str, Any]) -> float:
 def _return(run: RunData, _: Mapping[str, Any]) -> float:
     late, means = _last(run), []
     for task in run.config.tasks:
-        # Tasks come in no fixed shares, and pay in different coin: the mean over tasks.
+        # Averaged per task first: tasks are not equally frequent, and their rewards differ.
         own = [episode for episode in late if episode["task"] == task]
         own = own or [episode for episode in run.episodes if episode["task"] == task][-FEWEST:]
         steps = sum(_length(run, episode) for episode in own)
@@ -154,7 +159,7 @@ def _of_task(task: str, key: str) -> Callable[[RunData, Mapping[str, Any]], floa
 
 
 def _over_tasks(key: str, walks: bool) -> Callable[[RunData, Mapping[str, Any]], float]:
-    """Mean over tasks of what was evaluated; of the walking ones only, if `walks`."""
+    """Return a metric: the mean of an evaluated value over tasks (walking tasks only: `walks`)."""
 
     def mean(run: RunData, evaluation: Mapping[str, Any]) -> float:
         tasks = _evaluated(run, evaluation)
@@ -210,7 +215,7 @@ def _jitter(run: RunData, _: Mapping[str, Any]) -> float:
     if len(run.records) < 2:
         return math.nan
     torque = np.asarray(run.records["torque"], dtype=np.float64)
-    together = np.diff(run.records["index"]) == 1  # not from one roll-out to the next
+    together = np.diff(run.records["index"]) == 1  # consecutive steps of one roll-out
     change = np.diff(torque, axis=0)[together]
     return math.sqrt(float(np.mean(change**2))) if len(change) else math.nan
 
@@ -237,7 +242,7 @@ def _minutes_to_walk(run: RunData, _: Mapping[str, Any]) -> float:
             for task, values in recent.items()
         ):
             return float(episode["robot_s"]) / 60.0
-    return run.config.run.minutes  # also of a run that ended early: it did not walk by then
+    return run.config.run.minutes  # the planned length, even if the run ended early
 
 
 _METRICS: dict[str, Callable[[RunData, Mapping[str, Any]], float]] = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Progress of a study: on a terminal a bar per run and one for the study, else plain lines."""
+"""Shows the progress of a study: progress bars on a terminal, plain or JSON lines otherwise."""
 
 from __future__ import annotations
 
@@ -19,16 +19,22 @@ from walkhome.robot.ablation.job import learned_minutes
 from walkhome.robot.ablation.study import Job
 from walkhome.robot.monitor.status import format_duration
 
-LOOK_S = 1.0  # how often run folders are looked into
+LOOK_S = 1.0  # seconds between two readings of the runs' metrics
 LINE_S = 30.0  # seconds between lines when standard output is no terminal
 EVALUATION_MINUTES = 0.6
-"""Robot minutes that an evaluation counts as: 2 tasks, 5 roll-outs of 10 s, no gradient steps."""
+"""Robot minutes of learning that take as long as an evaluation (2 tasks, 5 roll-outs of 10 s)."""
 WALL_PER_MINUTE = 1.2
-"""Wall minutes per robot minute and core where nothing is known yet; as benchmarks/learn.py."""
+"""Wall minutes per robot minute and core while no run is finished; from benchmarks/learn.py."""
 
 
 def estimated_wall_s(folder: StudyFolder, jobs: Sequence[Job], at_once: int) -> float:
-    """Estimate the wall seconds of the jobs, from the study's finished runs if there are any."""
+    """Estimate the wall time (s) that jobs take, from the pace of the study's finished runs.
+
+    Args:
+        folder: folder of the study.
+        jobs: runs that are not finished.
+        at_once: number of runs at a time.
+    """
     paces = [_pace(folder.run_of(job)) for job in folder.jobs if folder.finished(job)]
     known = [pace for pace in paces if pace > 0.0]
     pace = sum(known) / len(known) if known else WALL_PER_MINUTE
@@ -39,7 +45,7 @@ def estimated_wall_s(folder: StudyFolder, jobs: Sequence[Job], at_once: int) -> 
 
 
 def _pace(run: Path) -> float:
-    """Wall minutes per robot minute of a finished run; 0 if it doesn't say."""
+    """Wall minutes per robot minute of a finished run; 0 if its summary cannot be read."""
     try:
         summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
         return float(summary["wall_seconds"] / 60.0 / summary["robot_minutes"]["total"])
@@ -48,20 +54,23 @@ def _pace(run: Path) -> float:
 
 
 def remaining_minutes(folder: StudyFolder, job: Job) -> float:
-    """Robot minutes that a run has left, with its evaluation counted as `EVALUATION_MINUTES`."""
+    """Return the robot minutes that a run has left, plus `EVALUATION_MINUTES` for evaluation."""
     path = folder.run_of(job)
     learning = max(0.0, job.config.run.minutes - learned_minutes(path))
     return learning + EVALUATION_MINUTES
 
 
 class ProgressView:
-    """Shows the progress of the runs; see `robot.ablation.engine.ProgressListener`.
+    """Shows the progress of the runs; a `robot.ablation.engine.ProgressListener`.
 
     Args:
-        folder: the study's.
-        jobs: those that are left to do.
-        as_json: a JSON object a line.
-        now_s: monotonic seconds.
+        folder: folder of the study.
+        jobs: runs that are not finished.
+        as_json: print one JSON object per line instead of text or bars.
+        now_s: monotonic clock, seconds.
+
+    Attributes:
+        counts: number of runs per final state, `FINISHED` and `FAILED`.
     """
 
     def __init__(
@@ -83,14 +92,14 @@ class ProgressView:
         self.counts = {FINISHED: 0, FAILED: 0}
 
     def __enter__(self) -> ProgressView:
-        """Shown."""
+        """Start the progress bars, if there are any."""
         if self._bars is not None:
             self._bars.start()
             self._total = self._bars.add_task("all", total=self._left_at_start, note="")
         return self
 
     def __exit__(self, *_: object) -> None:
-        """The terminal as it was."""
+        """Stop the progress bars and restore the terminal."""
         if self._bars is not None:
             self._bars.stop()
 

@@ -60,8 +60,8 @@ def check_publishable(results: Results) -> None:
     open_ones = [run.job.name for run in results.runs if run.state in ("unfinished", "not started")]
     if open_ones:
         raise RunError(
-            f"--results: {len(open_ones)} of {len(results.runs)} runs are not finished ({', '.join(open_ones[:3])}, ...); "
-            "continue the study"
+            f"--results: {len(open_ones)} of {len(results.runs)} runs are not finished "
+            f"({', '.join(open_ones[:3])}, ...); continue the study"
         )
 
 

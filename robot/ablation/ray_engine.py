@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Runs the jobs of a study on a Ray cluster (extra `cluster`): the same processes, elsewhere.
+"""Runs the jobs of a study on a Ray cluster (extra `cluster`).
 
-A Ray task holds one run's process (`robot.ablation.job`), as the local engine does, so a seed gives
-the same bytes. What every node needs: this version of walkhome with the twin, and one core per run.
+Each Ray task starts one run's process (`robot.ablation.job`), as the local engine does, so a seed
+gives the same bytes. Every node needs this version of walkhome with the twin, and one core per run.
 
-    the study's folder is on a file system that the node shares: runs are written there, and
-        continue from their checkpoint when their node dies
-    it is not: a run is made on the node's own disk and comes back whole through Ray's object
-        store; when its node dies it starts anew, and gives the same bytes again
+    The node sees the study's folder on a shared file system: the run is written there, and
+        continues from its checkpoint if its node dies.
+    The node does not see it: the run is written on the node's own disk, and its files return
+        through Ray's object store. If the node dies, the run starts from the beginning.
 
-Ray starts a task again when its node dies, at most `RETRIES` times. No result comes twice: a run's
-folder has a lock, and what is finished is not made again.
+Ray restarts a task when its node dies, at most `RETRIES` times. A run is never done twice: its
+folder is locked, and a finished run is skipped.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class NodeResult(TypedDict):
     """Exit code and files of a run's process on its node.
 
     Attributes:
-        code: exit code.
-        why: in words, if not 0.
-        files: path in the run's folder -> its bytes, if the folder is not shared.
+        code: exit code of the process.
+        why: reason of a failure; empty if the code is 0.
+        files: contents by path in the run's folder; empty if the folder is shared.
     """
 
     code: int
@@ -78,9 +78,9 @@ class RayEngine:
     """Runs jobs on a Ray cluster; a context manager that holds the connection.
 
     Args:
-        address: host:port of the cluster; None starts a Ray on this machine.
-        at_once: how many runs at most; None leaves it to the cluster's cores.
-        share: write into the study's folder from nodes that see it.
+        address: host:port of the cluster; None starts Ray on this machine.
+        at_once: maximum number of simultaneous runs; None: the number of the cluster's cores.
+        share: let nodes that see the study's folder write into it.
 
     Raises:
         EngineError: Ray is not installed.
@@ -102,10 +102,10 @@ class RayEngine:
         self._mine = False
 
     def __enter__(self) -> RayEngine:
-        """Connect, and check that every node has what a run needs.
+        """Connect to the cluster, and check that every node can run this version of walkhome.
 
         Raises:
-            EngineError: there is no such cluster, or a node of it can't run walkhome.
+            EngineError: the cluster does not answer, or a node cannot run walkhome.
         """
         self._mine = not self._ray.is_initialized()
         if self._mine:
@@ -157,7 +157,7 @@ class RayEngine:
             (out / SHARED).unlink(missing_ok=True)
 
     def _limit(self) -> int:
-        """How many runs at once; the cluster may grow and shrink."""
+        """Maximum number of simultaneous runs now; a cluster may grow and shrink."""
         if self._at_once is not None:
             return self._at_once
         resources = self._ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -184,18 +184,19 @@ def _check_reachable(address: str | None) -> None:
         return
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
-        raise EngineError(f"--address {address}: write HOST:PORT, as 10.0.0.5:6379, or auto")
+        raise EngineError(
+            f"--address {address}: not an address; write HOST:PORT (as 10.0.0.5:6379) or auto"
+        )
     try:
         socket.create_connection((host, int(port)), CONNECT_S).close()
     except (OSError, OverflowError) as error:
         raise EngineError(
-            f"--address {address}: nothing answers there ({error}); is the cluster up? "
-            "`ray start --head` starts one"
+            f"--address {address}: nothing answers there ({error}); start a cluster with `ray start --head`"
         ) from None
 
 
 def code_digest() -> str:
-    """SHA-256 of every source file of walkhome, to refuse nodes with another version."""
+    """Return the SHA-256 of walkhome's sources as hexadecimal, to refuse nodes that differ."""
     root = Path(__file__).resolve().parents[2]
     digest = hashlib.sha256()
     packages = ("native", "hardware", "safety", "learning", "sim", "robot", "configs")
@@ -248,10 +249,11 @@ def perform(order: str, log: str, out: str, note: str) -> NodeResult:
     """Run one job on a node, as a Ray task.
 
     Args:
-        order: for the run's process.
-        log: log file in the study's folder.
-        out: the study's folder, on the machine of the driver.
-        note: what `.shared` in it says, if the node sees the same folder; empty: don't look.
+        order: the run, encoded by `robot.ablation.job.encode_order`.
+        log: path of the log file in the study's folder.
+        out: path of the study's folder on the machine that started the study.
+        note: contents of the file `.shared` in that folder, which tell whether this node sees the
+            same folder; empty: use the node's own disk.
     """
     if note and _read_note(Path(out)) == note:
         code = _wait(order, Path(log))
@@ -297,7 +299,7 @@ def _end(folder: StudyFolder, job: Job, answer: Any, listener: ProgressListener)
 
 
 def _receive(run: Path, files: dict[str, bytes]) -> None:
-    """A run's folder from its bytes: whole or not at all, and never over a finished one."""
+    """Write a run's folder from its files, atomically; does not replace a finished run."""
     if is_finished(run):
         return
     draft = run.with_name(f".{run.name}.incoming")

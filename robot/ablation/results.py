@@ -41,14 +41,14 @@ class RunResult:
     """State and measurements of one run.
 
     Attributes:
-        job: what was asked.
-        state: `finished`, `needs help` (finished, but it ended because it could not stand up),
+        job: variant, seed and configuration of the run.
+        state: `finished`, `needs help` (finished early because the robot could not stand up),
             `failed`, `unfinished` or `not started`.
-        why: of a failure.
-        metrics: of a finished run.
-        curves: of a finished run, on the study's grid.
-        speeds: of a finished run, per terrain that it was evaluated on, m/s.
-        provenance: with what it was made.
+        why: reason of a failure or of `needs help`.
+        metrics: metrics by name; empty unless the run is finished.
+        curves: (n,) values per curve on the study's grid; empty unless the run is finished.
+        speeds: mean speed (m/s) per evaluated terrain; empty unless the run is finished.
+        provenance: contents of provenance.json; empty unless the run is finished.
     """
 
     job: Job
@@ -67,14 +67,14 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve of one variant, over its runs.
+    """A curve of one variant, aggregated over its runs.
 
     Attributes:
         minutes: (n,) robot minutes.
-        value: (n,) interquartile mean over runs; NaN where not all runs have a value.
-        low: (n,) of its interval.
-        high: (n,).
-        n: runs.
+        value: (n,) interquartile mean over runs; NaN where a run has no value.
+        low: (n,) lower end of the pointwise bootstrap interval.
+        high: (n,) upper end of the interval.
+        n: number of runs.
     """
 
     minutes: FloatArray
@@ -86,12 +86,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a study's page shows.
+    """Results of all runs of a study, with estimates, comparisons and curves.
 
     Attributes:
-        study: what was asked.
-        runs: all of them, by variant, then seed.
-        grid: (n,) robot minutes of the curves.
+        study: the study.
+        runs: results of all runs, ordered by variant, then seed.
+        grid: (n,) robot minutes of the curves; empty if no run is finished.
     """
 
     study: Study
@@ -100,10 +100,10 @@ class Results:
 
     @classmethod
     def read(cls, folder: StudyFolder) -> Results:
-        """Read a study's folder.
+        """Read the results of all runs from a study's folder.
 
         Raises:
-            RunError: a file in it is damaged.
+            RunError: a file in the folder is damaged.
         """
         failures, minutes = folder.failures(), folder.study.file.minutes
         grid = np.zeros(0)
@@ -133,17 +133,17 @@ class Results:
         return len(self.runs_of(variant)) - len(self.values(variant, metric))
 
     def values(self, variant: str, metric: str) -> FloatArray:
-        """(n,) a metric of the variant's runs that have it."""
+        """Return a metric of the variant's runs that have it, (n,) ordered by seed."""
         values = np.array([run.metrics[metric] for run in self.runs_with_metrics(variant)])
         return values[np.isfinite(values)] if len(values) else np.zeros(0)
 
     def estimate(self, variant: str, metric: str) -> Estimate:
-        """A metric of a variant, over seeds."""
+        """Estimate a metric of a variant over its runs."""
         return estimate(self.values(variant, metric))
 
     @cached_property
     def comparisons(self) -> dict[tuple[str, str, str], Difference]:
-        """(first, second, metric) -> first minus second, on the seeds that both have."""
+        """Map (first, second, metric) to the difference first minus second, on common seeds."""
         return {
             (first, second, metric): self._compare(first, second, metric)
             for first, second in self.study.compared_pairs
@@ -168,7 +168,12 @@ class Results:
         )
 
     def curve(self, variant: str, name: str) -> Curve:
-        """A variant's curve, over seeds."""
+        """Aggregate a curve of a variant over its runs.
+
+        Args:
+            variant: name of the variant.
+            name: one of `CURVES`.
+        """
         rows = [run.curves[name] for run in self.runs_with_metrics(variant)]
         empty = np.full(len(self.grid), np.nan)
         if not rows:
@@ -182,11 +187,11 @@ class Results:
         return Curve(self.grid, value, low, high, len(rows))
 
     def to_plain_json(self) -> dict[str, Any]:
-        """The same as `to_json`, with NaN and arrays replaced by plain JSON values."""
+        """Return `to_json` as it reads back from a file: NaN and arrays as plain JSON values."""
         return dict(json.loads(dump(self.to_json())))
 
     def to_json(self) -> dict[str, Any]:
-        """Every run, estimate and comparison, for statistics.json."""
+        """Return every run, estimate and comparison, as written to statistics.json."""
         study = self.study
         return {
             "study": study.name,
@@ -222,7 +227,7 @@ class Results:
 
 
 def shown_metrics(study: Study) -> list[str]:
-    """The study's metrics, those that are compared first."""
+    """Return the metrics that the study's page shows: compared ones first; by default all."""
     named = dict.fromkeys([*study.file.compare, *study.file.metrics])
     return list(named) or list(METRICS)
 

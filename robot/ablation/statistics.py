@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Statistics over a few seeds: pure, seeded functions of arrays.
 
-What describes a variant is the interquartile mean with a percentile bootstrap interval over runs,
+A variant is described by the interquartile mean over its runs with a percentile bootstrap interval,
 as in Agarwal et al. 2021 ("Deep RL at the Edge of the Statistical Precipice"). With five runs such
-an interval is too narrow (docs/ablations.md has the coverage): a bootstrap never looks beyond the
-values it has. So what a claim rests on is the paired difference by seed with Student's interval,
-at a level that is divided by the number of comparisons (Bonferroni).
+an interval is too narrow (docs/ablations.md gives its coverage), because a bootstrap only resamples
+the values that it has. Claims are therefore based on differences paired by seed with Student's t
+intervals, whose error rate is divided by the number of comparisons (Bonferroni).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Estimate:
 
     Attributes:
         value: the point estimate.
-        low: lower end; NaN where there is no interval.
-        high: upper end.
+        low: lower end of the interval; NaN if there is none.
+        high: upper end of the interval; NaN if there is none.
         n: number of runs.
     """
 
@@ -57,11 +57,12 @@ class Difference:
 
     Attributes:
         mean: mean of the paired differences, first minus second.
-        low: of their interval.
-        high: of their interval.
-        confidence: level of that interval.
-        improvement: probability that a run of the first is the larger one, with its own interval.
-        n: pairs.
+        low: lower end of the interval of the mean; NaN for fewer than two pairs.
+        high: upper end of the interval.
+        confidence: confidence level of the interval, 0 to 1.
+        improvement: probability that a run of the first variant has the larger value than one of
+            the second, with its own interval.
+        n: number of pairs.
     """
 
     mean: float
@@ -101,13 +102,14 @@ def bootstrap_interval(
     """Percentile bootstrap interval of a statistic, each stratum resampled on its own.
 
     Args:
-        strata: samples along axis 0; other axes (as a curve's grid) are kept.
-        statistic: of the samples, with `axis`; by default the interquartile mean of all together.
-        confidence: level.
+        strata: arrays with the samples along axis 0; other axes (e.g. a curve's grid) are kept.
+        statistic: called with the strata and `axis`; by default the interquartile mean of all
+            samples together.
+        confidence: confidence level, 0 to 1.
         seed: random seed of the resampling.
 
     Returns:
-        Lower and upper ends; NaN if a stratum has fewer than two values.
+        Lower and upper ends, in the shape of one sample; NaN if a stratum has fewer than two.
     """
     samples = [np.asarray(stratum, dtype=np.float64) for stratum in strata]
     if any(len(sample) < 2 for sample in samples):
@@ -124,7 +126,10 @@ def bootstrap_interval(
 
 
 def estimate(values: npt.ArrayLike, seed: int = 0) -> Estimate:
-    """Interquartile mean of runs, (n,), and its 95 % bootstrap interval."""
+    """Return the interquartile mean of the values of n runs, (n,), and its bootstrap interval.
+
+    The interval has a level of 95 %; it is NaN for fewer than two values, as is the mean for none.
+    """
     sample = np.asarray(values, dtype=np.float64)
     if not len(sample):
         return Estimate(math.nan, math.nan, math.nan, 0)
@@ -133,7 +138,13 @@ def estimate(values: npt.ArrayLike, seed: int = 0) -> Estimate:
 
 
 def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike, axis: int = 0) -> Any:
-    """P(X > Y) + P(X = Y) / 2 over all pairs (Mann and Whitney's U over their number)."""
+    """Return P(X > Y) + P(X = Y) / 2 over all pairs of values (Mann and Whitney's U / pairs).
+
+    Args:
+        x: values of X along `axis`.
+        y: values of Y along `axis`.
+        axis: axis of the values; other axes are kept.
+    """
     a = np.moveaxis(np.asarray(x, dtype=np.float64), axis, -1)[..., :, None]
     b = np.moveaxis(np.asarray(y, dtype=np.float64), axis, -1)[..., None, :]
     return np.mean((a > b) + 0.5 * (a == b), axis=(-2, -1))
@@ -145,11 +156,11 @@ def paired_difference(
     """Compare two variants on the same seeds.
 
     Args:
-        first: (n,) of one variant.
-        second: (n,) of the other; the same place, the same seed.
-        comparisons: how many such claims are made together; the level of this one's interval is
-            1 - 0.05 / comparisons, so that all of them together hold with 95 %.
-        seed: of the resampling behind the probability of improvement.
+        first: (n,) values of the first variant.
+        second: (n,) values of the second variant, in the same order of seeds.
+        comparisons: number of simultaneous comparisons. The interval has the level
+            1 - 0.05 / comparisons, so that all of them hold together with 95 %.
+        seed: random seed of the resampling for the probability of improvement.
 
     Raises:
         ValueError: the arrays differ in shape, or are not one-dimensional.

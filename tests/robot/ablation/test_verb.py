@@ -67,7 +67,7 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(no_engine, tmp_pat
     (out / "precious").write_text("data")
     assert "something other than a study" in refused(study, "--out", out)
     (out / "study.yaml").write_text("study: other\n")
-    assert "is of the study 'other'" in refused(study, "--out", out)
+    assert "belongs to the study 'other'" in refused(study, "--out", out)
     (out / "study.yaml").write_text("study: [")
     assert "study.yaml" in refused(study, "--out", out)
     assert (out / "precious").read_text() == "data"
