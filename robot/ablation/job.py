@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""One run of a study, as a process of its own: `python -m walkhome.robot.ablation.job`.
+"""The process of one run of a study: `python -m walkhome.robot.ablation.job`.
 
-Both engines start this same program, so that a run is the same bytes wherever it runs. Its order
-comes as one line of JSON on standard input, which then stays open: when the parent process ends,
-for whatever reason, the pipe closes and this process stops too, so no orphan is left running.
+Both engines start this program, so that a run gives the same bytes on every machine. It reads the
+run (`encode_order`) as one line of JSON from standard input, learns, evaluates, and writes the run
+folder and evaluation.json. Standard input then stays open: when the parent process ends for any
+reason, the pipe closes and this process stops.
 
-A stop goes back to the last checkpoint (`run.checkpoint_every_s` robot seconds), unlike that of
-`robot learn`, which saves where it is: a run that is stopped there ends its roll-out early and is
-another run from then on. A study's result must not depend on the moment of a Ctrl-C.
+A stopped run continues from its last checkpoint (`run.checkpoint_every_s` robot seconds). `robot
+learn`, in contrast, saves when it is stopped; this ends the roll-out early and changes the rest of
+the run. A study's results must not depend on when it was stopped.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ if TYPE_CHECKING:
 
 EVALUATION = "evaluation.json"
 PATIENCE_S = 60.0
-"""A run's old process may outlive its parent, or its node, for a moment, and hold the lock."""
+"""Time to wait for the lock of a run: its previous process may still be stopping."""
 LEARNED = ("done", "needs_help")
-"""Final states of learning; that a run needs a person is a result, not a crash."""
+"""Final states of learning; `needs_help` (the robot could not stand up) is a result, not a failure.
+"""
 
 
 def encode_order(job: Job, out: Path) -> str:
@@ -50,7 +52,7 @@ def encode_order(job: Job, out: Path) -> str:
 
     Args:
         job: the run.
-        out: the study's folder.
+        out: path of the study's folder.
     """
     order = {
         "folder": str(out / job.folder),
@@ -61,12 +63,12 @@ def encode_order(job: Job, out: Path) -> str:
 
 
 def is_finished(folder: Path) -> bool:
-    """True if a run has finished learning and its evaluation is on disk."""
+    """Return whether a run has finished learning and its evaluation is on disk."""
     return (folder / EVALUATION).is_file() and _status(folder) in LEARNED
 
 
 def learned_minutes(folder: Path) -> float:
-    """Robot minutes learned so far, from the end of metrics.jsonl; 0 without metrics."""
+    """Return the robot minutes learned so far, from the end of metrics.jsonl; 0 without metrics."""
     try:
         with (folder / "metrics.jsonl").open("rb") as stream:
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - 8192))
@@ -85,7 +87,7 @@ def _status(folder: Path) -> str:
 
 
 class _StopOnSignal:
-    """Stop request of SIGINT and SIGTERM; during learning it takes effect when it is polled."""
+    """Stops the process on SIGINT and SIGTERM; during learning, when `requested` is polled."""
 
     def __init__(self) -> None:
         self.wanted = False
@@ -95,7 +97,7 @@ class _StopOnSignal:
 
     @property
     def requested(self) -> bool:
-        """Never true: raises instead, so that nothing is saved beyond the last checkpoint."""
+        """Raise KeyboardInterrupt after a signal, so that nothing is saved; else False."""
         if self.wanted:
             raise KeyboardInterrupt
         return False
@@ -110,26 +112,27 @@ class _LogView:
     """A view that only logs messages; the parent reads progress from the run's metrics."""
 
     def update(self, snapshot: RunStatus) -> None:
-        """Nothing to see."""
+        """Show nothing."""
 
     def message(self, text: str) -> None:
-        """Into the log."""
+        """Write a line to the log."""
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - standard error is this run's log
 
     def close(self) -> None:
-        """Nothing to leave."""
+        """Do nothing; the log belongs to the parent."""
 
 
 def perform(order: dict[str, Any], stop: _StopOnSignal, start: StartLearner | None = None) -> None:
     """Learn and evaluate a run, or the part of it that is not done yet.
 
     Args:
-        order: `encode_order`, read.
+        order: the decoded order; see `encode_order`.
         stop: polled while learning.
         start: starts the learner; None: the default learner of `robot learn`.
 
     Raises:
-        RunError: another process writes to the run, or its folder is of something else.
+        KeyboardInterrupt: a stop was requested.
+        RunError: another process writes to the run, or its folder has another configuration.
         RobotError: the twin failed, or learning ended early.
         FloatingPointError: the learner diverged.
     """
@@ -141,14 +144,13 @@ def perform(order: dict[str, Any], stop: _StopOnSignal, start: StartLearner | No
         from walkhome.robot.evaluation.evaluate import EvaluationPlan, evaluate
 
         evaluation = order["evaluation"]
-        # The one that it learned on first.
-        results = {}
+        results = {}  # an empty tuple evaluates on the terrain of learning
         for terrains in ((), *((terrain,) for terrain in evaluation["terrains"])):
             plan = EvaluationPlan(
                 terrains, episodes=evaluation["episodes"], seconds=evaluation["seconds"]
             )
             result = evaluate(folder, plan)
-            del result["run"]  # where it was made is no part of the result
+            del result["run"]  # results do not depend on the folder's path
             results[result["terrain"]] = result
         write_json(folder / EVALUATION, {"terrains": results})
 
@@ -170,11 +172,11 @@ def _learn(folder: Path, config: Config, stop: _StopOnSignal, start: StartLearne
 
 
 def _open(folder: Path, config: Config) -> tuple[RunFolder, bool]:
-    """The run's folder, new or as a killed process left it, and whether to resume."""
+    """Create or reopen the run's folder; return it, and whether to resume."""
     deadline_s = time.monotonic() + PATIENCE_S
     while True:
         if not (folder / "config.yaml").is_file():
-            # Written last: without it this is no run yet, but what a kill left of making one.
+            # config.yaml is written last: without it, a killed process left an incomplete folder.
             shutil.rmtree(folder, ignore_errors=True)
             return RunFolder.create(folder, config, ["robot", "ablate"]), False
         try:
@@ -186,12 +188,12 @@ def _open(folder: Path, config: Config) -> tuple[RunFolder, bool]:
             continue
         if run.config != config:
             run.close()
-            raise RunError(f"{folder}: a run with another configuration is there")
+            raise RunError(f"{folder}: the run there has another configuration")
         return run, True
 
 
 def _read_order() -> dict[str, Any]:
-    # Unbuffered: a thread that waits inside sys.stdin would make the interpreter's end fail.
+    # Unbuffered: a thread blocked inside sys.stdin would make the interpreter's exit fail.
     line = b""
     while not line.endswith(b"\n"):
         part = os.read(0, 65536)
@@ -215,12 +217,11 @@ def _exit_with_parent() -> None:
 def main(start: StartLearner | None = None) -> int:
     """Read the order and perform it; print one line on standard error if it fails.
 
-    Returns:
-        The exit code: 0, EXIT_FAILED or EXIT_INTERRUPTED.
-
-
     Args:
         start: starts the learner; None: the default learner of `robot learn`.
+
+    Returns:
+        The exit code: 0, EXIT_FAILED or EXIT_INTERRUPTED.
     """
     stop = _StopOnSignal()
     try:

@@ -191,7 +191,8 @@ def _check_reachable(address: str | None) -> None:
         socket.create_connection((host, int(port)), CONNECT_S).close()
     except (OSError, OverflowError) as error:
         raise EngineError(
-            f"--address {address}: nothing answers there ({error}); start a cluster with `ray start --head`"
+            f"--address {address}: nothing answers there ({error}); start a cluster with "
+            "`ray start --head`"
         ) from None
 
 

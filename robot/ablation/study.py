@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""A study file: the question, what varies, what is measured. Strict, as every configuration here.
+"""Study files: the question, the variants, the metrics; loads and checks them.
 
     configs/ablations/<name>.yaml, or any path  ->  Study  ->  plan(): a `Job` per variant and seed
 
-Everything that can be wrong with a study is found here, before anything is started.
+A study is checked completely before a run starts: unknown keys and names, values out of range,
+variants that are equal, and keys that no run uses are errors (`ConfigError`).
 """
 
 from __future__ import annotations
@@ -37,15 +38,38 @@ Pairs = Annotated[tuple[Pair, ...], Field(strict=False)]
 
 
 class Evaluation(Section):
-    """The deterministic roll-outs after each run; see `robot eval`."""
+    """Settings of the deterministic roll-outs after each run; see `robot eval`.
+
+    Attributes:
+        episodes: roll-outs per task and terrain.
+        seconds: length of a roll-out, s.
+        terrains: terrains besides the run's own.
+    """
 
     episodes: Annotated[int, Field(ge=1, le=1000)] = 5
     seconds: Annotated[float, Field(ge=0.5, le=3600.0)] = 10.0
-    terrains: Names = ()  # none: the run's own
+    terrains: Names = ()
 
 
 class StudyFile(Section):
-    """Schema of a study file."""
+    """Schema of a study file.
+
+    Attributes:
+        question: the question that the study answers.
+        notes: remarks for the report.
+        base: configuration keys of all variants.
+        variants: configuration keys of each variant; None changes nothing.
+        reference: variant that the others are compared with; None: the first one.
+        pairs: pairs of variants to compare, instead of the reference with each other variant.
+        compare: metrics that are compared.
+        metrics: further metrics to show; without any, all are shown.
+        curves: curves to draw.
+        maps: variants whose workspace is drawn.
+        first_seed: seed of the first run of each variant.
+        seeds: number of runs per variant.
+        minutes: length of a run, robot minutes.
+        evaluate: roll-outs after each run.
+    """
 
     question: Annotated[str, Field(min_length=1, max_length=500)]
     notes: str = ""
@@ -68,11 +92,11 @@ class Study:
     """A study whose keys, names and values have been checked.
 
     Attributes:
-        name: of its file.
-        source: its file, for messages and the record.
-        file: what it says, with the command line's seeds and minutes.
-        configs: variant -> its configuration, but for the seed.
-        overrides: what the command line set on top.
+        name: name of the study, the stem of its file's name.
+        source: path of the study file, for messages and the report.
+        file: contents of the study file, with the command line's seeds and minutes.
+        configs: configuration per variant; the seed is that of no particular run.
+        overrides: "key=value" settings of the command line.
     """
 
     name: str
@@ -98,7 +122,7 @@ class Study:
         return len(self.file.compare) * len(self.compared_pairs)
 
     def changed(self) -> dict[str, dict[str, Any]]:
-        """Variant -> dotted key -> value, wherever it is not the default of `robot learn`."""
+        """Return per variant the values by dotted key that differ from `robot learn`'s defaults."""
         default = dict(leaves(resolve_config().config.model_dump(mode="json")))
         out = {}
         for name, config in self.configs.items():
@@ -112,10 +136,10 @@ class Job:
     """One run of a study: a variant with one seed.
 
     Attributes:
-        variant: its name.
+        variant: name of the variant.
         seed: random seed of the run.
-        config: complete.
-        evaluation: what to measure afterwards.
+        config: complete configuration, with the seed.
+        evaluation: roll-outs after the run.
     """
 
     variant: str
@@ -135,7 +159,12 @@ class Job:
 
 
 def plan(study: Study, seeds: Iterable[int] | None = None) -> list[Job]:
-    """All runs, ordered by seed, so that seeds are completed one after the other."""
+    """Return all runs of a study, ordered by seed, so that each seed is completed for all variants.
+
+    Args:
+        study: the study.
+        seeds: seeds to run; None: those of the study file.
+    """
     numbers = seeds_of(study) if seeds is None else seeds
     return [
         Job(name, seed, _with_seed(config, seed), study.file.evaluate)
@@ -145,7 +174,7 @@ def plan(study: Study, seeds: Iterable[int] | None = None) -> list[Job]:
 
 
 def seeds_of(study: Study) -> range:
-    """Seeds that the study file asks for."""
+    """Return the seeds of a study as its file and the command line set them."""
     return range(study.file.first_seed, study.file.first_seed + study.file.seeds)
 
 
@@ -154,7 +183,7 @@ def _with_seed(config: Config, seed: int) -> Config:
 
 
 def shipped() -> list[str]:
-    """The names of the studies that come with the program."""
+    """Return the names of the studies in configs/ablations, in alphabetical order."""
     folder = files("walkhome.configs").joinpath("ablations")
     return sorted(f.name[: -len(".yaml")] for f in folder.iterdir() if f.name.endswith(".yaml"))
 
@@ -169,14 +198,14 @@ def load_study(
     """Load a study by name or path and apply the command line's changes.
 
     Args:
-        name: a shipped study's name, or the path of a YAML file.
-        seeds: instead of the file's.
-        minutes: robot minutes per run, instead of the file's.
-        overrides: "key=value" for every variant; they win.
-        claims: compare variants; one seed can't.
+        name: name of a shipped study, or path of a YAML file.
+        seeds: number of seeds per variant; None: the file's.
+        minutes: robot minutes per run; None: the file's.
+        overrides: "key=value" settings of every variant; they take precedence over the file.
+        claims: compare variants; needs at least two seeds.
 
     Raises:
-        ConfigError: there is none, or anything in it can't be used.
+        ConfigError: there is no such study, or the study or a variant of it is invalid.
     """
     text, source, folder = _read(name)
     try:
@@ -191,7 +220,7 @@ def load_study(
         file = file.model_copy(update={"compare": ()})
     elif file.seeds < 2 and file.compare:
         raise ConfigError(
-            f"{source}: one seed carries no claim: use at least 5 seeds, or --no-claims to look"
+            f"{source}: one seed carries no claim: use at least 5 seeds, or --no-claims"
         )
     over = [f"run.minutes={file.minutes!r}", *overrides]
     configs = {}
@@ -229,7 +258,7 @@ def _read(name: str) -> tuple[bytes, str, Path]:
 
 def _checked(value: Any, source: str) -> StudyFile:
     if not isinstance(value, dict):
-        raise ConfigError(f"{source}: a study has keys, as `question:` and `variants:`")
+        raise ConfigError(f"{source}: not a mapping; a study has `question:` and `variants:`")
     try:
         return StudyFile.model_validate(value)
     except ValidationError as error:
@@ -251,18 +280,19 @@ def _check_names(file: StudyFile, source: str) -> None:
                 near = nearest(name, known)
                 hint = f"; did you mean {near!r}?" if near else ""
                 raise ConfigError(
-                    f"{source}: {key}: {name!r} is not known; it is one of {', '.join(known)}{hint}"
+                    f"{source}: {key}: unknown name {name!r}; use one of {', '.join(known)}{hint}"
                 )
     for number, (first, second) in enumerate(file.pairs):
         if first == second or {first, second} in [set(pair) for pair in file.pairs[:number]]:
             raise ConfigError(
-                f"{source}: pairs: {first!r} and {second!r}: compare two variants, and once"
+                f"{source}: pairs: {first!r} and {second!r}: a pair needs two different variants, "
+                "and each pair may be listed once"
             )
     for name in file.compare:
         if METRICS[name].better == 0:
             raise ConfigError(
-                f"{source}: compare: of {name!r} neither more nor less is better; "
-                "put it into metrics only"
+                f"{source}: compare: for {name!r} neither more nor less is better; list it under "
+                "metrics"
             )
 
 
@@ -315,18 +345,19 @@ def _check_keys(study: Study, overrides: Sequence[str]) -> None:
     everywhere = set.intersection(*own.values())
     for key in [*_dotted(study.file.base), *(key for keys in own.values() for key in keys), *given]:
         if key in _ITS_OWN:
-            raise ConfigError(f"{source}: {key} is the study's: use {_ITS_OWN[key]!r}")
+            raise ConfigError(f"{source}: the study sets {key}: use {_ITS_OWN[key]!r} instead")
     for key in _dotted(study.file.base):
         if key in everywhere:
-            raise ConfigError(f"{source}: base.{key}: every variant has its own; no run uses it")
+            raise ConfigError(
+                f"{source}: base.{key}: every variant sets it, so no run uses it; take it out"
+            )
         _check_used(key, study.configs, f"{source}: base.{key}")
     for name, keys in own.items():
         for key in keys:
             _check_used(key, {name: study.configs[name]}, f"{source}: variants.{name}: {key}")
             if key in given:
                 raise ConfigError(
-                    f"--set {key}: variant {name!r} varies it, so all would be the same; "
-                    "leave it out"
+                    f"--set {key}: it would replace the value of variant {name!r}; leave it out"
                 )
     for key in given:
         _check_used(key, study.configs, f"--set {key}")
@@ -340,7 +371,7 @@ def _check_keys(study: Study, overrides: Sequence[str]) -> None:
 def _check_used(key: str, configs: Mapping[str, Config], where: str) -> None:
     used = _USED_WHEN.get(key)
     if used is not None and not any(used(config) for config in configs.values()):
-        raise ConfigError(f"{where}: no run uses it with the other settings; take it out")
+        raise ConfigError(f"{where}: no run uses it with these other settings; take it out")
 
 
 def _dotted(values: Mapping[str, Any]) -> list[str]:

@@ -75,7 +75,7 @@ def test_pairs_and_seeds_that_a_file_names(tmp_path):
     assert study.n_comparisons == len(study.file.compare)
     assert [job.seed for job in plan(study)] == [100, 100, 101, 101]
     twice = text.replace("[[other, as-it-is]]", "[[other, as-it-is], [as-it-is, other]]")
-    assert "compare two variants, and once" in refused(tmp_path, twice)
+    assert "a pair needs two different variants" in refused(tmp_path, twice)
 
 
 def test_a_component_file_is_looked_for_beside_the_study(tmp_path):
@@ -99,7 +99,7 @@ def test_a_component_file_is_looked_for_beside_the_study(tmp_path):
         ("compare:", "reference: otter\ncompare:", "did you mean 'other'?"),
         ("compare:", "maps: [otter]\ncompare:", "did you mean 'other'?"),
         ("compare:", "pairs: [[otter, as-it-is]]\ncompare:", "did you mean 'other'?"),
-        ("compare:", "pairs: [[other, other]]\ncompare:", "compare two variants, and once"),
+        ("compare:", "pairs: [[other, other]]\ncompare:", "a pair needs two different variants"),
         ("compare:", "pairs: [[other]]\ncompare:", "pairs[0]"),
         ("compare:", "first_seed: -1\ncompare:", "first_seed = -1"),
         ("{learning: {tau: 0.01}}", "{}", "'as-it-is' and 'other' are the same"),
@@ -113,7 +113,7 @@ def test_a_component_file_is_looked_for_beside_the_study(tmp_path):
         ("compare:", "seeds: 0\ncompare:", "seeds = 0"),
         ("compare:", "evaluate: {terrains: [flt]}\ncompare:", "did you mean 'flat'?"),
         ("variants:", "variants: {a: {}, a: {}}\nold:", "there twice"),
-        (GOOD, "- a list\n", "a study has keys"),
+        (GOOD, "- a list\n", "not a mapping; a study has"),
     ],
 )
 def test_what_is_wrong_is_said_with_the_nearest_right_thing(tmp_path, before, after, said):
@@ -126,12 +126,12 @@ def test_what_is_wrong_is_said_with_the_nearest_right_thing(tmp_path, before, af
 def test_a_base_key_that_every_variant_overrides_is_used_by_no_run(tmp_path):
     text = GOOD.replace("as-it-is: {}", "as-it-is: {learning.tau: 0.5}")
     text = text.replace("base: {", "base: {learning.tau: 0.1, ")
-    assert "base.learning.tau: every variant has its own" in refused(tmp_path, text)
+    assert "base.learning.tau: every variant sets it" in refused(tmp_path, text)
 
 
 def test_the_command_line_can_not_flatten_what_varies(tmp_path):
     message = refused(tmp_path, GOOD, overrides=["learning.tau=0.5"])
-    assert "--set learning.tau: variant 'other' varies it" in message
+    assert "--set learning.tau: it would replace the value of variant 'other'" in message
     assert "no run uses it" in refused(tmp_path, GOOD, overrides=["constraint.lambda_fixed=2.0"])
     assert "did you mean" in refused(tmp_path, GOOD, overrides=["learning.tua=0.5"])
 

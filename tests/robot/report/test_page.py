@@ -217,7 +217,7 @@ def test_a_run_that_has_only_just_started(tmp_path):
     run = RunFolder.create(tmp_path / "r", config)
     run.close()
     page = Page(write_report(run).read_text())
-    assert "nothing to draw yet" in page.text
+    assert "There are no figures yet" in page.text
     assert page.sources == []
 
 
