@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Evaluates a run with deterministic roll-outs of every learned task, on one or more terrains.
 
-Means come with 95 % intervals over roll-outs. The intervals are drawn with a generator of their
-own: the same run and options give the same figures. See `robot.evaluation.rollout` for what a
-roll-out is.
+    run folder  ->  `roll_out` per task, terrain and number  ->  `summary`  ->  JSON
+
+Means come with 95 % bootstrap intervals over roll-outs, drawn with a fixed seed: the same run and
+options give the same figures. `robot.evaluation.rollout` defines a roll-out.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from walkhome.robot.storage.policies import checked_policies, policy_digest
 from walkhome.robot.storage.run_folder import RunFolder
 from walkhome.robot.video.film import FilmStrip, RollOutFilm, StepListener
 
-# What gets a mean and an interval; None is left out of both.
+# Measures with a mean and an interval; roll-outs whose value is None are left out of both.
 _MEASURES: dict[str, Callable[[RollOut], float | None]] = {
     "speed_m_s": lambda out: out.result.speed_m_s * out.share,
     "straight_speed_m_s": lambda out: out.straight_speed_m_s,
@@ -48,14 +49,14 @@ class EvaluationPlan:
     """Terrains, length and number of the roll-outs, and which films to make.
 
     Attributes:
-        terrains: names or files; empty is the one learned on.
-        episodes: roll-outs per task and terrain.
-        seconds: length of each.
-        push_n_s: impulse of pushes at the trunk; 0 is none.
-        film: leave pictures of each task's first roll-out for the report, and the gait record of
-            its first that did not fall.
-        video: film each task's first roll-out into RUN/report/<task>.mp4; the terrain is in the
-            name where it is not the one learned on, and so are pushes.
+        terrains: names or files of terrains; empty: the terrain of learning.
+        episodes: number of roll-outs per task and terrain.
+        seconds: length of a roll-out.
+        push_n_s: impulse of the pushes at the trunk; 0: no pushes.
+        film: save for the report pictures of each task's first roll-out, and the gait record of
+            the first roll-out without a fall.
+        video: film each task's first roll-out into RUN/report/<task>.mp4; the file name also has
+            the terrain if it is not that of learning, and "pushed" if there are pushes.
     """
 
     terrains: Sequence[str] = ()
@@ -74,18 +75,19 @@ def evaluate(
     """Evaluate the policies of a run in the twin.
 
     Args:
-        run: a run folder with policy.safetensors.
-        plan: what to do.
+        run: path of a run folder with policy.safetensors.
+        plan: terrains, roll-outs and films; None: the defaults of `EvaluationPlan`.
         progress: called with the current step's name and the completed share, 0 to 1.
 
     Returns:
-        `{"tasks": {name: {"speed_m_s", "turn_rate_rad_s", "falls", "episodes", ...}}}`; with more
-        than one terrain also `"terrains": {name: {task: {...}}}`, and `tasks` is the first's.
+        `{"tasks": {name: {"speed_m_s", "turn_rate_rad_s", "falls", "episodes", ...}}}`. With more
+        than one terrain, `tasks` is of the first one, and `"terrains": {name: {task: {...}}}` has
+        all.
 
     Raises:
-        RunError: no run there.
-        PolicyInvalid: no policy, or one for another body or observation.
-        ConfigError: an unknown terrain, or one twice.
+        RunError: there is no run, or a file of it is damaged.
+        PolicyInvalid: there is no policy, or it is for another body or observation.
+        ConfigError: a terrain is unknown, or two have the same name.
     """
     plan = plan or EvaluationPlan()
     folder = RunFolder.open(run)
@@ -95,7 +97,7 @@ def evaluate(
     names = [config.terrain.name for config in configs]
     for name in names:
         if names.count(name) > 1:
-            raise ConfigError(f"--terrain: {name!r} is there twice; give each its own name")
+            raise ConfigError(f"--terrain: two terrains are named {name!r}; rename one")
     n_tables = len(configs) * len(learned.tasks)
     work = _Evaluator(folder.path, learned.terrain.name, plan, policies, progress, n_tables)
     tables = {config.terrain.name: work.table(config) for config in configs}
@@ -115,7 +117,7 @@ def evaluate(
 
 
 class _Evaluator:
-    """Evaluates task after task, and leaves pictures of the first roll-outs."""
+    """Evaluates the tasks one by one, and saves pictures, films and gait records."""
 
     def __init__(
         self,
@@ -133,7 +135,7 @@ class _Evaluator:
         self.videos: list[Path] = []
 
     def table(self, config: Config) -> dict[str, dict[str, Any]]:
-        """Every task on one terrain."""
+        """Evaluate every task on one terrain; return the summaries by task."""
         return {task: self._task(config, task) for task in config.tasks}
 
     def _task(self, config: Config, task: str) -> dict[str, Any]:
@@ -144,7 +146,7 @@ class _Evaluator:
             outs.append(self._roll_out(config, task, number))
             self._done += 1
         if self._plan.film and self._plan.episodes:
-            # A fall is no gait; where every roll-out fell, the report says so.
+            # A fall has no gait to show; if all roll-outs fell, the report notes it.
             number, out = next(
                 ((number, out) for number, out in enumerate(outs) if not out.fell), (0, outs[0])
             )
@@ -193,7 +195,12 @@ class _Evaluator:
 
 
 def summary(outs: Sequence[RollOut]) -> dict[str, Any]:
-    """Means, 95 % intervals and counts of the roll-outs of one task."""
+    """Summarise the roll-outs of one task.
+
+    Returns:
+        Means by measure (None without values), their intervals under "interval95" as [low, high],
+        counts of falls, workspace exits, episodes and pushes, and the mean constraint costs.
+    """
     rng = np.random.default_rng(0)
     means: dict[str, float | None] = {}
     intervals: dict[str, Interval | None] = {}

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Gait analysis: strides, duty factors and phases from foot contacts; pure functions.
 
-Terms as in Hildebrand 1965 and Alexander 1984. A stride of a leg begins at its touch-down and ends
-at the next one. The duty factor is the part of a stride in which the foot is on the ground. The
-relative phase of a leg is how much later than the reference leg it touches down, as a part of the
-reference's stride: 0 and 1 are together, 0.5 is alternating. Legs are in the order of
+Terms follow Hildebrand 1965 and Alexander 1984. A stride of a leg begins at its touch-down and ends
+at the next one. The duty factor is the fraction of a stride in which the foot is on the ground. The
+relative phase of a leg is the delay of its touch-down after the reference leg's, as a fraction of
+the reference leg's stride: 0 and 1 mean together, 0.5 alternating. Legs are in the order of
 `hardware.body`.
 """
 
@@ -22,14 +22,14 @@ from walkhome.hardware.constants import N_LEGS
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-CONTACT_N = 1.0  # less force than that is a foot that brushes the ground
-# Of a force that was estimated from torques, which also hold and swing the leg: half of a standing
-# leg's share of a Minitaur's weight, and none (docs/driving.md has how often that is right).
+CONTACT_N = 1.0  # measured force above which a foot counts as on the ground
+# Thresholds (with hysteresis) of forces that are estimated from torques, which also hold and swing
+# the leg: half of a standing leg's share of a Minitaur's weight, and zero (accuracy:
+# docs/driving.md).
 TOUCHES_N, LEAVES_N = 7.0, 0.0
-# A foot that bounces off for less is still on the ground; a shorter touch is a stumble.
-CHATTER_S = 0.03
+CHATTER_S = 0.03  # shorter gaps (bounces) and shorter contacts (stumbles) are removed
 
-_STRAIGHT_M2 = 1e-3  # of the Jacobian's determinant; 0.02 in the stance
+_STRAIGHT_M2 = 1e-3  # Jacobian determinant below which a leg counts as straight; 0.02 in the stance
 
 REFERENCE_LEG = 0  # front left
 
@@ -41,9 +41,9 @@ PATTERNS: dict[str, tuple[float, float, float, float]] = {
     "pronk": (0.0, 0.0, 0.0, 0.0),
     "lateral sequence": (0.0, 0.75, 0.5, 0.25),
 }
-WALKS = 0.5  # duty factor from which a gait is a walk and below which a run (Hildebrand 1965)
-NEAREST = 0.125  # mean difference of phase above which a gait has none of these names
-STEADY = 0.7  # mean resultant length of the phases below which a gait has none at all
+WALKS = 0.5  # a gait with at least this duty factor is a walk, else a run (Hildebrand 1965)
+NEAREST = 0.125  # largest mean difference of phase from a pattern (strides) that gets its name
+STEADY = 0.7  # smallest mean resultant length of the phases of a gait that gets a name
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,11 @@ class Gait:
 
     Attributes:
         stride_hz: (4,) strides per second of each leg; NaN with fewer than two touch-downs.
-        duty_factor: (4,) of whole strides; of the whole time for a leg without one.
-        phase: (4,) relative to the reference leg, in [0, 1), circular mean; NaN without strides.
-        steadiness: (4,) mean resultant length of those phases: 1 is a clock, 0 is chance.
-        strides: (4,) whole ones that were seen.
+        duty_factor: (4,) duty factors over whole strides; over the whole record for a leg without
+            a whole stride.
+        phase: (4,) relative phases in [0, 1), circular means; NaN without strides.
+        steadiness: (4,) mean resultant lengths of the phases: 1 constant, 0 random.
+        strides: (4,) numbers of whole strides in the record.
     """
 
     stride_hz: FloatArray
@@ -66,7 +67,7 @@ class Gait:
 
     @property
     def stride_rate_hz(self) -> float:
-        """Median over the legs that stride; NaN if none does."""
+        """Median stride rate of the legs that have one; NaN if none has."""
         known = self.stride_hz[np.isfinite(self.stride_hz)]
         return float(np.median(known)) if len(known) else math.nan
 
@@ -77,17 +78,20 @@ class Gait:
 
     @property
     def name(self) -> str:
-        """The nearest of `PATTERNS`, walking or running, or `irregular`."""
+        """Name of the nearest pattern, or `irregular`; see `pattern_name`."""
         return pattern_name(self.phase, self.steadiness, float(self.duty_factor.mean()))
 
 
 def on_ground(force_n: FloatArray) -> BoolArray:
-    """Whether each foot stands: (n, 4) forces to (n, 4) contacts."""
+    """Return which feet are on the ground, (n, 4), from measured ground forces (n, 4) in N."""
     return np.asarray(force_n > CONTACT_N, dtype=np.bool_)
 
 
 def on_ground_by_torque(force_n: FloatArray) -> BoolArray:
-    """Whether each foot stands, by estimated forces (n, 4): from `TOUCHES_N` until `LEAVES_N`."""
+    """Return which feet are on the ground, (n, 4), from estimated ground forces (n, 4) in N.
+
+    A contact starts above `TOUCHES_N` and ends at or below `LEAVES_N`.
+    """
     out = np.zeros(force_n.shape, dtype=np.bool_)
     stands = np.ones(force_n.shape[1:], dtype=np.bool_)
     for row, force in enumerate(force_n):
@@ -99,18 +103,18 @@ def on_ground_by_torque(force_n: FloatArray) -> BoolArray:
 def foot_force_of_torque_n(
     motor_angle_rad: FloatArray, torque_nm: FloatArray, attitude_rad: FloatArray
 ) -> FloatArray:
-    """How hard the ground pushes up at each foot, by virtual work: J^T f = -torque.
+    """Estimate the vertical ground force at each foot by virtual work: J^T f = -torque.
 
-    A leg without weight or inertia, standing on its toe; so a leg that swings fast seems to push a
-    little. A leg that is straight carries without torque: there no force is found.
+    The leg is modelled without mass, so a fast swing appears as a small force. A straight leg
+    carries load without torque; its estimate is 0.
 
     Args:
-        motor_angle_rad: (n, 8).
-        torque_nm: (n, 8) that the motors give.
+        motor_angle_rad: (n, 8) motor angles.
+        torque_nm: (n, 8) motor torques at the shafts.
         attitude_rad: (n, 2) roll and pitch.
 
     Returns:
-        (n, 4) N along the world's vertical; negative pulls.
+        (n, 4) forces in N along the world's vertical, positive up.
     """
     swing, extension = motor_to_leg(motor_angle_rad)
     first, second = torque_nm[..., 0::2], torque_nm[..., 1::2]
@@ -122,16 +126,24 @@ def foot_force_of_torque_n(
     force_x = scale * (z_e * along_swing - z_s * along_extension)
     force_z = scale * (x_s * along_extension - x_e * along_swing)
     roll, pitch = attitude_rad[..., :1], attitude_rad[..., 1:]
-    # The world's vertical in the body's axes; sideways a leg has no motor.
+    # Project on the world's vertical in body axes; a leg has no motor for the lateral direction.
     return np.asarray(-np.sin(pitch) * force_x + np.cos(pitch) * np.cos(roll) * force_z)
 
 
 def without_chatter(
     contact: BoolArray, period_s: float, shortest_s: float = CHATTER_S
 ) -> BoolArray:
-    """One foot's contacts (n,) without gaps and then without touches shorter than `shortest_s`.
+    """Remove from one foot's contacts first short gaps, then short contacts.
 
-    Stretches at the ends of the record are kept: their true length is unknown.
+    Stretches at the ends of the record are kept, since their true length is unknown.
+
+    Args:
+        contact: (n,) True while the foot is on the ground.
+        period_s: sampling period.
+        shortest_s: shorter stretches are removed.
+
+    Returns:
+        (n,) contacts, a copy.
     """
     shortest = round(shortest_s / period_s)
     out: BoolArray = contact.copy()
@@ -144,7 +156,7 @@ def without_chatter(
 
 
 def touch_downs(contact: BoolArray) -> npt.NDArray[np.int64]:
-    """Indices of the samples at which one foot (n,) touches down; never the first sample."""
+    """Return the indices at which one foot's contacts (n,) begin; never the first sample."""
     return np.flatnonzero(contact[1:] & ~contact[:-1]) + 1
 
 
@@ -152,8 +164,8 @@ def analyse(contact: BoolArray, period_s: float) -> Gait:
     """Analyse the gait in a record of foot contacts.
 
     Args:
-        contact: (n, 4) whether each foot is on the ground; chatter is taken out first.
-        period_s: between samples.
+        contact: (n, 4) True while a foot is on the ground; chatter is removed first.
+        period_s: sampling period.
     """
     feet = [without_chatter(contact[:, leg], period_s) for leg in range(N_LEGS)]
     downs = [touch_downs(foot) for foot in feet]
@@ -174,7 +186,15 @@ def analyse(contact: BoolArray, period_s: float) -> Gait:
 
 
 def relative_phases(reference: npt.NDArray[np.int64], downs: npt.NDArray[np.int64]) -> FloatArray:
-    """(m,) when in the reference leg's strides another leg touches down, in [0, 1)."""
+    """Return the phases of a leg's touch-downs in the reference leg's strides.
+
+    Args:
+        reference: indices of the reference leg's touch-downs.
+        downs: indices of the other leg's touch-downs.
+
+    Returns:
+        (m,) phases in [0, 1) of the m touch-downs within whole strides of the reference leg.
+    """
     if len(reference) < 2:
         return np.zeros(0)
     inside = downs[(downs >= reference[0]) & (downs < reference[-1])]
@@ -184,7 +204,11 @@ def relative_phases(reference: npt.NDArray[np.int64], downs: npt.NDArray[np.int6
 
 
 def circular_mean(parts: FloatArray) -> tuple[float, float]:
-    """Mean of phases (m,), m > 0, in [0, 1), and their mean resultant length (Mardia 1972)."""
+    """Return the circular mean, in [0, 1), and mean resultant length of phases (Mardia 1972).
+
+    Args:
+        parts: (m,) phases in [0, 1), m > 0.
+    """
     vector = np.exp(2j * math.pi * parts).mean()
     mean = float(np.angle(vector) / (2.0 * math.pi)) % 1.0
     # A tiny negative number modulo 1 rounds to 1.
@@ -192,24 +216,26 @@ def circular_mean(parts: FloatArray) -> tuple[float, float]:
 
 
 def phase_difference(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Circular distance between phases, in [0, 0.5] strides."""
+    """Return the elementwise circular distance between phases, in [0, 0.5] strides."""
     apart = np.abs(a - b) % 1.0
     return np.minimum(apart, 1.0 - apart)
 
 
 def pattern_name(phase: FloatArray, steadiness: FloatArray, duty_factor: float) -> str:
-    """The nearest named gait: `walking trot`, `running pace`, `lateral-sequence walk`, `bound`...
+    """Return the name of the nearest gait: `walking trot`, `lateral-sequence walk`, `bound`...
 
-    A symmetric gait is a walk or a run by its duty factor. Bound and pronk leap by their phases.
+    The duty factor tells whether a trot, pace or lateral sequence is a walk or a run; bound and
+    pronk are leaping gaits with one name each. A gait without steady phases, or too far from all of
+    `PATTERNS`, is `irregular`.
 
     Args:
-        phase: (4,) relative to the reference leg.
-        steadiness: (4,) mean resultant lengths.
-        duty_factor: mean over the legs.
+        phase: (4,) relative phases.
+        steadiness: (4,) mean resultant lengths of the phases.
+        duty_factor: mean duty factor of the legs.
     """
     if not np.isfinite(phase).all() or steadiness.min() < STEADY:
         return "irregular"
-    # The reference leg has phase 0 by definition: the other three tell.
+    # The reference leg has phase 0 by definition, so only the other three are compared.
     apart = {
         name: float(phase_difference(phase[1:], np.array(known[1:])).mean())
         for name, known in PATTERNS.items()
@@ -225,11 +251,14 @@ def pattern_name(phase: FloatArray, steadiness: FloatArray, duty_factor: float) 
 
 
 def toe_paths(motor_angle_rad: FloatArray, body: Body) -> FloatArray:
-    """(n, 4, 2) m: x (toward the head) and z (up) of each toe from the middle of the body.
+    """Compute the toes' positions in the body frame by forward kinematics.
 
     Args:
-        motor_angle_rad: (n, 8).
-        body: where the hips are.
+        motor_angle_rad: (n, 8) motor angles.
+        body: gives the positions of the hips.
+
+    Returns:
+        (n, 4, 2) x (toward the head) and z (up) in m, from the centre of the body.
     """
     x, z = toe_position(*motor_to_leg(motor_angle_rad))
     hips_m = body.hip_x_m * np.array([1.0, -1.0, 1.0, -1.0])
@@ -242,12 +271,12 @@ def stride_mean(
     """Mean and standard deviation of a signal over the strides of the reference leg.
 
     Args:
-        values: (n,) any unit.
-        downs: touch-downs of the reference leg.
-        points: per stride.
+        values: (n,) signal, in any unit.
+        downs: indices of the reference leg's touch-downs.
+        points: number of equidistant points per stride.
 
     Returns:
-        (points,) each; NaN without a whole stride.
+        Mean and standard deviation, (points,) each; NaN without a whole stride.
     """
     if len(downs) < 2:
         return np.full(points, np.nan), np.full(points, np.nan)

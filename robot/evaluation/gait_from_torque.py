@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Gaits of a run on a board, with foot contacts estimated from the motors' torques.
+"""Gait records of a run on a board, with foot contacts estimated from the motors' torques.
 
-The data is one learning episode per task from the journal, exploration included.
+    journal records  ->  one of the last episodes per task  ->  `GaitRecord` at the control rate
+
+The episodes are learning episodes and include exploration.
 """
 
 from __future__ import annotations
@@ -19,12 +21,19 @@ from walkhome.robot.evaluation.gait_record import GaitRecord
 from walkhome.robot.storage.journal import FLAG_FALL, FLAG_FIRST
 from walkhome.sim.motor import electrical_power_w
 
-LAST_EPISODES = 5  # of a task; the longest of them is shown
-SHORTEST_S = 2.5  # of an episode that has a gait
+LAST_EPISODES = 5  # the longest of a task's last episodes is used
+SHORTEST_S = 2.5  # shorter episodes give no gait record
 
 
 def first_board_episode(events: Sequence[Mapping[str, Any]]) -> int | None:
-    """The first episode of the newest process of a run, if that drove a board; else None."""
+    """Return the number of the first episode of a run's newest process.
+
+    Args:
+        events: all events of the run, in order.
+
+    Returns:
+        The episode's number, counted from 0; None if that process did not drive a board.
+    """
     kinds = [event.get("event") for event in events]
     starts = [at for at, kind in enumerate(kinds) if kind == "learn_start"]
     if not starts or kinds[max(0, starts[-1] - 1)] != "on_time":
@@ -35,17 +44,20 @@ def first_board_episode(events: Sequence[Mapping[str, Any]]) -> int | None:
 def board_gaits(
     records: npt.NDArray[Any], config: Config, first_episode: int
 ) -> dict[str, GaitRecord]:
-    """Per task what legs and motors did in one of its last episodes; tasks without one left out.
+    """Make a gait record per task from the longest of its last episodes without a fall.
 
     Args:
-        records: of the journal, steps of episodes.
-        config: of the run.
-        first_episode: that was on the board, counted from 0.
+        records: journal records of the steps in episodes.
+        config: configuration of the run.
+        first_episode: number of the first episode on the board, counted from 0.
+
+    Returns:
+        Records by task; tasks without an episode of at least `SHORTEST_S` are left out.
     """
     found: dict[str, GaitRecord] = {}
     for index, task in enumerate(config.tasks):
         own = records[(records["task"] == index) & (records["episode"] >= first_episode)]
-        # A roll-out that a fault cut short has the number of the next one.
+        # A roll-out that a fault ended has the same number as the next one; split them.
         roll_outs = np.split(own, np.flatnonzero(own["flags"] & FLAG_FIRST))
         walked = [rows for rows in roll_outs if len(rows) and not (rows["flags"] & FLAG_FALL).any()]
         if walked:
@@ -56,16 +68,16 @@ def board_gaits(
 
 
 def gait_of_episode(rows: npt.NDArray[Any], config: Config) -> GaitRecord:
-    """The record of one episode on a board, at the control rate.
+    """Make the gait record of one episode on a board, resampled to the control rate.
 
     Args:
-        rows: of the journal, in order.
-        config: of the run.
+        rows: journal records of the episode, in order.
+        config: configuration of the run.
     """
     period_s = _period_s(config)
     seen_s = np.maximum.accumulate(rows["time_s"] - rows["time_s"][0])
     time_s = np.arange(0.0, seen_s[-1] + 1e-9, period_s)
-    # A loop that was late left a gap: a straight line through it keeps strides their length.
+    # Late control periods leave gaps in time; interpolating them preserves the strides' length.
     names = ("motor_angle", "torque", "attitude")
     table = np.hstack([rows[name] for name in names]).astype(np.float64)
     even = np.stack([np.interp(time_s, seen_s, column) for column in table.T], axis=1)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Record of leg and motor signals of a roll-out in the twin or on a board, and its file format.
 
-`robot eval` leaves one file per task in RUN/report/gait; `robot report` needs no PyBullet then. A
-board's are made of the journal (`robot.evaluation.gait_from_torque`).
+`robot eval` writes one file per task into RUN/report/gait, which `robot report` reads, so that the
+report needs no PyBullet. Records of a board are computed from its journal
+(`robot.evaluation.gait_from_torque`).
 """
 
 from __future__ import annotations
@@ -20,21 +21,22 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class GaitRecordInvalid(ValueError):  # noqa: N818 - what it is
-    """A file that is no gait record, or a damaged one."""
+    """The file is not a gait record, or it is damaged."""
 
 
 @dataclass(frozen=True)
 class GaitRecord:
-    """One roll-out, one row per physics step of the twin, or per control period of a board.
+    """Signals of one roll-out; a row per physics step of the twin or control period of a board.
 
     Attributes:
-        time_s: (n,) since the start of the roll-out.
-        foot_force_n: (n, 4) normal force of the ground on each leg.
-        motor_angle_rad: (n, 8).
-        motor_velocity_rad_s: (n, 8).
-        torque_nm: (n, 8) of the shafts.
-        power_w: (n, 8) what each motor takes from the battery; negative while it feeds back.
-        estimated: the forces are not measured, but estimated from torques, on a board.
+        time_s: (n,) time since the start of the roll-out.
+        foot_force_n: (n, 4) force of the ground on each foot; normal force in the twin, vertical
+            estimate on a board.
+        motor_angle_rad: (n, 8) motor angles.
+        motor_velocity_rad_s: (n, 8) motor velocities.
+        torque_nm: (n, 8) torques at the motors' shafts.
+        power_w: (n, 8) electrical power that each motor draws; negative while it regenerates.
+        estimated: True if the forces are estimated from torques (on a board), not measured.
     """
 
     time_s: FloatArray
@@ -46,33 +48,33 @@ class GaitRecord:
     estimated: bool = field(default=False, kw_only=True)
 
     def contact(self) -> npt.NDArray[np.bool_]:
-        """(n, 4) whether each foot is on the ground."""
+        """Return which feet are on the ground, (n, 4)."""
         find = on_ground_by_torque if self.estimated else on_ground
         return find(self.foot_force_n)
 
     def since(self, row: int) -> GaitRecord:
-        """A copy of the record without the rows before `row`."""
+        """Return the record without the rows before `row`; arrays are views."""
         arrays = (getattr(self, name)[row:] for name in _ARRAYS)
         return GaitRecord(*arrays, estimated=self.estimated)
 
     @property
     def torque_rms_nm(self) -> float:
-        """Root mean square over time and motors: what heats them."""
+        """Root mean square of the torque over time and motors; it determines their heating."""
         return float(np.sqrt(np.mean(np.square(self.torque_nm))))
 
     @property
     def torque_peak_nm(self) -> float:
-        """Largest magnitude of any motor."""
+        """Largest magnitude of any motor's torque."""
         return float(np.abs(self.torque_nm).max())
 
     @property
     def mean_power_w(self) -> float:
-        """Of all motors together; what a braking motor feeds back is not counted."""
+        """Mean electrical power of all motors together; regenerated power is not counted."""
         return float(np.maximum(self.power_w, 0.0).sum(axis=1).mean())
 
     @property
     def mean_mechanical_power_w(self) -> float:
-        """Work of all shafts per second, without what braking takes out."""
+        """Mean mechanical power of all motors together; negative (braking) power is not counted."""
         work_w = self.torque_nm * self.motor_velocity_rad_s
         return float(np.maximum(work_w, 0.0).sum(axis=1).mean())
 
@@ -84,9 +86,12 @@ def save_gait(path: Path, record: GaitRecord, facts: dict[str, str]) -> None:
     """Write a record of the twin as safetensors, float32.
 
     Args:
-        path: where; replaced if it exists.
-        record: what was seen.
-        facts: names and values to keep with it.
+        path: path of the file; replaced if it exists.
+        record: the record; its forces are measured.
+        facts: metadata to store with the record.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     from safetensors.numpy import save
 
@@ -98,10 +103,13 @@ def save_gait(path: Path, record: GaitRecord, facts: dict[str, str]) -> None:
 
 
 def load_gait(path: Path) -> tuple[GaitRecord, dict[str, str]]:
-    """Read what `save_gait` wrote.
+    """Read a file that `save_gait` wrote.
+
+    Returns:
+        The record, and its metadata.
 
     Raises:
-        GaitRecordInvalid: it is another file, or damaged.
+        GaitRecordInvalid: the file is not a gait record, or is damaged.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -68,7 +68,7 @@ def mean_interval(values: Sequence[float], rng: np.random.Generator) -> Interval
         rng: draws the resamples.
 
     Raises:
-        ValueError: a value is not finite.
+        ValueError: a value is NaN or infinite.
     """
     sample = np.asarray(values, dtype=np.float64)
     if not np.isfinite(sample).all():

@@ -236,7 +236,7 @@ def test_runs_of_different_seeds_share_no_roll_out(config, policies):
 
 
 def test_a_terrain_that_is_named_twice_is_refused(learned):
-    with pytest.raises(ConfigError, match="'flat' is there twice"):
+    with pytest.raises(ConfigError, match="two terrains are named 'flat'"):
         evaluate(learned, EvaluationPlan(["flat", "flat"], episodes=1, seconds=0.5))
 
 
