@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What a person sees of a run while it goes on."""
+"""Monitoring of a run in progress: status, views, live screen."""

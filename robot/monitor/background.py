@@ -12,8 +12,8 @@ class BackgroundView:
     """Passes updates to another view on a side thread; only the newest waiting update is drawn.
 
     Args:
-        view: draws the updates.
-        thread: a thread for this view alone.
+        view: draws the updates; it is called only on the side thread.
+        thread: side thread, used by this view only.
     """
 
     def __init__(self, view: View, thread: SideThread) -> None:
@@ -21,17 +21,17 @@ class BackgroundView:
         self._newest: RunStatus | None = None
 
     def update(self, status: RunStatus) -> None:
-        """Show a status; takes microseconds."""
+        """Queue a status for drawing; replaces one that waits. Takes microseconds."""
         waits, self._newest = self._newest is not None, status
         if not waits:
             self._thread.do(self._draw)
 
     def message(self, text: str) -> None:
-        """Show a line that stays; takes microseconds."""
+        """Queue a line for printing. Takes microseconds."""
         self._thread.do(lambda: self._view.message(text))
 
     def close(self) -> None:
-        """Wait until all is shown. The view itself stays open: its maker closes it."""
+        """Wait until all is drawn, and end the thread. The caller closes the wrapped view."""
         self._thread.close()
 
     def _draw(self) -> None:

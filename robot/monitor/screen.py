@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The live screen's picture of one moment, made of rich's tables; pure functions of a status.
+"""Renders a status for the live screen with rich's tables; pure functions.
 
-The map looks down on the workspace as the robot was put down: x, its first forward, points up and y
-points left. A character is about twice as high as it is wide.
+The map shows the workspace from above in the world frame: x, the robot's initial heading, points up
+and y points left. A character is about twice as high as wide.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from rich.text import Text
 from walkhome.robot.monitor.status import RunStatus, format_duration
 
 MAP_ROWS = 15
-_MARGIN = 1.15  # the map reaches this far beyond the workspace, so that an exit can be seen
-# Eight headings, counter-clockwise from the first forward, which points up.
+_MARGIN = 1.15  # size of the map relative to the workspace, so that exits are visible
+# Eight headings, counter-clockwise from the initial one, which points up.
 _ARROWS = "↑↖←↙↓↘→↗"
 _ARROWS_ASCII = "^\\</v\\>/"
 
@@ -28,12 +28,12 @@ _ARROWS_ASCII = "^\\</v\\>/"
 def screen(
     status: RunStatus, trail: Iterable[tuple[float, float]], console: Console
 ) -> RenderableType:
-    """Progress, tasks, counts and map; fits 80 x 24, and a wide terminal gets a larger map.
+    """Lay out progress, tasks, counts and map; fits 80 x 24 characters.
 
     Args:
-        status: what to show.
-        trail: x, y (m) of where the robot was.
-        console: its width and encoding decide the layout.
+        status: status to show.
+        trail: earlier positions x, y (m) of the robot, world frame.
+        console: its width and encoding determine the layout; a wide one gets a larger map.
     """
     ascii_only = console.options.ascii_only
     wide = console.width >= 104
@@ -54,13 +54,16 @@ def workspace_map(
     rows: int = MAP_ROWS,
     ascii_only: bool = False,
 ) -> list[str]:
-    """The workspace in characters, one string a row, all equally long.
+    """Draw the map of the workspace in characters.
 
     Args:
-        status: pose and sizes.
-        trail: x, y (m) of where the robot was.
-        rows: height.
-        ascii_only: for terminals without box-drawing characters.
+        status: gives the robot's pose and the workspace's size.
+        trail: earlier positions x, y (m) of the robot, world frame.
+        rows: height of the map in characters.
+        ascii_only: use no box-drawing characters or arrows.
+
+    Returns:
+        `rows` strings of equal length, top row first.
     """
     half_x, half_y = status.half_length_m * _MARGIN, status.half_width_m * _MARGIN
     columns = min(60, max(9, round(2 * rows * half_y / half_x)))
@@ -106,7 +109,7 @@ def _map(
     text = Text("\n".join(lines), style="dim")
     arrows = _ARROWS_ASCII if ascii_only else _ARROWS
     x_m, y_m, _ = status.pose
-    if not ascii_only:  # in ASCII the border looks like some arrows do
+    if not ascii_only:  # in ASCII, arrows and border share characters
         text.highlight_regex(f"[{arrows}]", "bold not dim green")
     caption = Text(
         f"{2 * status.half_length_m:g} x {2 * status.half_width_m:g} m\n"

@@ -17,14 +17,14 @@ class TaskStatus:
     """Counts and mean speeds of one task so far.
 
     Attributes:
-        episodes: roll-outs.
-        steps: control steps.
-        falls: roll-outs that ended in a fall.
-        workspace_exits: roll-outs that left the workspace.
-        speed_m_s: mean of the last roll-outs, along the task's direction.
-        turn_rate_rad_s: mean of the last roll-outs, counter-clockwise > 0.
-        alpha: temperature.
-        lambdas: one multiplier per constraint.
+        episodes: number of roll-outs.
+        steps: number of control steps.
+        falls: number of roll-outs that ended in a fall.
+        workspace_exits: number of roll-outs that left the workspace.
+        speed_m_s: mean speed of the last roll-outs, along the task's direction.
+        turn_rate_rad_s: mean turn rate of the last roll-outs, positive counter-clockwise.
+        alpha: temperature of the policy's entropy.
+        lambdas: Lagrange multipliers, one per constraint.
     """
 
     episodes: int = 0
@@ -42,26 +42,26 @@ class RunStatus:
     """Status of a run at one moment.
 
     Attributes:
-        robot_minutes_total: moving, standing up and waiting together.
-        robot_minutes_moving: in roll-outs.
-        robot_minutes_standing_up: in the scripted stand-up.
-        robot_minutes_waiting: pauses, and waiting for a person.
-        minutes_budget: robot minutes that the run may take.
-        wall_s: time since the start on the wall.
-        steps: control steps in roll-outs.
-        gradient_steps: updates of the learner.
-        phase: what the robot does now, in a word or two.
-        task: the newest roll-out's task.
-        pose: x, y (m), yaw (rad), world frame.
-        half_length_m: of the workspace, along x.
-        half_width_m: of the workspace, along y.
-        tasks: by name.
-        falls: roll-outs that ended in a fall.
-        exits: roll-outs that left the workspace.
-        stand_ups_tried: attempts of the script.
-        stand_ups_failed: attempts after which it did not stand.
-        human_resets: touches by a person.
-        centre_radius_m: of the workspace's centre; 0 draws none.
+        robot_minutes_total: robot minutes so far: moving, standing up and waiting.
+        robot_minutes_moving: robot minutes in roll-outs.
+        robot_minutes_standing_up: robot minutes in the scripted stand-up.
+        robot_minutes_waiting: robot minutes in pauses, and of waiting for a person.
+        minutes_budget: planned length of the run, robot minutes.
+        wall_s: wall time since the start, s.
+        steps: number of control steps in roll-outs.
+        gradient_steps: number of gradient steps of the learner.
+        phase: current activity of the robot, in a word or two.
+        task: task of the newest roll-out.
+        pose: x, y (m) and yaw (rad) of the robot, world frame.
+        half_length_m: half of the workspace's extent along x.
+        half_width_m: half of the workspace's extent along y.
+        tasks: status per task.
+        falls: number of roll-outs that ended in a fall.
+        exits: number of roll-outs that left the workspace.
+        stand_ups_tried: number of attempts of the stand-up script.
+        stand_ups_failed: number of attempts after which the robot did not stand.
+        human_resets: number of times that a person moved the robot.
+        centre_radius_m: radius of the workspace's centre; 0: not drawn.
         learner: lag of an asynchronous learner; None for a synchronous one.
         board: timing and faults of a run on a board; None for a twin.
     """
@@ -98,7 +98,7 @@ def format_task_speed(name: str, task: TaskStatus) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
+    """Format a duration as m:ss or h:mm:ss; a negative one as 0:00."""
     whole = max(0, int(seconds))
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Views of a run in progress: a live screen on a terminal, plain or JSON lines otherwise.
 
-The trainer passes a `RunStatus` several times a second; a view only shows it. A view
-that can't be shown any more (the terminal was closed, the pipe has no reader) goes quiet: a robot
-does not stop learning for that. Rich is loaded only by the live screen.
+The trainer passes a `RunStatus` several times a second; a view only shows it. If a view cannot be
+shown any more (the terminal was closed, the pipe has no reader), it goes silent and learning
+continues. Only the live screen loads rich.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class View(Protocol):
 
 
 class PlainView:
-    """One line every few robot seconds: text, or JSON objects for a program.
+    """Prints one line every few robot seconds: text, or JSON objects for programs.
 
     Args:
-        stream: where to; standard output when None.
+        stream: stream to print to; None: standard output.
         every_s: robot seconds between lines.
-        as_json: one JSON object a line, messages too.
+        as_json: print statuses and messages as one JSON object per line.
     """
 
     def __init__(
@@ -60,20 +60,20 @@ class PlainView:
         self._shown: RunStatus | None = None
 
     def update(self, status: RunStatus) -> None:
-        """Print a line when it is time for one."""
+        """Print a line if `every_s` robot seconds have passed since the last one."""
         self._newest = status
         robot_s = status.robot_minutes_total * 60.0
         if robot_s >= self._next_s:
-            # The next multiple: a long stand-up does not shift the lines that follow.
+            # The next multiple of the interval: a long stand-up does not shift later lines.
             self._next_s = (math.floor(robot_s / self._every_s) + 1) * self._every_s
             self._print(status)
 
     def message(self, text: str) -> None:
-        """Print a message as a line."""
+        """Print a message as one line."""
         self._say(json.dumps({"event": "message", "text": text}) if self._as_json else text)
 
     def close(self) -> None:
-        """Print the last moment, unless it was printed."""
+        """Print the last status, unless it has been printed."""
         if self._newest is not None and self._newest is not self._shown:
             self._print(self._newest)
 
@@ -89,11 +89,11 @@ class PlainView:
 
 
 class LiveView:
-    """A screen that renews itself in place, at most four times a second.
+    """A live screen that is redrawn in place; construction takes over the terminal.
 
     Args:
-        console: a rich console; standard output when None.
-        every_s: shortest wall time between two refreshes.
+        console: rich console to draw on; None: standard output.
+        every_s: shortest wall time between two refreshes, s.
     """
 
     def __init__(self, console: Console | None = None, *, every_s: float = 0.25) -> None:
@@ -101,7 +101,7 @@ class LiveView:
         from rich.live import Live
 
         self._console = console or Console()
-        # No refresh thread: it would take time from the loop when the loop needs it.
+        # No refresh thread of rich's: it would compete with the control loop for time.
         self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
         self._every_s = every_s
         self._next_s = 0.0
@@ -111,7 +111,7 @@ class LiveView:
         self._live.start()
 
     def update(self, status: RunStatus) -> None:
-        """Renew the screen when it is time to."""
+        """Redraw the screen if `every_s` seconds have passed since the last refresh."""
         self._newest = status
         if not self._trail or math.dist(self._trail[-1], status.pose[:2]) > 0.05:
             self._trail.append(status.pose[:2])
@@ -129,7 +129,7 @@ class LiveView:
             self._open = False
 
     def close(self) -> None:
-        """Show the last moment and let the terminal go; a second call does nothing."""
+        """Show the last status and release the terminal; a second call does nothing."""
         self._refresh()
         self._open = False
         with contextlib.suppress(OSError):  # the terminal was closed
@@ -150,7 +150,11 @@ class LiveView:
 
 
 def make_view(*, as_json: bool = False) -> View:
-    """The live screen on a terminal, lines otherwise."""
+    """Return a live screen if standard output is a terminal, else a view that prints lines.
+
+    Args:
+        as_json: print JSON lines, also on a terminal.
+    """
     if as_json or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
         return PlainView(as_json=as_json)
     return LiveView()
@@ -182,7 +186,7 @@ def _json_line(status: RunStatus) -> str:
 
 
 def _writable(text: str, encoding: str | None) -> str:
-    # A path may hold what this terminal can't show; that must not end a run either.
+    # A message may contain characters that the terminal's encoding lacks; escape them.
     encoding = encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The twin on film: a strip of pictures for the report, or a video with what the robot does on it.
+"""Films of the twin: a strip of pictures for the report, or a video with captions.
 
-Both receive every control period of a roll-out; `sim.render.TwinCamera` renders them and needs no
-display.
+Both receive every control period of a roll-out. `sim.render.TwinCamera` renders the pictures; it
+needs no display.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     )
 
 FRAMES = 8
-FIRST_S = 2.0  # the gait has settled by then
-EVERY_S = 0.1  # about a third of a stride
+FIRST_S = 2.0  # time of the first picture, when the gait has settled
+EVERY_S = 0.1  # time between pictures, about a third of a stride
 FILM_FPS = 25.0
 
 
@@ -35,11 +35,11 @@ class StepListener(Protocol):
         ...
 
     def close(self) -> None:
-        """Finish after a complete roll-out."""
+        """Finish the recording after a complete roll-out."""
         ...
 
     def discard(self) -> None:
-        """Clean up after a failed roll-out; leaves no partial file."""
+        """Clean up after a failed roll-out; leave no partial file."""
         ...
 
 
@@ -48,12 +48,13 @@ class FilmStrip:
 
     Args:
         robot: the twin.
-        folder: where the pictures go; made if it is not there.
-        task: whose roll-out it is.
+        folder: folder of the pictures; created if it does not exist.
+        task: name of the roll-out's task; earlier pictures of it are removed.
         period_s: control period.
 
     Raises:
         ImportError: Pillow is not installed.
+        TypeError: the robot is not a twin.
     """
 
     def __init__(self, robot: Robot, folder: Path, task: str, period_s: float) -> None:
@@ -70,7 +71,7 @@ class FilmStrip:
             old.unlink()
 
     def __call__(self, period: Period) -> None:
-        """Handle one control period."""
+        """Handle one control period: take a picture if one is due."""
         if self._steps in self._when:
             number = self._when.index(self._steps)
             picture = self._image.fromarray(self._camera.shot())
@@ -82,21 +83,26 @@ class FilmStrip:
         self._camera.close()
 
     def discard(self) -> None:
-        """As `close`: each picture is whole."""
+        """Release the camera; the pictures stay, each is complete."""
         self._camera.close()
 
 
 class Film:
-    """A video of a twin in its own time, with a caption on every picture.
+    """A video of the twin in simulated time, with a caption on every picture.
 
     Args:
         robot: the twin.
-        path: of the .mp4.
+        path: path of the .mp4 file.
         period_s: control period.
 
     Raises:
         ImportError: Pillow or imageio-ffmpeg is not installed.
-        VideoError: the file can't be written.
+        TypeError: the robot is not a twin.
+        VideoError: the file cannot be written.
+
+    Attributes:
+        period_s: control period.
+        periods: number of control periods so far.
     """
 
     def __init__(self, robot: Robot, path: Path, period_s: float) -> None:
@@ -109,7 +115,14 @@ class Film:
         self.period_s, self.periods = period_s, 0
 
     def period(self, caption: Callable[[], Caption]) -> None:
-        """A control period has passed; `caption` is asked when a picture is due."""
+        """Count a control period, and add a picture if one is due.
+
+        Args:
+            caption: makes the picture's caption; called only when a picture is due.
+
+        Raises:
+            VideoError: ffmpeg failed.
+        """
         if self.periods % self._every == 0:
             from walkhome.robot.video.overlay import draw_caption
 
@@ -117,7 +130,11 @@ class Film:
         self.periods += 1
 
     def close(self) -> None:
-        """Finish the film; one without a picture leaves none."""
+        """Finish the file; a film without pictures leaves no file.
+
+        Raises:
+            VideoError: ffmpeg failed; there is no file then.
+        """
         self._camera.close()
         if self.periods:
             self._video.close()
@@ -125,16 +142,16 @@ class Film:
             self._video.discard()
 
     def discard(self) -> None:
-        """End without a film; nothing after `close`."""
+        """End the film without leaving a file; does nothing after `close`."""
         self._camera.close()
         self._video.discard()
 
 
 class RollOutFilm(Film):
-    """A video of one roll-out; a listener of a roll-out's periods."""
+    """A video of one roll-out; receives its control periods."""
 
     def __call__(self, period: Period) -> None:
-        """Handle one control period."""
+        """Handle one control period: add a picture with task, speed and actions if one is due."""
         self.period(lambda: self._caption(period))
 
     def _caption(self, period: Period) -> Caption:

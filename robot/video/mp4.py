@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Writes pictures into an MP4 that every browser plays: H.264, yuv420p, index first.
+"""Writes pictures into an MP4 file that every browser plays: H.264, yuv420p, index first.
 
-imageio-ffmpeg brings its own ffmpeg, which reads the pictures from a pipe. The file is renamed to
-its final name only when it is complete, so a crash leaves none. imageio-ffmpeg does not check
-ffmpeg's exit code, and most of a short film is written at its end: the file is read back first.
+imageio-ffmpeg brings its own ffmpeg, which reads the pictures from a pipe. The file gets its final
+name only when it is complete, so a crash leaves none. Before that it is read back, because
+imageio-ffmpeg does not check ffmpeg's exit code, and ffmpeg writes most of a short film at its end.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ import numpy.typing as npt
 
 Picture = npt.NDArray[np.uint8]
 
-VIDEO_SIZE = (640, 480)  # both even: yuv420p halves them
+VIDEO_SIZE = (640, 480)  # width, height in pixels; yuv420p requires even numbers
 
 
 class VideoError(RuntimeError):
-    """The film can't be written; the message says why."""
+    """The film cannot be written."""
 
 
 class Mp4Writer:
     """Writes pictures into one MP4 file.
 
     Args:
-        path: of the .mp4; replaced when the film is whole.
+        path: path of the .mp4 file; replaced when the film is complete.
         fps: pictures per second.
         size: width and height, pixels.
-        quality: ffmpeg's CRF; smaller is better and larger on the disk.
+        quality: ffmpeg's CRF; lower means better quality and a larger file.
 
     Raises:
         ImportError: imageio-ffmpeg is not installed.
-        VideoError: the folder can't be written, or ffmpeg does not start.
+        VideoError: the folder cannot be written, or ffmpeg does not start.
     """
 
     def __init__(
@@ -68,14 +68,17 @@ class Mp4Writer:
             raise VideoError(f"{path}: ffmpeg does not start: {error}") from None
 
     def add(self, picture: Picture) -> None:
-        """One more picture, (height, width, 3) uint8 RGB.
+        """Append a picture, (height, width, 3) uint8 RGB.
 
         Raises:
-            ValueError: it has another size.
-            VideoError: ffmpeg gave up.
+            ValueError: the picture has another size or type.
+            VideoError: ffmpeg failed.
         """
         if picture.shape != (self._size[1], self._size[0], 3) or picture.dtype != np.uint8:
-            raise ValueError(f"a picture of {picture.shape} in a film of {self._size}")
+            raise ValueError(
+                f"expected a uint8 picture of {self._size[1]} x {self._size[0]} x 3, got "
+                f"{picture.dtype} {picture.shape}"
+            )
         try:
             self._pipe.send(np.ascontiguousarray(picture))
         except OSError as error:
@@ -84,10 +87,10 @@ class Mp4Writer:
         self._pictures += 1
 
     def close(self) -> None:
-        """Finish the film and give it its name.
+        """Finish the film and give it its final name.
 
         Raises:
-            VideoError: ffmpeg gave up; there is no film then.
+            VideoError: ffmpeg failed; there is no film then.
         """
         self._pipe.close()
         if self._failed or not self._whole():
@@ -105,6 +108,6 @@ class Mp4Writer:
         return bool(pictures == self._pictures)
 
     def discard(self) -> None:
-        """End without a film."""
+        """End without leaving a film."""
         self._pipe.close()
         self._draft.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ Picture = npt.NDArray[np.uint8]
 _INK = (20, 24, 30)
 _PALE = (110, 118, 130)
 _PAPER = (255, 255, 255, 205)
-_ASKED = (213, 94, 0)  # Okabe and Ito's vermillion and blue, as in the report
+_ASKED = (213, 94, 0)  # vermillion and blue of Okabe and Ito, as in the report
 _FILTERED = (0, 114, 178)
 _SKY, _EARTH = (156, 205, 240), (205, 170, 125)
 _LEGS = ("FL", "BL", "FR", "BR")
@@ -28,12 +28,13 @@ class Caption:
     """Texts, attitude and actions of a caption.
 
     Attributes:
-        title: the task, or what the robot does.
-        lines: small print under it.
-        roll_rad: right side down > 0.
-        pitch_rad: nose down > 0.
-        action: (8,) what the policy asks for, four swings, four extensions; None draws no bars.
-        filtered: (8,) what is left of it after the filter.
+        title: name of the task or behaviour.
+        lines: small text below the title.
+        roll_rad: roll, positive with the right side down.
+        pitch_rad: pitch, positive with the nose down.
+        action: (8,) actions of the policy in [-1, 1], four swings, then four extensions; None
+            draws no bars.
+        filtered: (8,) actions after the filter; None draws no bars.
     """
 
     title: str
@@ -45,7 +46,15 @@ class Caption:
 
 
 def draw_caption(picture: Picture, caption: Caption) -> Picture:
-    """A new (height, width, 3) picture with the caption on it; sizes go with its height."""
+    """Draw a caption over a picture.
+
+    Args:
+        picture: (height, width, 3) uint8 RGB; not modified.
+        caption: texts and values; their size is proportional to the picture's height.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
+    """
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")
     unit = picture.shape[0] / 480.0
@@ -77,13 +86,13 @@ def _text(draw: ImageDraw.ImageDraw, caption: Caption, unit: float) -> None:
 def _horizon(
     draw: ImageDraw.ImageDraw, caption: Caption, x: float, y: float, radius: float
 ) -> None:
-    """An artificial horizon, as in an aeroplane: how the ground lies, seen from the robot."""
+    """Draw an artificial horizon, as in an aircraft, with centre (x, y) and radius in pixels."""
     box = (x - radius, y - radius, x + radius, y + radius)
     draw.ellipse(box, fill=(*_SKY, 230))
-    # Nose down: the ground comes up. Half the radius is 30 degrees.
+    # Nose down moves the horizon up; half the radius is 30 degrees.
     shift = max(-1.0, min(1.0, caption.pitch_rad / math.radians(60.0)))
     half_rad = math.acos(-shift)
-    # Right side down: the right of the ground is up. Angles of Pillow run clockwise from 3 o'clock.
+    # Right side down raises the right of the horizon. Pillow's angles run clockwise from 3 o'clock.
     turn = -math.degrees(caption.roll_rad)
     low, high = 90.0 - math.degrees(half_rad), 90.0 + math.degrees(half_rad)
     if high - low > 0.5:
@@ -106,7 +115,7 @@ def _bars(
     size: tuple[int, int],
     unit: float,
 ) -> None:
-    """Eight bars at the bottom: outlined what was asked for, filled what the filter let through."""
+    """Draw eight bars at the bottom: the filtered action as a bar, the policy's as a line."""
     font = _font(round(12 * unit))
     step, half, height = 30 * unit, 9 * unit, 28 * unit
     left, middle = 16 * unit, size[1] - 58 * unit

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""`robot replay`: an episode as the journal has it, drawn with the twin's renderer.
+"""Replays a recorded episode with the twin's renderer, as a film or in a window.
 
-Nothing is simulated again: the puppet takes the recorded pose, attitude and motor angles. How high
-the trunk was is not recorded, so the puppet stands with its lowest point on the ground.
+    journal  ->  `Episode.frames`  ->  `Stage` (rendering)  ->  MP4 file or PyBullet's window
+
+Nothing is simulated: the model is placed at the recorded pose, attitude and motor angles. The
+trunk's height is not recorded, so the model's lowest point is placed on the ground.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from walkhome.sim.render import Stage
 from walkhome.sim.terrain import Terrain
 
 FPS = 25.0
-TEXT_EVERY_S = 0.2  # in the window; text is slow there
+TEXT_EVERY_S = 0.2  # time between texts in the window, where drawing text is slow
 _DOING = {PHASE_EPISODE: "", PHASE_STAND_UP: "standing up"}
 
 
@@ -40,15 +42,16 @@ def film_episode(
     """Film an episode into an MP4 file; leaves no file if it is stopped.
 
     Args:
-        episode: what to show.
-        config: of its run: body and terrain.
-        path: of the .mp4.
-        speed: 1 is the robot's own pace, 0.25 slow motion.
-        progress: told the share that is done.
-        stopped: asked before every picture.
+        episode: the recorded episode.
+        config: configuration of its run, for the terrain.
+        path: path of the .mp4 file.
+        speed: playback speed; 1 is real time, 0.25 slow motion.
+        progress: called with the file's name and the completed share, 0 to 1.
+        stopped: returns True to stop; called before every picture.
 
     Raises:
-        VideoError: the film can't be written.
+        ImportError: imageio-ffmpeg is not installed.
+        VideoError: the film cannot be written.
     """
     video = Mp4Writer(path, FPS)
     stage = Stage(Terrain(**config.terrain.model_dump()))
@@ -78,6 +81,12 @@ def show_episode(
 ) -> None:
     """Show an episode in PyBullet's window, until its end or until the window is closed.
 
+    Args:
+        episode: the recorded episode.
+        config: configuration of its run, for the terrain.
+        speed: playback speed; 1 is real time, 0.25 slow motion.
+        stopped: returns True to stop; called before every picture.
+
     Raises:
         RobotError: the window does not open.
     """
@@ -85,7 +94,7 @@ def show_episode(
     try:
         stage = Stage(terrain, window=True)
     except pybullet.error as error:
-        raise RobotError(f"PyBullet opens no window: {error}") from None
+        raise RobotError(f"PyBullet can't open a window: {error}; is there a display?") from None
     try:
         begin_s, said_s = time.monotonic(), -1e9
         for number, frame in enumerate(episode.frames(speed / FPS)):
@@ -112,7 +121,7 @@ def _put(stage: Stage, frame: Frame) -> None:
 
 
 def _angles(frame: Frame) -> tuple[str, str]:
-    """Attitude and action in figures, for a window that can't draw them."""
+    """Attitude and action as text; the window can't draw them as a caption does."""
     roll, pitch = np.degrees(frame.attitude)
     asked = " ".join(f"{value:+.1f}" for value in frame.action)
     return f"roll {roll:+.0f}  pitch {pitch:+.0f} deg", f"action {asked}"

@@ -208,7 +208,7 @@ def test_an_ffmpeg_that_does_not_start_leaves_nothing(tmp_path, monkeypatch):
 
 def test_a_wrong_picture_is_refused(tmp_path):
     film = Mp4Writer(tmp_path / "a.mp4", 25.0, (32, 16))
-    with pytest.raises(ValueError, match="a picture of"):
+    with pytest.raises(ValueError, match="expected a uint8 picture"):
         film.add(np.zeros((32, 16, 3), np.uint8))
     film.discard()
     assert not list(tmp_path.iterdir())
