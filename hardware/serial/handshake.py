@@ -142,5 +142,5 @@ def why_stopped(status: BoardStatus, ours: bool) -> tuple[str, str]:
         return "board_reboot", "the board has restarted and forgotten this session"
     why = [entry for bit, entry in _STOPPED.items() if status.faults & bit]
     code = why[0][0] if why else "disarmed"
-    words = ", ".join(text for _, text in why) or "disarmed by somebody else"
+    words = ", ".join(text for _, text in why) or "disarmed by another program"
     return code, f"the board let the motors go: {words}"

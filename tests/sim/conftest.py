@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Twins that close themselves, and bullet3's own Minitaur."""
+"""Fixtures: twins that are closed after the test, and bullet3's Minitaur."""
 
 import functools
 import importlib
@@ -23,7 +23,7 @@ DT_S = 0.002
 
 @pytest.fixture
 def shipped():
-    """The shipped terrain of a name."""
+    """Load a shipped terrain by name."""
 
     def load(name: str) -> Terrain:
         return make_terrain(**yaml.safe_load((TERRAINS / f"{name}.yaml").read_text()))
@@ -33,7 +33,7 @@ def shipped():
 
 @pytest.fixture
 def make_twin():
-    """Twins without noise, unless asked for; closed after the test."""
+    """Create twins, without noise by default; they are closed after the test."""
     made = []
 
     def make(terrain=None, seed=0, noise=False, **settings) -> PyBulletRobot:
@@ -55,7 +55,7 @@ def make_twin():
 
 @pytest.fixture
 def command():
-    """A command with the body's gains: of motor angles, or of an (8,) action."""
+    """Create a command with the body's gains from motor angles or from an (8,) action."""
 
     def make(twin, motor_rad=None, action=None, **fields) -> MotorCommand:
         if action is not None:
@@ -69,7 +69,7 @@ def command():
 
 @pytest.fixture
 def hold(command):
-    """Command one posture for a while, at 50 Hz."""
+    """Command one posture at 50 Hz for some seconds."""
 
     def run(twin, seconds, **fields) -> None:
         for _ in range(round(seconds / 0.02)):
@@ -81,7 +81,7 @@ def hold(command):
 
 @pytest.fixture(scope="session")
 def bullet3():
-    """bullet3's modules `minitaur` and `motor`, without their packages, which want the old gym."""
+    """bullet3's modules `minitaur` and `motor`, without their packages, which need the old gym."""
     spec = importlib.util.find_spec("pybullet_envs")
     root = Path(spec.submodule_search_locations[0])
     before = dict(sys.modules)

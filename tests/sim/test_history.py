@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Samples, their signs, and what of them is known after a latency."""
+"""Samples, their signs, and reading them with a latency."""
 
 import math
 
@@ -15,7 +15,7 @@ numbers = st.floats(-1e3, 1e3)
 
 
 def sample_at(time_s):
-    """Everything in it is the time; the attitude is level."""
+    """A sample whose values all equal the time; the attitude is level."""
     joints = [(sign * time_s, -sign * time_s) for sign in SIGN]
     torque = [sign * 2.0 * time_s for sign in SIGN]
     three = [time_s] * 3
@@ -23,7 +23,7 @@ def sample_at(time_s):
 
 
 def history_until(time_s, longest_s=0.02):
-    """Of samples since 0."""
+    """A history of samples from time 0."""
     history = History(longest_s=longest_s, dt_s=DT_S)
     history.fill(sample_at(0.0))
     for step in range(1, round(time_s / DT_S) + 1):

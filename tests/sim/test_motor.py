@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The motor model against bullet3's, its table, the overheat guard and the heat."""
+"""The motor model against bullet3's; its table, the overheat guard and the thermal model."""
 
 import math
 
@@ -27,7 +27,7 @@ AT_REST = [(0.0, 0.0)] * 2
 
 
 def at_speed(velocity_rad_s):
-    """Joints of those speeds; the angle of a shaft has no say in its torque."""
+    """Joints of these speeds; the torque does not depend on the shaft angle."""
     return [(0.3, speed) for speed in velocity_rad_s]
 
 
@@ -103,7 +103,7 @@ def test_not_a_number_does_not_stop_the_controller():
 
 
 def run(guard, torque, seconds, dt=0.002):
-    """The last answer of a guard that sees one torque for a while."""
+    """The last result of a guard that gets one torque for some time."""
     for _ in range(round(seconds / dt)):
         on = guard.enabled(torque, dt)
     return on

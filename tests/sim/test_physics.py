@@ -13,7 +13,7 @@ G = 9.81
 
 
 def energy_j(twin):
-    """Kinetic and potential energy of all links; not what contacts hold as springs."""
+    """Kinetic and potential energy of all links, without the elastic energy of contacts."""
     client, robot = twin.client, twin.quadruped
     total = 0.0
     for link in range(-1, pybullet.getNumJoints(robot, physicsClientId=client)):
@@ -92,7 +92,7 @@ def test_limp_on_the_ground_it_never_has_more_than_it_came_with(make_twin, shipp
 
 
 def worst_gap_m(twin, command, seconds, smooth):
-    """Largest distance between two shanks' ends that one pin should hold together."""
+    """Largest distance between the joined ends of two shanks."""
     rng = np.random.default_rng(0)
     action, worst = np.zeros(8), 0.0
     for _ in range(round(seconds / 0.02)):

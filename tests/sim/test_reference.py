@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The twin against bullet3's own `Minitaur`: same URDF, ground, solver, gains, delays, commands.
 
-They agree in every bit, of the motion and of the reported torques. The reference gets nothing that
-bullet3 does not do by itself: the twin's own zeroing of joint damping changes nothing, as the URDF
-has none. bullet3's `_RemoveDefaultJointDamping` takes joint numbers for body
-numbers and so clears the damping of body 1 only because that is the robot: keep the ground body 0.
+Motion and reported torques agree in every bit. The reference is bullet3's own code, unchanged: the
+twin sets joint damping to zero, which has no effect, because the URDF has none. bullet3's
+`_RemoveDefaultJointDamping` uses joint numbers as body numbers, and clears the damping of body 1
+only because that is the robot: the ground must stay body 0.
 """
 
 import functools
@@ -26,7 +26,7 @@ ITERATIONS = 30
 
 
 class Client:
-    """PyBullet with one client id filled in; `pybullet_utils.bullet_client` prints."""
+    """PyBullet with a fixed client id; `pybullet_utils.bullet_client` does it too, but prints."""
 
     def __init__(self):
         self.id = pybullet.connect(pybullet.DIRECT)
@@ -56,7 +56,7 @@ def far(time_s):
 
 
 def reference_run(bullet3, targets, kp, kd, pd_latency_s):
-    """(STEPS, 31) angles, velocities, position, quaternion, reported torques."""
+    """Angles, velocities, position, quaternion and reported torques, (STEPS, 31)."""
     client = Client()
     client.resetSimulation()
     client.setPhysicsEngineParameter(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Pictures show the robot on its ground, follow it, and leave the twin alone."""
+"""Pictures show the robot on its ground, follow it, and do not change the twin."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def make_camera():
 
 
 def dark_pixels(picture):
-    """(n, 2) row and column of the trunk's dark grey, which no ground has."""
+    """Rows and columns (n, 2) of the trunk's dark grey, a colour that no ground has."""
     grey = np.ptp(picture.astype(int), axis=2) < 12
     return np.argwhere(grey & (picture.max(axis=2) < 90))
 

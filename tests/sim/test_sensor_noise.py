@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Numbers drawn ahead are the numbers of one draw a reading, also after a resume anywhere."""
+"""Numbers drawn ahead equal those of one draw per reading, also after resuming anywhere."""
 
 import json
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The three shipped terrains do what they are for; what PyBullet can't build is refused."""
+"""Properties of the three shipped terrains; invalid terrains are refused."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ SHANK_ENDS_M = (0.199, 0.2)  # the left and the right shank's boxes, URDF
 
 
 def soles(twin):
-    """(4, 3) lowest corner of each foot, m, world."""
+    """Lowest corner of each foot, (4, 3) m, world frame."""
     lowest = []
     for links in twin.foot_links:
         corners = []
@@ -33,7 +33,7 @@ def soles(twin):
 
 
 def depths_m(twin, terrain):
-    """(4,) how far each foot is under the undisturbed surface where it stands."""
+    """Depth of each foot below the undeformed surface at its place, (4,) m."""
     return np.array([surface_height(terrain, x, y) - z for x, y, z in soles(twin)])
 
 
@@ -121,7 +121,7 @@ def test_the_doormat_covers_the_workspace_with_slots(shipped):
 
 
 def dragged_m(twin, hold, command, force_n):
-    """How far the feet slide when the standing robot is pulled forward for 0.6 s."""
+    """Distance that the feet slide while the standing robot is pulled forward for 0.6 s."""
     twin.place([0.02, 0.0, 0.2], [0, 0, 0, 1], None)
     hold(twin, 0.6, kp=1.0, kd=0.02)
     start = soles(twin)[:, 0]
@@ -136,7 +136,7 @@ def dragged_m(twin, hold, command, force_n):
 
 
 def test_toes_catch_in_the_slots(make_twin, shipped, hold, command):
-    """On slippery ground a pull slides the robot away, unless its toes hook into a slot."""
+    """On slippery ground a pull moves the robot, unless its toes catch in a slot."""
     slid = {
         name: dragged_m(
             make_twin(dataclasses.replace(shipped(name), friction=0.1)), hold, command, 20.0

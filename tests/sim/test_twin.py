@@ -32,7 +32,7 @@ FIELDS = (
 
 
 def joints_of(state):
-    """Angle and speed of each motor."""
+    """Angle and velocity of each motor, in the URDF's signs."""
     return list(zip(state.motor_angle_rad, state.motor_velocity_rad_s, strict=True))
 
 
@@ -54,7 +54,7 @@ def spin(twin, world_rad_s):
 
 
 def block_motors(twin):
-    """Nothing of the robot turns any more, whatever the torque."""
+    """Block all joints of the robot against any torque."""
     for link in range(-1, pybullet.getNumJoints(twin.quadruped, physicsClientId=twin.client)):
         pybullet.changeDynamics(
             twin.quadruped, link, maxJointVelocity=1e-6, physicsClientId=twin.client
@@ -115,7 +115,7 @@ def test_the_motors_see_encoders_of_pd_latency_ago(floating, command, delay):
 
 
 def reads_of(twin, command, others=()):
-    """The bytes of every read in two seconds of random actions."""
+    """Bytes of all readings during two seconds of random actions."""
     rng = np.random.default_rng(7)
     out = []
     for _ in range(100):
@@ -334,7 +334,7 @@ def test_the_gyro_turns_with_the_body(floating):
 
 
 def feet_from_hips(twin):
-    """(4, 2) x and z of each foot seen from its hip, body frame, m."""
+    """x and z of each foot relative to its hip, (4, 2) m, body frame."""
     state = twin.true_state()
     feet = twin.model.foot_positions().mean(axis=1) - state.position_m
     feet = np.array([rotate_inverse(state.quaternion_xyzw, foot) for foot in feet])

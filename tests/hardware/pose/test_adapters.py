@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Motion capture (the package's own mock system) and a camera (rendered tags)."""
+"""Pose sources: motion capture (the package's mock system) and a camera (rendered tags)."""
 
 import math
 import time
@@ -61,7 +61,7 @@ SETUP = TagSetup(
 
 
 def looking_down(height_m, tilt_rad=0.0, aside_m=0.0):
-    """(4, 4) world to camera: above the floor, x to the right, turned about x by the tilt."""
+    """Transform from world to camera, (4, 4): above the floor, x right, tilted about x."""
     turn = np.array(
         [
             [1.0, 0.0, 0.0],
@@ -76,7 +76,7 @@ def looking_down(height_m, tilt_rad=0.0, aside_m=0.0):
 
 
 def rendered(camera, tags):
-    """A picture of tags: (number, edge, x, y, z, yaw) each."""
+    """Render a picture of tags, each given as (number, edge, x, y, z, yaw)."""
     import cv2
 
     family = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_APRILTAG_36h11)
@@ -136,7 +136,7 @@ def test_colour_pictures_do_as_well():
 
 
 class Film:
-    """A camera that shows some pictures, then is unplugged."""
+    """A camera that returns some pictures and then is unplugged."""
 
     def __init__(self, pictures):
         self.pictures, self.released = list(pictures), False

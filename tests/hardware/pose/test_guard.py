@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Poses from outside: what is believed, and what is not."""
+"""Poses from other programs: which are accepted, and which are refused; leg odometry."""
 
 import json
 import math
@@ -29,7 +29,7 @@ from walkhome.hardware.rotation import quaternion
 
 
 class Told:
-    """A source that says what the test says."""
+    """A pose source that returns what the test sets."""
 
     def __init__(self):
         self.pose, self.now_s = NOWHERE, 10.0
@@ -173,7 +173,7 @@ def state(time_s, swing, extension, swing_rate, extension_rate=None, yaw=0.0, gy
 
 
 def push(odometry, yaw):
-    """Two legs on the floor push back from swing -0.2 to 0.2; the other two are in the air."""
+    """Two legs on the floor swing back from -0.2 to 0.2; the other two are in the air."""
     swings = np.linspace(-0.2, 0.2, 101)
     extension = np.array([2.0, 1.0, 1.0, 2.0])
     for k, swing in enumerate(swings):
@@ -185,7 +185,7 @@ def push(odometry, yaw):
 
 @pytest.mark.parametrize("yaw", [0.0, 0.7, -2.0])
 def test_a_foot_that_stands_moves_the_body(yaw):
-    """The foot goes back by l (sin 0.2 - sin -0.2) under the hip: so far the body goes forward."""
+    """The body moves forward as far as the foot moves back: l (sin 0.2 - sin -0.2)."""
     odometry = LegOdometry(MINITAUR)
     odometry.update(state(-0.01, np.zeros(4), np.full(4, 2.0), np.zeros(4)))
     pose = push(odometry, yaw)

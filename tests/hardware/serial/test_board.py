@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A host and the board's own C code on a pseudo-terminal: who is there, may move it, stops it."""
+"""SerialRobot against the board's C code on a pseudo-terminal: handshake, arming, stopping."""
 
 import math
 import os
@@ -375,7 +375,7 @@ def test_a_board_without_a_time_out_is_refused(port, robot):
     step = port.step
 
     def keep_alive():
-        """Firmware that repeats the last command to itself: it never notices the silence."""
+        """Firmware that repeats the last command to itself and never times out."""
         step()
         told = commands(port)
         if told and port.steps % 10 == 0:
@@ -418,7 +418,7 @@ def test_a_frozen_stream_is_silence(port, robot):
 
 
 def test_what_waited_in_a_queue_is_not_news(port, robot):
-    """A host that was stopped for a while reads the frames from before first."""
+    """A host that was stopped for a while first reads frames from before the stop."""
     hold(port, armed(port, robot), 0.1)
     port.run(0.2)
     robot._session.pump()

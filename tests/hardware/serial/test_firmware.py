@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The board's C code: the same bytes as Python's, and what docs/protocol.md promises."""
+"""The board's C code: the same bytes as the Python codec, and the rules of docs/protocol.md."""
 
 import ctypes
 import math
@@ -91,7 +91,7 @@ def test_both_codecs_agree(library):
 
 
 def test_both_decoders_accept_the_same_bytes(library):
-    """Any bytes at all, and frames with something cut, added or flipped."""
+    """Arbitrary bytes, and frames with bytes removed, added or flipped."""
 
     @settings(max_examples=400)
     @given(st.binary(max_size=MAX_ENCODED + 20), messages(), st.data())

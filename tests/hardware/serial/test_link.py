@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The link on real pseudo-terminals: whatever the port does, in bounded time, in one way."""
+"""The link on pseudo-terminals: it never blocks, and every failure is `LinkLost`."""
 
 import os
 import pty
@@ -72,7 +72,7 @@ def test_frames_arrive_whole_in_whatever_pieces(far, link):
 
 
 def test_every_byte_value_passes(far, link):
-    """Raw mode: no byte is a signal, a newline to translate, or flow control."""
+    """In raw mode no byte is a signal, a translated newline, or flow control."""
     os.write(far.master, bytes(range(256)) + b"\0" + estop(7))
     link.wait(1.0)
     time.sleep(0.05)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The codec: what goes in comes out, however it is cut; damage never does."""
+"""The codec: round trips in chunks of any size; damaged frames are never accepted."""
 
 import math
 import struct
@@ -30,7 +30,7 @@ from walkhome.hardware.serial.protocol import (
 
 
 def same(one, other):
-    """Equal, with NaN equal to NaN, whatever its bits."""
+    """Whether values are equal, with NaN equal to NaN."""
     flat = [np.atleast_1d(np.array(value, dtype=object)) for value in (one, other)]
     return all(
         a == b or (isinstance(a, float) and math.isnan(a) and math.isnan(b))
@@ -88,7 +88,7 @@ def test_memory_is_bounded():
 @settings(max_examples=300)
 @given(messages(), st.data())
 def test_one_to_three_flipped_bits_are_never_accepted(message, data):
-    """CRC-32 sees every error of up to three bits in a frame of this length."""
+    """CRC-32 detects every error of up to three bits in a frame of this length."""
     kind, fields, seq, time_us = message
     body = bytearray(cobs.decode(encode(kind, fields, seq, time_us)[:-1]))
     places = st.sets(st.integers(0, 8 * len(body) - 1), min_size=1, max_size=3)
@@ -100,7 +100,7 @@ def test_one_to_three_flipped_bits_are_never_accepted(message, data):
 @settings(max_examples=300)
 @given(messages(), st.data())
 def test_a_wrong_structure_with_a_right_crc_is_refused(message, data):
-    """The fuzzer that repairs the CRC: only frames of the right type and size count."""
+    """With a correct CRC, only frames of a known type and the right size are accepted."""
     kind, fields, seq, time_us = message
     payload = cobs.decode(encode(kind, fields, seq, time_us)[:-1])[8:-4]
     other_kind = data.draw(st.integers(0, 255))
@@ -157,7 +157,7 @@ def test_a_command_needs_eight_of_each():
 
 
 def test_golden_frames_stay_what_they_are():
-    """Fixed bytes: if these change, every board out there must change too."""
+    """If these bytes change, the firmware of every board must change too."""
     seen = {}
     for name, data in golden():
         (frame,) = Decoder().feed(data)
@@ -179,7 +179,7 @@ def test_the_document_has_the_schema():
 
 
 def test_header_by_hand():
-    """One frame taken apart without any of our code."""
+    """Take one frame apart without the codec."""
     data = encode(MessageType.ESTOP, {"nonce": 0x01020304}, seq=7, time_us=1000)
     body = cobs.decode(data[:-1])
     assert body[:8] == struct.pack("<BBHI", 6, 0, 7, 1000)

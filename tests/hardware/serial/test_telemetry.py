@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is fresh, and how old it is."""
+"""Freshness, age, losses and damage of STATE frames."""
 
 import numpy as np
 from hypothesis import given
@@ -54,7 +54,7 @@ def test_a_late_frame_is_as_old_as_it_is_late():
 
 
 def test_a_board_that_slows_down_is_followed():
-    """An emulated board under load: after a while its frames are young again."""
+    """Ages become small again after a board, such as an emulated one under load, slows down."""
     clock = BoardClock()
     for k in range(1000):
         arrival_s = 0.01 * k + (0.3 if k >= 100 else 0.0)

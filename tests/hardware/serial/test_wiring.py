@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The one table between a board's motors and the body's."""
+"""Conversion between a board's motor values and the body's."""
 
 import math
 
@@ -34,7 +34,7 @@ def test_there_and_back(wiring, angles):
 
 @given(wirings, eight, eight)
 def test_velocity_is_the_change_of_angle(wiring, angles, rates):
-    """The same order and sign, no zero: else a PD controller would push the wrong way."""
+    """Velocities use order and sign but no zero, or a PD controller would push the wrong way."""
     first, rate = np.array(angles), np.array(rates)
     difference = wiring.body_angle(first + rate) - wiring.body_angle(first)
     np.testing.assert_allclose(difference, wiring.body_values(rate), atol=1e-9)

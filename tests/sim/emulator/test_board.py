@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The emulated board over its port: it speaks the protocol, stands, and stops in bounded time."""
+"""The emulated board through its port: protocol, standing, stopping in bounded time."""
 
 import io
 import json
@@ -34,7 +34,7 @@ STEP_S = 0.002
 
 
 class Bench:
-    """A board and a host in one process; the test decides how time passes."""
+    """A board and a host in one process; the test advances time."""
 
     def __init__(self, *faults, **settings):
         self.log = io.StringIO()

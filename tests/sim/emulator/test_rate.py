@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A grid of times in a simulation's steps."""
+"""The fixed-rate trigger in a simulation that advances in steps."""
 
 import itertools
 
@@ -12,7 +12,7 @@ STEP_S = 0.002
 
 @pytest.mark.parametrize(("rate_hz", "steps"), [(100.0, 5), (50.0, 10), (500.0, 1)])
 def test_every_period_has_the_same_number_of_steps(rate_hz, steps):
-    """For ten minutes: from one power of two to the next, sums are rounded otherwise."""
+    """Over ten minutes, because sums of steps round differently between powers of two."""
     every = FixedRateTrigger(rate_hz)
     due = [step for step in range(300_000) if every.due(step * STEP_S)]
     assert due[0] == 0
