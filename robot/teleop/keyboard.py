@@ -65,7 +65,7 @@ class KeyboardSource:
         if not os.isatty(self._fd):
             raise TeleopError(
                 "driving by keyboard needs a terminal, and standard input is none; use a terminal, "
-                "--pad or --script"
+                "--gamepad or --script"
             )
         keys = config.keyboard
         self._meaning = {
