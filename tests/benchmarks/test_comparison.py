@@ -28,7 +28,7 @@ def comparison(monkeypatch):
 
 @pytest.fixture
 def made_up(comparison, tmp_path):
-    """Two variants of the comparison with five runs each, made up; ours walks 0.2 m/s faster."""
+    """Made-up comparison: two variants with five runs each; ours walks 0.2 m/s faster."""
     folder = comparison.study_folder(tmp_path, 5, None, quick=False)
     for job in folder.jobs:
         if job.variant not in ("ours", "sb3"):
@@ -61,7 +61,7 @@ def test_all_learn_on_the_same_ground_for_the_same_time(comparison, tmp_path):
         assert crossq == ("crossq_job" in comparison.command_of(job)[-1])
 
 
-def test_the_table_has_what_is_there(comparison, made_up, capsys, tmp_path):
+def test_the_table_shows_the_finished_runs(comparison, made_up, capsys, tmp_path):
     comparison.report(made_up, tmp_path)
     printed = capsys.readouterr().out
     rows = [line.split("|")[1:-1] for line in printed.splitlines() if line.startswith("| `")]

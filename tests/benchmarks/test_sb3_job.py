@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Stable-Baselines3 in our loop: it learns from what it should, and its policy is its own."""
+"""Stable-Baselines3 in this loop: it trains on its own episodes, and its policy is exported."""
 
 import importlib.util
 import sys

@@ -12,7 +12,7 @@ from walkhome.robot.ablation.study import load_study
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory):
-    """Run one-s0 of `SMALL`, made in one go by its process alone."""
+    """Run one-s0 of `SMALL`, made by its process without interruption."""
     place = tmp_path_factory.mktemp("undisturbed")
     job = StudyFolder(place, load_study(write_study(place, SMALL), 1, claims=False)).jobs[0]
     with run_process(encode_order(job, place), place / "log") as process:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Real processes of a real study: stopped, killed, failed, resumed, and the same bytes."""
+"""A study with real processes gives the same bytes after stops, kills and failures."""
 
 import contextlib
 import json
@@ -44,7 +44,7 @@ def start(*arguments):
 
 
 def writer_of(run):
-    """The process that writes to a run."""
+    """Return the id of the process that writes to a run."""
     return int(re.search(r"\d+", (run / "lock.holder").read_text())[0])
 
 
@@ -56,7 +56,7 @@ def is_alive(pid):
 
 
 @pytest.mark.timeout(500)
-def test_a_study_is_stopped_killed_and_finished_as_if_nothing_had_been(undisturbed, tmp_path):
+def test_a_stopped_and_killed_study_gives_the_same_results(undisturbed, tmp_path):
     study, out = write_study(tmp_path, SMALL), tmp_path / "out"
     run, other = out / "runs" / "one" / "s0", out / "runs" / "two" / "s0"
     other.parent.mkdir(parents=True)
@@ -92,7 +92,7 @@ def test_a_study_is_stopped_killed_and_finished_as_if_nothing_had_been(undisturb
     assert bytes_of(run) == bytes_of(undisturbed)
 
 
-def test_a_child_that_gets_no_order_goes_away(tmp_path):
+def test_a_child_without_an_order_exits(tmp_path):
     with run_process("", tmp_path / "log") as process:
         process.stdin.close()
         assert process.wait(60) == 130

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A run's figures, against runs of which they are known."""
+"""Metrics and curves of a run, against made-up runs whose values are known."""
 
 import math
 
@@ -95,7 +95,7 @@ def test_the_return_is_per_step_and_of_the_last_quarter(run):
     assert values["multiplier"] == pytest.approx(5.0 / 3.0)
 
 
-def test_what_a_fall_cuts_off_brings_nothing_in(run):
+def test_steps_cut_off_by_a_fall_count_without_reward(run):
     whole = round(run.config.episode.length_s * run.config.control.rate_hz)
     fell = episode(7.0, steps=10, ended="fall", **{"return": 40.0})
     back = episode(7.5, "backward", steps=100, **{"return": 0.0})
@@ -137,7 +137,7 @@ def test_steps_beyond_the_limits_torque_jitter_and_heat(run):
     assert values["heat"] == pytest.approx(0.2 * (100.0 + 400.0) / 4, rel=1e-6)
 
 
-def test_a_run_without_records_or_evaluation_has_no_such_figures(run):
+def test_metrics_without_records_or_evaluation_are_nan(run):
     values = metrics_of(changed(run, records=np.zeros(0, RECORD)), {})
     missing = {name for name, value in values.items() if math.isnan(value)}
     assert missing == {

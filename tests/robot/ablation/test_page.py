@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a study's page shows and says, of runs that are made up."""
+"""Tables, warnings and conclusion of a study's page, for made-up runs."""
 
 import json
 import re
@@ -31,17 +31,17 @@ def page(study):
 
 @pytest.fixture
 def bare(monkeypatch):
-    """Pages without pictures, which take seconds."""
+    """Write pages without figures, because drawing takes seconds."""
     monkeypatch.setattr("walkhome.robot.ablation.page.FIGURES", {})
 
 
 def copied(study, tmp_path):
-    """The same study elsewhere, to be spoilt."""
+    """A copy of the study's folder that a test may damage."""
     shutil.copytree(study.path, tmp_path / "out")
     return StudyFolder(tmp_path / "out", study.study)
 
 
-def test_the_answer_says_what_the_intervals_carry(study):
+def test_the_conclusion_states_the_significant_differences(study):
     text = conclude(Results.read(study))
     assert text.startswith("Over n = 5 seeds, one has higher speed than two (+0.3")
     assert "98.75 % interval +0.2" in text
@@ -118,7 +118,7 @@ def test_failed_runs_are_shown_and_stop_the_claim(bare, study, tmp_path):
     assert "These runs failed and are in no figure below: two-s3" in page
 
 
-def test_variants_that_are_still_to_run_are_told_together(study, tmp_path):
+def test_variants_without_results_are_named_together(study, tmp_path):
     begun = copied(study, tmp_path)
     shutil.rmtree(begun.path / "runs" / "three")
     text = conclude(Results.read(begun))
@@ -147,7 +147,7 @@ def test_nothing_is_claimed_when_the_reference_has_no_result(bare, study, tmp_pa
     assert "1 of 15 runs are not finished yet" in path.read_text()
 
 
-def test_a_run_without_a_value_is_not_dropped_in_silence(bare, tmp_path):
+def test_a_run_without_a_value_prevents_a_claim(bare, tmp_path):
     spoilt = made_up(tmp_path, seeds=6)
     file = spoilt.path / "runs" / "two" / "s3" / "evaluation.json"
     value = json.loads(file.read_text())
@@ -164,7 +164,7 @@ def test_a_run_without_a_value_is_not_dropped_in_silence(bare, tmp_path):
     assert re.search(r"to 0\.3\d, n = 5<", page)
 
 
-def test_what_a_variant_does_not_have_is_no_missing_run(bare, tmp_path):
+def test_a_metric_without_values_is_no_missing_run(bare, tmp_path):
     folder = made_up(tmp_path)
     turning = folder.study.file.model_copy(update={"metrics": ("turn_rate",)})
     folder.study = replace(folder.study, file=turning)
@@ -234,7 +234,7 @@ def test_results_go_into_a_markdown_file_and_are_replaced_there(study, tmp_path)
     assert target.read_text() == first + "\nA word of somebody's.\n"
 
 
-def test_what_is_no_result_yet_is_not_published(study, tmp_path):
+def test_an_unfinished_study_is_not_published(study, tmp_path):
     few = made_up(tmp_path, seeds=2)
     with pytest.raises(RunError, match="2 seeds are too few"):
         publish(Results.read(few), few, tmp_path / "results.md")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A Ray cluster of two nodes, one of which is killed half-way; and what a node answers."""
+"""The Ray engine on a cluster of two nodes, one of which is killed during the runs."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ from walkhome.robot.cli.stop_signal import StopSignal
 
 
 class ProgressListener:
-    """Kills a node once both runs have something to lose."""
+    """Kills a node once both runs have made progress."""
 
     def __init__(self, folder, kill):
         self.folder, self.kill, self.changes, self.killed = folder, kill, [], False
@@ -58,7 +58,7 @@ def cluster():
 
 
 @pytest.mark.timeout(500)
-def test_a_wish_to_stop_is_still_heard_when_ray_runs(cluster):
+def test_sigterm_is_handled_while_ray_runs(cluster):
     with StopSignal() as stop, RayEngine(cluster.address):
         os.kill(os.getpid(), signal.SIGTERM)  # Ray's own handler would end the program
         time.sleep(0.1)
@@ -138,7 +138,7 @@ def test_a_node_with_the_folder_writes_there(prepared, monkeypatch):
     assert prepared.finished(job)
 
 
-def test_a_failure_on_a_node_comes_back_in_words(prepared, monkeypatch):
+def test_a_failure_on_a_node_is_reported_with_its_reason(prepared, monkeypatch):
     monkeypatch.setattr(ray_engine, "_wait", lambda order, log: fake_run(order, log, 1))
     job = prepared.jobs[0]
     answer = ray_engine.perform(

@@ -59,7 +59,7 @@ def test_paired_differences_are_students():
     assert narrow.high > found.high
 
 
-def test_what_the_interval_carries():
+def test_a_claim_needs_an_interval_that_excludes_zero():
     step = np.array([1.0, 1.1, 0.9, 1.05, 1.0])
     assert paired_difference(Y + step, Y).sign == 1
     assert paired_difference(Y, Y + step).sign == -1
@@ -126,7 +126,7 @@ def test_a_curve_is_estimated_point_by_point():
 
 
 def coverage(n, trials=150):
-    """How often the intervals of n normal values, and of n differences, hold the truth."""
+    """Return the coverage of the intervals of n normal values and of n paired differences."""
     rng = np.random.default_rng(n)
     described = claimed = 0
     for trial in range(trials):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Study files: the shipped ones work, and whatever is wrong with one is said in a line."""
+"""Study files: the shipped ones load, and errors are reported in one line."""
 
 import pytest
 
@@ -55,7 +55,7 @@ def test_the_studies_of_the_paper_are_there():
     assert load_study("sharing").configs["shared-network"].learning.shared_network
 
 
-def test_what_a_file_says_is_what_is_planned(tmp_path):
+def test_the_plan_follows_the_study_file(tmp_path):
     study = load_study(write(tmp_path), seeds=3, minutes=2.5, overrides=["terrain=mattress"])
     assert (study.name, study.reference) == ("mine", "as-it-is")
     assert study.compared_pairs == (("as-it-is", "other"),)
@@ -116,7 +116,7 @@ def test_a_component_file_is_looked_for_beside_the_study(tmp_path):
         (GOOD, "- a list\n", "not a mapping; a study has"),
     ],
 )
-def test_what_is_wrong_is_said_with_the_nearest_right_thing(tmp_path, before, after, said):
+def test_errors_in_a_study_are_named_with_the_nearest_valid_name(tmp_path, before, after, said):
     assert before in GOOD
     message = refused(tmp_path, GOOD.replace(before, after))
     assert said in message
@@ -129,7 +129,7 @@ def test_a_base_key_that_every_variant_overrides_is_used_by_no_run(tmp_path):
     assert "base.learning.tau: every variant sets it" in refused(tmp_path, text)
 
 
-def test_the_command_line_can_not_flatten_what_varies(tmp_path):
+def test_the_command_line_can_not_override_what_a_variant_sets(tmp_path):
     message = refused(tmp_path, GOOD, overrides=["learning.tau=0.5"])
     assert "--set learning.tau: it would replace the value of variant 'other'" in message
     assert "no run uses it" in refused(tmp_path, GOOD, overrides=["constraint.lambda_fixed=2.0"])

@@ -22,7 +22,7 @@ def invoke(*arguments):
 
 @pytest.fixture
 def no_engine(monkeypatch):
-    """Fails if anything is started."""
+    """Fail the test if an engine starts a run."""
 
     def run(self, *arguments):
         raise AssertionError("a run was started")
@@ -80,17 +80,17 @@ def test_runs_with_other_settings_are_refused(no_engine, tmp_path):
     folder = made_up(tmp_path)
     mine, out = tmp_path / "mine.yaml", folder.path
     said = refused(mine, "--out", out, "--minutes", "3")
-    assert "has run.minutes = 8.0, this study 3.0" in said
+    assert "has run.minutes = 8.0, this study has 3.0" in said
     said = refused(mine, "--out", out, "--set", "learning.batch_size=64")
-    assert "has learning.batch_size = 128, this study 64" in said
+    assert "has learning.batch_size = 128, this study has 64" in said
 
 
-def test_a_study_that_has_become_another_is_refused(no_engine, tmp_path):
+def test_a_changed_study_is_refused(no_engine, tmp_path):
     folder, mine = made_up(tmp_path, seeds=2), tmp_path / "mine.yaml"
     text = mine.read_text()
     mine.write_text(text.replace(", three: {learning.tau: 0.5}", ""))
     said = refused(mine, "--out", folder.path, "--seeds", 2)
-    assert "there are runs of 'three', which is no variant" in said
+    assert "the folder has runs of 'three', which is not a variant" in said
     mine.write_text(text.replace("[flat, mattress]", "[flat]"))
     assert "its runs were evaluated with" in refused(mine, "--out", folder.path, "--seeds", 2)
 
@@ -102,7 +102,7 @@ def test_a_study_that_another_process_runs_is_refused(no_engine, tmp_path):
     assert f"process {os.getpid()} " in said
 
 
-def test_what_is_finished_is_only_shown_again(no_engine, tmp_path, monkeypatch):
+def test_finished_runs_are_not_repeated(no_engine, tmp_path, monkeypatch):
     monkeypatch.setattr("walkhome.robot.ablation.page.FIGURES", {})
     folder = made_up(tmp_path)
     result = invoke(tmp_path / "mine.yaml", "--out", folder.path)
@@ -116,7 +116,7 @@ def test_what_is_finished_is_only_shown_again(no_engine, tmp_path, monkeypatch):
     assert (summary["exit_code"], len(summary["runs"])) == (0, 15)
 
 
-def test_results_are_written_only_where_there_are_any(no_engine, tmp_path, monkeypatch):
+def test_results_are_published_only_when_complete(no_engine, tmp_path, monkeypatch):
     monkeypatch.setattr("walkhome.robot.ablation.page.FIGURES", {})
     folder = made_up(tmp_path)
     target = tmp_path / "results.md"
@@ -131,7 +131,7 @@ def test_results_are_written_only_where_there_are_any(no_engine, tmp_path, monke
 
 
 class Engine:
-    """Stands in for processes: the second variant's runs fail."""
+    """Stands in for processes; the runs of the second variant fail."""
 
     def run(self, folder, jobs, stop, listener):
         for job in jobs:
@@ -145,7 +145,7 @@ class Engine:
                 shutil.copytree(self.done / job.folder, folder.run_of(job))
 
 
-def test_one_failing_run_stops_no_other_and_the_exit_code_tells(tmp_path, monkeypatch):
+def test_a_failing_run_stops_no_other_and_sets_the_exit_code(tmp_path, monkeypatch):
     monkeypatch.setattr("walkhome.robot.ablation.page.FIGURES", {})
     Engine.done = made_up(tmp_path, seeds=2).path
     monkeypatch.setattr(LocalEngine, "run", Engine.run)
@@ -190,7 +190,7 @@ def test_the_list_describes_the_studies(no_engine):
     assert "5 seeds, 8 robot minutes: 25 runs" in result.stdout
 
 
-def test_progress_tells_how_far_and_how_long(tmp_path, monkeypatch, capsys):
+def test_progress_shows_runs_done_and_time_left(tmp_path, monkeypatch, capsys):
     study = load_study(write_study(tmp_path, SMALL), 1, claims=False)
     folder = StudyFolder(tmp_path / "out", study)
     one, two = folder.jobs
@@ -214,7 +214,7 @@ def test_progress_tells_how_far_and_how_long(tmp_path, monkeypatch, capsys):
     assert view.counts == {FINISHED: 1, FAILED: 1}
 
 
-def test_why_a_process_failed(tmp_path):
+def test_the_reason_of_a_failed_process(tmp_path):
     log = tmp_path / "log"
     assert failure_reason(-9, log) == f"killed by signal 9; see {log}"
     assert failure_reason(1, log) == "it printed nothing (exit code 1)"

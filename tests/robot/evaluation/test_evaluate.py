@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Evaluation: what is measured in the twin, and that looking and pushing do what they say."""
+"""Evaluation in the twin: measurements, pushes, summaries and files."""
 
 import json
 
@@ -34,7 +34,7 @@ GRAVITY = 9.81
 
 @pytest.fixture
 def standing(config):
-    """A twin that has stood in its stance for a second, and how to go on."""
+    """A twin that has stood for a second, and a function that holds the stance."""
     rig = make_twin(config, 0)
     stance = rig.robot.body.stance_motor_rad()
 
@@ -91,7 +91,7 @@ def test_power_is_heat_and_back_emf():
     assert brakes == pytest.approx(18.6 - 19.08)
 
 
-def test_who_is_metered_moves_as_if_nobody_looked(config):
+def test_recording_does_not_change_the_motion(config):
     states = []
     for metered in (False, True):
         rig = make_twin(config, 5)
@@ -130,7 +130,7 @@ def test_a_roll_out_repeats_itself_and_pushes_change_it(config, policies):
     assert len(first.record.time_s) == 1250
 
 
-def test_the_whole_answer(learned, config):
+def test_the_result_of_an_evaluation(learned, config):
     said = []
     plan = EvaluationPlan(["flat", "mattress"], episodes=2, seconds=1.0, film=True)
     answer = evaluate(learned, plan, lambda text, share: said.append((text, share)))
@@ -165,7 +165,7 @@ def test_the_whole_answer(learned, config):
 
 
 def walked(task, start, end, *, steps=500, ended="timeout", speed=0.6, power_w=90.0):
-    """A roll-out of 10 s of a robot of 6 kg, of which everything is known."""
+    """Make a roll-out of 10 s of a robot of 6 kg with known values."""
     rows = np.arange(4) * 0.002
     eight = np.ones((4, 8))
     power = np.zeros((4, 8))
@@ -200,7 +200,7 @@ def test_cost_of_transport_is_power_over_weight_and_speed():
     assert walked("left", *way).cost_of_transport is None
 
 
-def test_what_comes_after_a_fall_counts_as_nothing():
+def test_the_time_after_a_fall_counts_as_standing_still():
     way = ((0.0, 0.0, 0.0), (3.0, 0.0, 0.0))
     fell = walked("forward", *way, steps=250, ended="fall")
     told = summary([fell])

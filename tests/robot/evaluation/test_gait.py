@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Gait analysis finds what was put in: strides, duty factors and phases of made-up gaits."""
+"""Gait analysis recovers strides, duty factors and phases of synthetic gaits."""
 
 import math
 
@@ -163,8 +163,10 @@ forces = st.lists(st.floats(-40.0, 40.0), min_size=4, max_size=4)
     st.floats(-0.5, 0.5),
     st.floats(-0.5, 0.5),
 )
-def test_torques_that_hold_a_force_tell_of_it(swing, extension, along, up, roll, pitch):
-    """The work of the torques on a small turn of each motor is what the foot does on the ground."""
+def test_forces_are_recovered_from_the_torques_that_hold_them(
+    swing, extension, along, up, roll, pitch
+):
+    """Virtual work: the torques' work equals the work of the foot's force on the ground."""
     angle = leg_to_motor(np.array(swing), np.array(extension))
     torque = np.zeros(8)
     for motor in range(8):
@@ -182,7 +184,7 @@ def test_torques_that_hold_a_force_tell_of_it(swing, extension, along, up, roll,
     np.testing.assert_allclose(tilted[0], x * np.array(along) + z * np.array(up), atol=1e-5)
 
 
-def test_a_straight_leg_tells_nothing_and_breaks_nothing():
+def test_a_straight_leg_has_no_estimated_force():
     angle = leg_to_motor(np.zeros((1, 4)), np.full((1, 4), math.pi))
     force = foot_force_of_torque_n(angle, np.ones((1, 8)), np.zeros((1, 2)))
     np.testing.assert_array_equal(force, np.zeros((1, 4)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Contacts from torques, against the ground's truth under an emulated board's robot."""
+"""Contacts estimated from torques agree with the twin's ground forces."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def trot(time_s):
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory):
-    """Journal rows of a robot that stands and then trots, and the true forces at their times."""
+    """Return journal rows of a robot that stands, then trots, and the true ground forces."""
     with World(tmp_path_factory.mktemp("board")) as world:
         rig = world.plant()
         cycle = ControlCycle(rig, world.config.episode)
@@ -94,7 +94,7 @@ def test_contacts_agree_with_the_ground(walked):
     assert right[~true].mean() > 0.7
 
 
-def test_a_late_loop_does_not_bend_the_time(walked):
+def test_late_periods_keep_the_strides_length(walked):
     rows, *_, config = walked
     whole = gait_of_episode(rows, config)
     holes = np.delete(rows, [40, 41, 99])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Intervals: known cases, repeatable, and about as wide as they should be."""
+"""Intervals: known cases, reproducibility and width."""
 
 import numpy as np
 import pytest

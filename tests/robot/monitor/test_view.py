@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The views show what a status holds, cheaply, and never end a run."""
+"""Views show the fields of a status, limit their rate, and never end a run."""
 
 import io
 import json
@@ -108,7 +108,7 @@ def test_a_terminal_without_unicode_gets_ascii():
     assert "+---" in text
 
 
-def test_the_screen_is_renewed_at_most_so_often():
+def test_the_refresh_rate_of_the_screen_is_limited():
     stream = io.StringIO()
     view = LiveView(Console(file=stream, force_terminal=True, width=120), every_s=3600.0)
     view.update(at(1.0))
@@ -119,7 +119,7 @@ def test_the_screen_is_renewed_at_most_so_often():
     assert "1.50 of 8" in stream.getvalue()  # the last moment is never missed
 
 
-def test_what_a_terminal_cannot_show_does_not_end_the_run():
+def test_characters_outside_the_terminals_encoding_are_escaped():
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     for view in (PlainView(stream), LiveView(Console(file=stream, force_terminal=True))):
         view.message("run folder: \u00fcbung")
@@ -168,7 +168,7 @@ def test_the_map_looks_down_with_forward_up_and_left_on_the_left(yaw_rad, arrow)
     assert middle[round((len(middle) - 1) / 2)] == "+"
 
 
-def test_the_map_keeps_the_way():
+def test_the_map_shows_the_trail():
     lines = workspace_map(SNAPSHOT, [(1.0, 1.0), (-1.0, -1.0)])
     assert sum(line.count("·") for line in lines) == 2
 
@@ -199,7 +199,7 @@ def test_plain_lines_come_every_so_many_robot_seconds():
     assert len(stream.getvalue().splitlines()) == 8
 
 
-def test_the_last_moment_is_always_printed():
+def test_the_last_status_is_always_printed():
     stream = io.StringIO()
     view = PlainView(stream)
     view.update(at(0.0))
@@ -223,7 +223,7 @@ def test_json_lines_are_json_whatever_the_numbers():
     assert second["tasks"]["forward"]["lambdas"] == [0.25, 1.5]
 
 
-def test_the_view_fits_where_it_goes(monkeypatch):
+def test_the_view_is_chosen_by_the_output(monkeypatch):
     assert isinstance(make_view(), PlainView)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
@@ -235,7 +235,7 @@ def test_the_view_fits_where_it_goes(monkeypatch):
     assert isinstance(make_view(), PlainView)
 
 
-def test_clocks():
+def test_durations_are_formatted():
     assert format_duration(0) == "0:00"
     assert format_duration(75.9) == "1:15"
     assert format_duration(3661) == "1:01:01"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The report of a run: one page that stands alone, from whatever the run left behind."""
+"""The report of a run is one self-contained page, also for incomplete or damaged runs."""
 
 import base64
 import re
@@ -28,7 +28,7 @@ PNG = base64.b64decode(
 
 
 class Page(HTMLParser):
-    """What a page refers to and says."""
+    """Parses a page into its text, images and references."""
 
     def __init__(self, text):
         super().__init__()
@@ -55,7 +55,7 @@ def run(tmp_path_factory):
 
 
 def gait(phases):
-    """Five seconds of two strides per second, at a duty factor of a half."""
+    """Make a record of 5 s with two strides per second and a duty factor of 0.5."""
     time_s = np.arange(2500) * 0.002
     share = np.stack([(2 * time_s - phase) % 1.0 for phase in phases], axis=1)
     angle = 2.0 + 0.3 * np.sin(2 * np.pi * np.repeat(share, 2, axis=1))
@@ -75,7 +75,7 @@ def page(run):
 
 @pytest.fixture
 def few_figures(monkeypatch):
-    """Drawing takes most of a report's time."""
+    """Draw only one figure, because drawing takes most of a report's time."""
     only = {"falls_over_time": FIGURES["falls_over_time"]}
     monkeypatch.setattr("walkhome.robot.report.page.FIGURES", only)
 
@@ -95,7 +95,7 @@ def test_every_figure_is_there_and_drawn(page, run):
         assert ET.fromstring(base64.b64decode(data)).tag.endswith("svg")
 
 
-def test_the_page_tells_the_figures(page, run):
+def test_the_page_shows_the_numbers(page, run):
     summary = run.summary()
     facts = dict(headline(RunData.read(run)))
     assert facts["Falls"] == str(summary["falls"])
@@ -107,12 +107,12 @@ def test_the_page_tells_the_figures(page, run):
     assert re.search(r"robot learn", page.text)
 
 
-def test_the_page_tells_the_gaits(page):
+def test_the_page_shows_the_gaits(page):
     for text in ("trot", "pace", "2.00", "8.0", "0.50 ± 0.00"):
         assert text in page.text
 
 
-def test_a_damaged_gait_record_is_told_and_left_out(tmp_path, few_figures):
+def test_a_damaged_gait_record_is_left_out_with_a_note(tmp_path, few_figures):
     run = make_fake_run(tmp_path / "r", episodes=2)
     path = run.path / "report" / "gait" / "forward.safetensors"
     save_gait(path, gait((0, 0, 0, 0)), {})
@@ -120,7 +120,7 @@ def test_a_damaged_gait_record_is_told_and_left_out(tmp_path, few_figures):
     assert "No gait of forward" in Page(write_report(run).read_text()).text
 
 
-def test_a_gait_of_an_earlier_policy_is_told_and_left_out(tmp_path, few_figures):
+def test_a_gait_of_an_earlier_policy_is_left_out_with_a_note(tmp_path, few_figures):
     run = make_fake_run(tmp_path / "r", episodes=2)
     policy, report = run.path / "policy.safetensors", run.path / "report"
     policy.write_bytes(b"learned")
@@ -195,7 +195,7 @@ def test_running_mean_is_of_the_last_finite_values():
     np.testing.assert_allclose(got, [np.nan, 1, 2, 2, 4, 6])
 
 
-def test_a_killed_run_is_told_as_such(tmp_path, few_figures):
+def test_the_page_of_a_killed_run_has_a_note(tmp_path, few_figures):
     run = make_fake_run(tmp_path / "r", episodes=6, summary=False)
     with (run.path / "events.jsonl").open("a") as stream:
         stream.write('{"event": "epis')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Replay and film: the journal's episode, the right pace, a file that plays."""
+"""Replay and film: frames of a recorded episode, playback speed, valid MP4 files."""
 
 import math
 import re
@@ -35,13 +35,13 @@ from walkhome.sim.render import Stage
 
 
 def streams(path):
-    """What ffmpeg says about a film."""
+    """Return ffmpeg's description of a film."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-i", path, "-f", "null", "-"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stderr
 
 
 def read_back(path):
-    """All pictures of a film."""
+    """Return all pictures of a film."""
     frames = imageio_ffmpeg.read_frames(str(path))
     width, height = next(frames)["size"]
     return [np.frombuffer(frame, np.uint8).reshape(height, width, 3) for frame in frames]
@@ -86,7 +86,7 @@ def test_an_episode_is_found_with_its_task_and_end(run):
     assert whole.times_s()[25] == 0.0
 
 
-def test_what_a_fault_cut_short_is_not_the_episode(run):
+def test_a_roll_out_that_a_fault_ended_is_not_the_episode(run):
     empty = {name: np.zeros(RECORD[name].shape) for name in RECORD.names if name != "index"}
     with JournalWriter(run.journal, first_record=152) as writer:
         for attempt, steps in ((0, 30), (1, 10)):
@@ -104,7 +104,7 @@ def test_what_a_fault_cut_short_is_not_the_episode(run):
     assert whole.times_s()[0] == pytest.approx(-0.1)
 
 
-def test_the_pace_and_what_is_between_the_records(run):
+def test_speed_and_interpolation_between_records(run):
     episode = find_episode(run, 1)
     frames = list(episode.frames(0.005))  # four per record
     assert len(frames) == 201
@@ -176,7 +176,7 @@ def test_a_film_that_is_stopped_leaves_nothing(run, tmp_path):
 
 
 def test_a_film_that_ffmpeg_could_not_finish_is_none(tmp_path):
-    """Most of a short film is written at its end, and imageio-ffmpeg asks nobody how that went."""
+    """ffmpeg writes most of a short film at its end; imageio-ffmpeg ignores its exit code."""
     path = tmp_path / "walk.mp4"
     path.write_bytes(b"older")
     film = Mp4Writer(path, 25.0, (320, 240))
@@ -191,7 +191,7 @@ def test_a_film_that_ffmpeg_could_not_finish_is_none(tmp_path):
 
 
 def _child(name):
-    """The process of that name that this one has started."""
+    """Return the child process of that name."""
     for task in Path("/proc/self/task").iterdir():
         for pid in (task / "children").read_text().split():
             if Path(f"/proc/{pid}/comm").read_text().startswith(name):
@@ -214,7 +214,7 @@ def test_a_wrong_picture_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_puppet_stands_on_its_ground_however_it_lies():
+def test_the_model_touches_the_ground_in_any_attitude():
     stage = Stage(make_terrain(), 32, 24)
     try:
         for roll, pitch in ((0, 0), (0.4, 0.2), (math.pi, 0), (math.pi / 2, 0)):
@@ -251,7 +251,7 @@ def test_a_robot_that_walks_far_still_walks_on_its_ground(terrain):
 
 @pytest.fixture
 def no_display_needed(monkeypatch):
-    """PyBullet's window, but for the window."""
+    """Replace PyBullet's window by rendering without a display."""
     monkeypatch.setattr("walkhome.sim.render.pybullet.GUI", pybullet.DIRECT)
 
 
@@ -286,7 +286,7 @@ def test_a_window_that_is_closed_ends_it_quietly(run, no_display_needed, monkeyp
     assert len(stages) <= 4
 
 
-def test_somebody_may_stop_it(run, no_display_needed):
+def test_a_replay_can_be_stopped(run, no_display_needed):
     show_episode(find_episode(run, 2), run.config, 0.05, lambda: True)  # 20 s otherwise
 
 
