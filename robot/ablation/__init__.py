@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Ablations: a study is variants times seeds of `robot learn`, compared with honest statistics."""
+"""Ablation studies: `robot learn` for each variant and seed, and statistics that compare them."""

@@ -105,7 +105,10 @@ def child_environment() -> dict[str, str]:
 def run_process(
     order: str, log: Path, command: Sequence[str] = COMMAND
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start a run's process; leaving the context stops it, after `STOP_S` by SIGKILL.
+    """Start a run's process as a context manager that yields it.
+
+    Leaving the context asks the process to stop and waits for it; after `STOP_S` seconds it is
+    killed.
 
     Args:
         order: the run, encoded by `robot.ablation.job.encode_order`.

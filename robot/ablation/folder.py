@@ -122,7 +122,7 @@ class StudyFolder:
         return self.path / "logs" / f"{job.name}.log"
 
     def finished(self, job: Job) -> bool:
-        """True if a run has been learned and evaluated."""
+        """Return whether a run has finished learning and its evaluation is on disk."""
         return is_finished(self.run_of(job))
 
     def failures(self) -> dict[str, str]:

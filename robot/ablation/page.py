@@ -195,7 +195,12 @@ def _code(provenance: dict[str, Any]) -> str:
 
 
 def differences(study: Study) -> list[list[str]]:
-    """Return rows of variant, key, default and value: first changes of all variants, then own."""
+    """Return what the variants change of `robot learn`'s defaults.
+
+    Returns:
+        Rows of the texts variant, key, default and value. Changes that all variants share come
+        first, under the variant "all"; then those of each variant.
+    """
     default = dict(leaves(resolve_config().config.model_dump(mode="json")))
     changed = study.changed()
     first = next(iter(changed.values()))

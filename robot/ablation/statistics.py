@@ -126,9 +126,14 @@ def bootstrap_interval(
 
 
 def estimate(values: npt.ArrayLike, seed: int = 0) -> Estimate:
-    """Return the interquartile mean of the values of n runs, (n,), and its bootstrap interval.
+    """Estimate the interquartile mean of n runs, with a 95 % percentile bootstrap interval.
 
-    The interval has a level of 95 %; it is NaN for fewer than two values, as is the mean for none.
+    Args:
+        values: (n,) values of the runs.
+        seed: random seed of the resampling.
+
+    Returns:
+        The estimate; its interval is NaN for n < 2, and its value is NaN for n = 0.
     """
     sample = np.asarray(values, dtype=np.float64)
     if not len(sample):

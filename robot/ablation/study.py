@@ -62,7 +62,7 @@ class StudyFile(Section):
         reference: variant that the others are compared with; None: the first one.
         pairs: pairs of variants to compare, instead of the reference with each other variant.
         compare: metrics that are compared.
-        metrics: further metrics to show; without any, all are shown.
+        metrics: further metrics to show; if this and `compare` are empty, all are shown.
         curves: curves to draw.
         maps: variants whose workspace is drawn.
         first_seed: seed of the first run of each variant.
@@ -338,7 +338,7 @@ _ITS_OWN = {"run.seed": "--seeds", "run.minutes": "minutes"}
 
 
 def _check_keys(study: Study, overrides: Sequence[str]) -> None:
-    """Refuse keys that change nothing, and variants that are the same."""
+    """Raise ConfigError for keys that change nothing, and for variants that are the same."""
     source, variants = study.source, study.file.variants
     own = {name: set(_dotted(values or {})) for name, values in variants.items()}
     given = {key for text in overrides for key in _dotted(dict([parse_override(text)]))}

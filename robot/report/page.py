@@ -187,10 +187,13 @@ def _is_current(task: str, data: RunData, folder: Path) -> bool:
 
 
 def film_strips(folder: Path) -> dict[str, list[Path]]:
-    """Choose per task up to `FRAMES_SHOWN` of its pictures, evenly spread, in order.
+    """Choose the pictures of the film strips.
 
     Args:
         folder: contains pictures named `<task>-<number>.png`.
+
+    Returns:
+        Per task up to `FRAMES_SHOWN` paths, evenly spread over its pictures, in order.
     """
     strips: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*-*.png")):
