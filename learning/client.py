@@ -56,7 +56,7 @@ class LearnerClient(Protocol):
         """Why the plain backend runs although the fast one was configured, or ""."""
 
     def add(self, transition: Transition) -> None:
-        """Store one transition.
+        """Store one transition of experience.
 
         Raises:
             ValueError: Its task is unknown, or a number has the wrong size or is not finite.
@@ -108,7 +108,7 @@ class LearnerClient(Protocol):
         """Everything that evolves except the replay: `tensors` by name, and `scalars` for JSON."""
 
     def load_state_dict(self, state: Any) -> None:
-        """Continue from `state_dict`.
+        """Restore what `state_dict` returned.
 
         Raises:
             ValueError: It does not fit; nothing has changed then.

@@ -174,7 +174,7 @@ class _State:
 
 
 class Constant(_State):
-    """Constant multipliers."""
+    """Multipliers that never change."""
 
     def __init__(self, constants: Floats) -> None:
         super().__init__(len(constants))

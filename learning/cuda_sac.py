@@ -80,7 +80,7 @@ class CudaSac(Sac):
 
     @property
     def host_actor(self) -> Actor:
-        """See `Sac.host_actor`."""
+        """Return the actor on the host; see `Sac.host_actor`."""
         return self._host_actor
 
     def update(self, batch: Batch, multipliers: NDArray[np.float64]) -> None:

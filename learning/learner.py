@@ -162,7 +162,7 @@ class Learner:
         return tuple(self.tasks[index] for index in self._learned)
 
     def add(self, transition: Transition) -> None:
-        """Store one transition.
+        """Store one transition of experience.
 
         Raises:
             ValueError: Its task is unknown, or a number has the wrong size or is not finite.

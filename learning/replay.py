@@ -108,7 +108,7 @@ class Replay:
         return self._size
 
     def clear(self) -> None:
-        """Remove all transitions."""
+        """Remove all transitions from it."""
         self._size = self._next = 0
         self._own_start[:] = 0
         self._own_size[:] = 0
@@ -118,7 +118,7 @@ class Replay:
         return int(self._own_size[task])
 
     def add(self, transition: Transition, task: int) -> None:
-        """Store one transition.
+        """Store one transition of experience.
 
         Args:
             transition: Copied; its `task` is not read.

@@ -150,7 +150,7 @@ def actor_loss(
 
 
 def temperature_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: float) -> Tensor:
-    """-log(alpha) E[log pi + target entropy], after 1812.05905 eq. 18.
+    """Temperature loss -log(alpha) E[log pi + target entropy], after 1812.05905 eq. 18.
 
     With log(alpha) in place of alpha, as in the authors' code
     (https://github.com/rail-berkeley/softlearning/issues/37): same sign, steadier step.
@@ -264,7 +264,7 @@ class Sac:
 
     @property
     def alpha(self) -> float:
-        """The temperature."""
+        """The temperature of the entropy term."""
         return math.exp(float(self.log_alpha.detach()))
 
     def update(self, batch: Batch, multipliers: NDArray[np.float64]) -> None:

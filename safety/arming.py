@@ -119,7 +119,7 @@ class Finding:
 def check(
     snapshot: ArmingSnapshot, body: Body, limits: ArmingLimits | None = None
 ) -> list[Finding]:
-    """Make all checks.
+    """Make all checks before arming.
 
     Args:
         snapshot: the robot at rest.

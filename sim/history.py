@@ -139,7 +139,7 @@ class History:
         return [[list(part) for part in sample.read()] for sample in self._samples]
 
     def load_state_dict(self, state: Iterable[Sequence[Sequence[float]]]) -> None:
-        """Restore `state_dict`.
+        """Restore what `state_dict` returned.
 
         Raises:
             ValueError: the state was saved with another latency.

@@ -171,7 +171,7 @@ class OverheatGuard:
         return {"hot_s": list(self._hot_s), "off_s": list(self._off_s)}
 
     def load_state_dict(self, state: Mapping[str, Sequence[float]]) -> None:
-        """Restore `state_dict`.
+        """Restore what `state_dict` returned.
 
         Raises:
             KeyError: a value is missing.
@@ -218,7 +218,7 @@ class ThermalModel:
         return {"core_c": list(self._core_c), "case_c": list(self._case_c)}
 
     def load_state_dict(self, state: Mapping[str, Sequence[float]]) -> None:
-        """Restore `state_dict`.
+        """Restore what `state_dict` returned.
 
         Raises:
             KeyError: a value is missing.

@@ -41,7 +41,7 @@ class SensorNoise:
         return {"rng": self._before, "rng_readings": self._used}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore `state_dict`.
+        """Restore what `state_dict` returned.
 
         Raises:
             KeyError: a value is missing.

@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("robot", "learning", "safety", "hardware", "sim", "native", "configs")
 
-RATCHET = {"sentence": 52, "raises": 2, "plain_english": 14}
+RATCHET = {"sentence": 0, "raises": 0, "plain_english": 0}
 
 MIN_WORDS = 4
 

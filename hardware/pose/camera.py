@@ -55,7 +55,7 @@ class ImageSource(Protocol):
         ...
 
     def release(self) -> None:
-        """Release the device."""
+        """Release the camera device."""
         ...
 
 

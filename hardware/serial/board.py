@@ -115,7 +115,7 @@ class SerialRobot:
 
     @property
     def body(self) -> Body:
-        """The robot's body."""
+        """The body of the robot."""
         return self._body
 
     def read(self) -> RobotState:

@@ -50,7 +50,7 @@ class BoardSession(BoardConnection):
         kp: float,
         kd: float,
     ) -> bool:
-        """Send one COMMAND.
+        """Send one COMMAND to the board.
 
         Args:
             mode: off, damp or position.

@@ -176,7 +176,7 @@ class Telemetry:
         self._seq = None
 
     def count_damaged(self, pieces: int) -> None:
-        """Count damaged pieces."""
+        """Add to the count of damaged pieces."""
         self.damaged += pieces
         self.damage.add(bad=pieces, good=0.0)
 

@@ -226,7 +226,7 @@ class Kernels:
         return args
 
     def input_arguments(self, to: Tensor, packed: Tensor | None = None) -> KernelArguments:
-        """Arguments of `store_input`.
+        """Arguments of the kernel `store_input`.
 
         Args:
             to: (N, n) stored output; rows may have gaps.

@@ -76,7 +76,7 @@ class Objective:
         n_critics: int,
         discounts: tuple[float, float],
     ) -> KernelArguments:
-        """Arguments of `compute_targets`.
+        """Arguments of the kernel `compute_targets`.
 
         Args:
             next_values: (n_critics + K, N) values of the next state and action by the target

@@ -95,7 +95,7 @@ class RemoteLearner:
 
     @property
     def slow_because(self) -> str:
-        """See `learning.learner.Learner`."""
+        """Why the learner is slow; see `learning.learner.Learner`."""
         return self._replicas[0].slow_because
 
     def add(self, transition: Transition) -> None:
@@ -171,7 +171,7 @@ class RemoteLearner:
         return {"tensors": tensors, "scalars": scalars[0]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state_dict`.
+        """Restore what `state_dict` returned.
 
         Raises:
             ValueError: It does not fit; nothing has changed then.

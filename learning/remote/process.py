@@ -119,7 +119,7 @@ class LearnerProcess:
 
     @property
     def pid(self) -> int:
-        """Process id."""
+        """Id of the learner process."""
         return self._process.pid
 
     @property

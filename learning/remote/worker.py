@@ -94,7 +94,7 @@ def main(arguments: Sequence[str], make: Callable[[dict[str, Any]], WorkerStart]
 
 
 class Worker:
-    """Serves one learner.
+    """Serves one learner in its process.
 
     Args:
         start: The learner, and what it has seen already.

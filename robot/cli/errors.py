@@ -45,7 +45,11 @@ class OneLineErrors(TyperGroup):
 
 
 def fail(message: str, code: int = EXIT_USAGE) -> NoReturn:
-    """Print one line on standard error and exit with `code`."""
+    """Print one line on standard error and exit.
+
+    Raises:
+        SystemExit: always, with `code`.
+    """
     typer.echo("error: " + " ".join(message.split()), err=True)
     raise SystemExit(code)
 

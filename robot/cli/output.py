@@ -66,6 +66,9 @@ def exit_after_cut(port: str | None) -> NoReturn:
 
     Args:
         port: the board's serial port, to print how to release its latched stop; None for the twin.
+
+    Raises:
+        SystemExit: always, with code 130.
     """
     if port is not None:
         print_release_hint(port)

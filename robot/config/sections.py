@@ -150,7 +150,7 @@ class ActionFilterConfig(Section):
 
 
 class ControlConfig(Section):
-    """The control loop.
+    """Settings of the control loop.
 
     Attributes:
         rate_hz: control periods per second.
@@ -342,7 +342,7 @@ class LearningConfig(Section):
 
 
 class StandUpConfig(Section):
-    """The scripted stand-up.
+    """Settings of the scripted stand-up.
 
     Attributes:
         max_attempts: attempts in a row, after which the robot pauses.
@@ -398,7 +398,7 @@ class BoardConfig(Section):
 
 
 class RunConfig(Section):
-    """One run.
+    """Settings of one run.
 
     Attributes:
         minutes: robot minutes to learn for, including standing up and waiting.

@@ -46,7 +46,7 @@ class StandUpScript:
         return Target(command.motor_angle_rad, command.kp, command.kd, scripted=True)
 
     def check(self, period: Period) -> Period:
-        """Nothing to add."""
+        """Return the period unchanged."""
         return period
 
 
@@ -64,7 +64,7 @@ class Resting:
         self._left, self._stopped = periods, stopped
 
     def start(self, state: RobotState) -> None:
-        """Nothing to prepare."""
+        """Do nothing: no preparation is needed."""
 
     def step(self, state: RobotState, time_s: float) -> Rest | Done:
         """Rest until the time is over."""
@@ -74,12 +74,12 @@ class Resting:
         return Rest()
 
     def check(self, period: Period) -> Period:
-        """Nothing to add."""
+        """Return the period unchanged."""
         return period
 
 
 class HoldingStance:
-    """Holds the stance.
+    """Holds the stance for some time.
 
     Args:
         body: stance and gains.
@@ -95,7 +95,7 @@ class HoldingStance:
         self._end_s: float | None = None
 
     def start(self, state: RobotState) -> None:
-        """Nothing to prepare."""
+        """Do nothing: no preparation is needed."""
 
     def step(self, state: RobotState, time_s: float) -> Wish:
         """The stance, until the time is over."""
@@ -106,7 +106,7 @@ class HoldingStance:
         return self._target
 
     def check(self, period: Period) -> Period:
-        """Nothing to add."""
+        """Return the period unchanged."""
         return period
 
 
@@ -143,7 +143,7 @@ class EasingIn:
         return Target(angle_rad, self._body.kp, self._body.kd)
 
     def check(self, period: Period) -> Period:
-        """Nothing to add."""
+        """Return the period unchanged."""
         return period
 
 

@@ -29,7 +29,7 @@ _WHOLE = 0.1  # largest distance from a whole number of states per period
 
 
 class Clock(Protocol):
-    """Paces control periods.
+    """Paces the control periods.
 
     Attributes:
         period_s: nominal length of a period.
@@ -59,7 +59,7 @@ class TwinClock:
         self.late_s = 0.0
 
     def now_s(self) -> float:
-        """Simulated time, s."""
+        """Simulated time in seconds."""
         return self._twin.time_s
 
     def tick(self) -> None:
@@ -116,7 +116,7 @@ class WallClock:
         return self.lateness.count / (periods * self.period_s) if periods else 0.0
 
     def now_s(self) -> float:
-        """Monotonic time, s."""
+        """Monotonic time in seconds."""
         return self._clock()
 
     def sleep(self, seconds: float) -> None:
@@ -188,7 +188,7 @@ class PacedClock:
         self._deadline_s = wall()
 
     def now_s(self) -> float:
-        """Simulated time, s."""
+        """Simulated time in seconds."""
         return self._inner.now_s()
 
     def tick(self) -> None:

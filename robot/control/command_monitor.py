@@ -55,8 +55,8 @@ class CommandMonitor:
         self._tracking.reset()
         if motor is not None:
             raise NotFit(
-                f"motor {motor} does not do what it is told: hardly any torque where much is asked "
-                "for; check its cable, its driver and its encoder",
+                f"motor {motor} does not produce the commanded torque: hardly any where much is "
+                "asked for; check its cable, its driver and its encoder",
                 "motor",
             )
         raise NotFit(

@@ -4,7 +4,7 @@
     command --> wait --> read --> check --> tell
 
 A `Behaviour` chooses the command (stand up, roll out a policy, be driven, replay, hold, rest); the
-listeners are told of each `Period`: learner, journal, view, film, screen. The order of command and
+listeners get each `Period`: learner, journal, view, film, screen. The order of command and
 tell depends on the plant alone:
 
     lockstep (twin)     command k, wait, read, check, tell k, command k+1, ...
@@ -165,7 +165,7 @@ class ControlCycle:
                 trace.mark("command")
                 sent_rad = plant.actuator.send(wish, before)
                 trace.sent()
-        finally:  # a period that was whole is told, also when the next command fails
+        finally:  # listeners get a complete period also when the next command fails
             self._tell()
         if isinstance(wish, Done):
             return wish

@@ -107,7 +107,7 @@ class StandUpRoutine:
         return {"rng": self._rng.bit_generator.state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state_dict`."""
+        """Restore what `state_dict` returned."""
         self._rng.bit_generator.state = state["rng"]
 
     def stand_up(self) -> StandUpOutcome:

@@ -26,7 +26,7 @@ class Restorable(Protocol):
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state_dict`."""
+        """Restore what `state_dict` returned."""
         ...
 
 
@@ -83,12 +83,12 @@ class TwinPlant(Plant):
         return self.robot.state_dict() if isinstance(self.robot, Restorable) else None
 
     def load_state_dict(self, state: Mapping[str, Any] | None) -> None:
-        """Continue from `state_dict`."""
+        """Restore what `state_dict` returned."""
         if isinstance(self.robot, Restorable) and state is not None:
             self.robot.load_state_dict(state)
 
     def make_ready(self, stopped: Callable[[], bool]) -> bool:
-        """True at once."""
+        """Return True at once: a twin is always ready."""
         del stopped
         return True
 

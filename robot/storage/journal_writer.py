@@ -88,7 +88,7 @@ class JournalWriter:
         self._thread.start()
 
     def append(self, **fields: npt.ArrayLike) -> None:
-        """Append one record.
+        """Append one record to the journal.
 
         Args:
             **fields: a value for every name in `FIELDS`, except `index`, which is set here.

@@ -52,7 +52,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Episode:
-    """A recorded episode.
+    """An episode as it was recorded.
 
     Attributes:
         number: number of the episode in its run, from 1.

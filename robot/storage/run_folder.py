@@ -202,7 +202,7 @@ class RunFolder:
         self._write(self._metrics, fields)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Replace summary.json, atomically."""
+        """Replace summary.json in one step."""
         write_json(self.path / "summary.json", summary)
 
     def events(self) -> list[dict[str, Any]]:

@@ -355,7 +355,7 @@ class _Settled:
         self._teleop = teleop
 
     def start(self, state: RobotState) -> None:
-        """Nothing to prepare."""
+        """Do nothing: no preparation is needed."""
 
     def step(self, state: RobotState, time_s: float) -> Rest | Done:
         """Rest while the dead-man is not held."""
@@ -369,7 +369,7 @@ class _Settled:
         return Rest(blind=teleop.blind)
 
     def check(self, period: Period) -> Period:
-        """Nothing to add."""
+        """Return the period unchanged."""
         return period
 
 
@@ -382,7 +382,7 @@ class _SittingDown:
         self._teleop, self._left = teleop, periods
 
     def start(self, state: RobotState) -> None:
-        """Nothing to prepare."""
+        """Do nothing: no preparation is needed."""
 
     def step(self, state: RobotState, time_s: float) -> Rest | Done:
         """Rest until the periods are over."""
@@ -394,5 +394,5 @@ class _SittingDown:
         return Rest(blind=True)  # the robot is settled already; a lost link changes nothing
 
     def check(self, period: Period) -> Period:
-        """Nothing to add."""
+        """Return the period unchanged."""
         return period

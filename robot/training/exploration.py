@@ -69,5 +69,5 @@ class Exploration:
         return self._rng.bit_generator.state  # type: ignore[return-value]
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state_dict`."""
+        """Restore what `state_dict` returned."""
         self._rng.bit_generator.state = state

@@ -38,11 +38,11 @@ class RunTime:
         return self._cpu_clock() - self._cpu_start_s
 
     def state_dict(self) -> dict[str, float]:
-        """Both times, s."""
+        """Both times in seconds."""
         return {"wall_s": self.wall_s, "cpu_s": self.cpu_s}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Continue from `state_dict`.
+        """Restore what `state_dict` returned.
 
         Raises:
             KeyError: a time is missing.

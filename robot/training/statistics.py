@@ -118,7 +118,7 @@ class RunStatistics:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state_dict`.
+        """Restore what `state_dict` returned.
 
         Raises:
             KeyError: it belongs to other tasks.

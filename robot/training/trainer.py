@@ -2,7 +2,7 @@
 """The training loop: stand up, choose the task that walks home, roll out, learn, save.
 
 This is section 3 of Ha et al. 2020 (arXiv 2002.08550); `_episode` is one round of it. The same loop
-runs on the twin and on a board: `control.cycle` runs the control periods, `_on_period` is told of
+runs on the twin and on a board: `control.cycle` runs the control periods, `_on_period` handles
 each of them. In lockstep each control step is followed by exactly `learning.updates_per_step`
 gradient steps, so a run is a function of its configuration: killed anywhere and resumed, it gives
 the same bytes (docs/run-folder.md). Whatever ends a run, the robot settles, the learner is saved
@@ -359,7 +359,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state_dict`.
+        """Restore what `state_dict` returned.
 
         Raises:
             KeyError: a key is missing.

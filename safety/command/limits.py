@@ -101,7 +101,7 @@ class CommandLimiter:
         kd: float,
         caps_nm: FloatArray | None = None,
     ) -> tuple[FloatArray, LimitReport]:
-        """Limit one command.
+        """Limit the targets of one command.
 
         Args:
             target_rad: (8,) requested motor angles.

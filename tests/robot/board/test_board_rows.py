@@ -121,7 +121,7 @@ def test_an_action_that_is_not_finite_is_never_sent(tmp_path, answer):
 def test_a_motor_that_does_nothing(tmp_path):
     done = learn(tmp_path, "dead-motor@8")
     check_row(done, "motor")
-    assert "motor 3 does not do what it is told" in done.said
+    assert "motor 3 does not produce the commanded torque" in done.said
 
 
 def test_healthy_motors_follow_their_commands(tmp_path, monkeypatch):
