@@ -332,7 +332,7 @@ class Sac:
         return torch.randn(n, self.sizes.action, generator=self.generator)
 
     def metrics(self) -> dict[str, float]:
-        """alpha, q_mean, critic_loss and entropy (nats) of the newest update, and `updates`."""
+        """Alpha, q_mean, critic_loss and entropy (nats) of the newest update, and `updates`."""
         last = self._last
         return {
             "alpha": self.alpha,
