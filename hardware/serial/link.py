@@ -18,7 +18,6 @@ import termios
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 import serial
 
@@ -165,12 +164,7 @@ class SerialLink:
         """Return the link; leaving the block closes it."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the port."""
         self.close()
 

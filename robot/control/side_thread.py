@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from types import TracebackType
 
 from walkhome.hardware.realtime import SIDE_THREAD_PRIORITY, prioritise_side_thread
 
@@ -45,12 +44,7 @@ class SideThread:
         """The thread itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
 

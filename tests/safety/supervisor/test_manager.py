@@ -60,7 +60,7 @@ def test_a_dead_supervisor_is_told_and_replaced(manager, port):
     first = manager.pid
     os.kill(first, signal.SIGKILL)
     assert "gone" in until_trouble(manager)
-    manager.hand_over(port)  # nobody is there to take it; and nothing breaks
+    manager.hand_over(port)  # no supervisor runs to take it, and nothing breaks
     assert not manager.renew()
     assert manager.pid != first
     assert manager.trouble() == ""
